@@ -1,0 +1,180 @@
+"""The command `cocu`: its groups of commands, and how an error becomes a message and an exit code.
+
+Nothing heavy is imported here or at the top of a command group's file: a command imports what it
+needs when it runs, so that `cocu --help` answers at once.
+"""
+
+import errno
+import os
+import select
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from cli.curate import app as curate_app
+from cli.index import app as index_app
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+DEBUG_VARIABLE = "COCU_DEBUG"
+BUG = "This is a bug in cocu; `cocu --debug ...` with the same arguments shows the traceback."
+
+
+class _Escaped(Exception):
+    """Carries, past Typer, an error that Typer would turn into words of its own."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    """The top group; lets Ctrl-C, end-of-file and system errors of a command reach `main`.
+
+    Typer ends silently on the first, says only "Aborted!" on the second (a cut-off compressed
+    file raises it too), and takes any broken pipe for the closing of its standard output.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, OSError) as error:
+            raise _Escaped(error) from error
+
+
+app = typer.Typer(
+    name="cocu",
+    cls=_Commands,
+    help="Concept curation: find what pictures show and their captions leave out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(index_app, name="index")
+app.add_typer(curate_app, name="curate")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cocu {version('cocu')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help=f"Show tracebacks of errors, as {DEBUG_VARIABLE}=1 does."),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    if debug:
+        # The environment, so that worker processes know it too.
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """The message for a person and the exit code for `error`.
+
+    An error with an integer `exit_code` is one of ours and speaks for itself; system errors name
+    their file; everything else is a bug.
+    """
+    exit_code = getattr(error, "exit_code", None)
+    if isinstance(exit_code, int):
+        return f"error: {error}", exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run the same command again to go on", INTERRUPTED
+    if isinstance(error, OSError):
+        return f"error: {_describe_system_error(error)}", 1
+    if isinstance(error, MemoryError):
+        return f"error: out of memory {error}".rstrip(), 1
+    # One line, whatever line breaks the text has.
+    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return f"error: {what}\n{BUG}", 1
+
+
+def _describe_system_error(error: OSError) -> str:
+    given = (error.filename, error.filename2)
+    names = [os.fsdecode(name) for name in given if isinstance(name, str | bytes | os.PathLike)]
+    if error.errno in DISK_FULL:
+        where = f"writing {names[-1]}" if names else "writing a file that the system does not name"
+        return (
+            f"{where}: the disk is full ({error.strerror}). What was finished is kept: "
+            "free some space or choose another --out, then run the same command again."
+        )
+    if names:
+        return f"{' -> '.join(names)}: {error.strerror or type(error).__name__}"
+    return str(error) or type(error).__name__
+
+
+def _report(error: BaseException) -> int:
+    """Print `error` for a person; return the exit code."""
+    if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+        return PIPE_CLOSED
+    message, exit_code = describe(error)
+    if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        traceback.print_exception(error)
+    print(message, file=sys.stderr)
+    return exit_code
+
+
+def _stdout_is_closed() -> bool:
+    """Whether the reader of our output has gone, as in `cocu ... | head`.
+
+    A worker process that died breaks a pipe too, and that must not pass in silence. So the pipe is
+    asked, not only the buffer: where Python does not buffer, a failed write leaves nothing there.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
+
+
+def _close_stdout() -> int:
+    """Write out what is still buffered; return 0, or the exit code when that fails."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except OSError as error:
+        exit_code = _report(error)
+    # Python tries once more on its way out, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exit_code
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `cocu` with `arguments` (those of the process if None) and end the process.
+
+    Exit codes: 0 done, 1 could not be done, 2 wrong arguments, 130 interrupted, 141 nobody reads
+    our output any more.
+    """
+    exit_code: str | int | None = 0
+    try:
+        app(args=arguments, prog_name="cocu")
+    except SystemExit as end:
+        exit_code = end.code
+    except _Escaped as escaped:
+        exit_code = _report(escaped.error)
+    except (Exception, KeyboardInterrupt) as error:
+        exit_code = _report(error)
+    closing = _close_stdout()
+    sys.exit(exit_code or closing)
+
+
+if __name__ == "__main__":
+    main()

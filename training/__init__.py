@@ -1,0 +1,1 @@
+"""The standalone trainer, from shards to a checkpoint; this version holds no code of it."""
