@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-pipeline.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; choose one: make install PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-pipeline.txt
+	@echo "Installing with the versions of constraints.txt: several gigabytes, which can take minutes."
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
 	touch $@
 
