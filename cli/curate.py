@@ -1,5 +1,8 @@
 """The commands `cocu curate ...`: argument handling and printing only."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(
@@ -11,3 +14,129 @@ app = typer.Typer(
 @app.callback()
 def _group() -> None:
     """A group stays a group however many commands it has."""
+
+
+@app.command()
+def score(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help="What the pictures show: Parquet or JSON lines of (key, object, area), "
+            "or a WebDataset tar with objects in its .json members."
+        ),
+    ],
+    synonyms: Annotated[Path, typer.Option(help="JSON of the words for each object, object -> words and phrases.")],
+    min_area: Annotated[float, typer.Option(help="Share of the picture from which an object is a gap.")] = 0.01,
+    k: Annotated[str, typer.Option(help="Score the k best recovered concepts, for each of these k.")] = "1,3,5,8,16",
+    named_by: Annotated[
+        str,
+        typer.Option(help="What of a caption names objects: its concepts, its words, or either."),
+    ] = "either",
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the random order.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    per_object: Annotated[bool, typer.Option("--per-object", help="Print a table of the objects, too.")] = False,
+) -> None:
+    """Measure on pictures with known content which of the objects left unsaid are recovered."""
+    import json
+
+    from cli.score_table import print_scorecard
+    from curation.printable import printable
+    from curation.scorecard import score_folder
+
+    try:
+        ks = [int(part) for part in k.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{k!r}: give whole numbers with commas between, such as 1,3,5,8,16", param_hint="--k"
+        ) from None
+    card = score_folder(curated, truth, synonyms, min_area=min_area, ks=ks, named_by=named_by, seed=seed)
+    if as_json:
+        typer.echo(json.dumps(card.as_json(), indent=1))
+        return
+    for note in card.notes:
+        typer.echo(f"note: {printable(note)}", err=True)
+    print_scorecard(card, per_object=per_object)
+
+
+@app.command()
+def query(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    sql: Annotated[
+        str,
+        typer.Argument(metavar="SQL", help="A query over the views pairs, archives, concepts and rejects."),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="table, csv, json or parquet. Without it: what the ending of --out says, else table.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write to instead of printing.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows at most. A printed table stops at 100 without it."),
+    ] = None,
+) -> None:
+    """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
+    import sys
+
+    from curation.errors import MisuseError
+    from curation.query import run_query
+    from curation.query_formats import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
+
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    form = form or (ending if ending in FORMATS else "table")
+    if form not in FORMATS:
+        raise typer.BadParameter(f"{form!r}: give one of {', '.join(FORMATS)}", param_hint="--format")
+    if form == "parquet" and out is None and sys.stdout.isatty():
+        raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
+    with run_query(curated, sql) as answer:
+        if out is not None:
+            write_file(answer if limit is None else first_rows(answer, limit), form, out)
+        elif form != "table":
+            wanted = answer if limit is None else first_rows(answer, limit)
+            write_stream(wanted, form, sys.stdout, sys.stdout.buffer)
+        else:
+            shown, total = print_table(answer, sys.stdout, limit or TABLE_ROWS)
+            if shown < total:
+                typer.echo(f"{shown:,} of {total:,} rows; --limit shows more, --format csv gives all", err=True)
+
+
+@app.command()
+def show(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Keys of pairs.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with the pictures instead.")
+    ] = None,
+) -> None:
+    """Show single pairs: what their captions name and what was recovered."""
+    if out is not None:
+        from curation.report import write_pairs_page
+
+        write_pairs_page(curated, keys, out)
+        typer.echo(f"wrote {out}")
+        return
+    from rich.console import Console
+
+    from curation.show import show_pairs
+
+    console = Console()
+    for panel in show_pairs(curated, keys):
+        console.print(panel)
+
+
+@app.command()
+def report(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
+    sample: Annotated[int, typer.Option(min=0, help="Pairs in the gallery.")] = 48,
+    seed: Annotated[int, typer.Option(min=0, help="Which pairs are drawn.")] = 0,
+) -> None:
+    """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
+    from curation.report import write_report
+
+    write_report(curated, out, sample, seed)
+    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

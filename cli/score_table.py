@@ -1,0 +1,90 @@
+"""Prints the scorecard of `cocu curate score`: tables on a terminal, aligned text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from curation.scorecard import Scorecard
+    from curation.scoring import Figure
+
+LEGEND = """\
+recall@k     share of the gap objects that one of the k best recovered concepts names
+precision@k  share of the k best recovered concepts that name an object, whose object is there
+large@k      the same, where only objects of at least the gap objects' area count as there
+mAP          mean average precision of the gap objects, over the pairs that have any
+Each with its bootstrap 95 % interval over pairs; recovered: not named by the caption.
+random order shuffles the concepts that the archives keep; caption alone ranks the caption's own."""
+
+
+def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
+    """Print what is scored, the figures of each ranking and, if wanted, of each object."""
+    from rich.console import Console
+
+    from curation.printable import printable
+    from curation.scorecard import CURATED
+
+    console = Console(highlight=False)
+    scores = card.scores[CURATED]
+    naming = {
+        "either": "concepts and words",
+        "concepts": "concepts",
+        "words": "words",
+    }
+    others = [f"{n} by its {naming[way]}" for way, n in card.gaps_by.items() if way != card.named_by]
+    console.print(
+        f"{scores.pairs} pairs with truth, {scores.pairs_with_gaps} of them with gaps: "
+        f"{scores.gaps} objects of area {card.min_area:g} or more that the caption does not name,\n"
+        f"going by its {naming[card.named_by]} ({', '.join(others)})",
+        markup=False,
+        soft_wrap=True,
+    )
+    _print_table(console, ["", *card.scores], _figure_rows(card))
+    console.print(LEGEND, markup=False, soft_wrap=True)
+    rows = card.object_rows()
+    if per_object and rows:
+        _print_table(console, list(rows[0]), [[printable(str(v)) for v in r.values()] for r in rows])
+
+
+def _figure_rows(card: Scorecard) -> list[list[str]]:
+    scores = list(card.scores.values())
+    rows = [
+        [f"{name}@{k}", *(_text(getattr(one, field)[i]) for one in scores)]
+        for name, field in (
+            ("recall", "recall"),
+            ("precision", "precision"),
+            ("large", "precision_strict"),
+        )
+        for i, k in enumerate(scores[0].ks)
+    ]
+    return [*rows, ["mAP", *(_text(one.mean_average_precision) for one in scores)]]
+
+
+def _text(figure: Figure) -> str:
+    if figure.value != figure.value:  # NaN
+        return "-"
+    return f"{figure.value:.2f} {figure.low:.2f}-{figure.high:.2f}"
+
+
+def _print_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for i, name in enumerate(header):
+            table.add_column(name, justify="right" if i else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    print()
+    for row in (header, *rows):
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        print("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
+    print()
