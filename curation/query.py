@@ -135,14 +135,11 @@ def _dataset(name: str, files: list[str]) -> Any:
     try:
         source = ds.dataset(files, format="parquet")
     except (pa.ArrowException, OSError) as error:
-        raise CurationError(
-            f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder"
-        ) from error
+        raise CurationError(f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder") from error
     lacking = [column for column in COLUMNS[name] if column not in source.schema.names]
     if lacking:
         raise MisuseError(
-            f"{files[0]}: has no column {', '.join(lacking)}, another version wrote it; "
-            "curate into a new folder"
+            f"{files[0]}: has no column {', '.join(lacking)}, another version wrote it; curate into a new folder"
         )
     return source
 
@@ -169,9 +166,7 @@ def _only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.S
     return statements[0]
 
 
-def _batches(
-    connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+def _batches(connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     while True:
         try:
             batch = reader.read_next_batch()

@@ -109,8 +109,14 @@ def write_parquet(answer: Answer, binary: IO[bytes]) -> None:
         ) from error
 
 
-def print_table(answer: Answer, console: Console, limit: int | None) -> tuple[int, int]:
-    """A framed table of at most `limit` rows. Gives the rows shown and the rows there are."""
+def print_table(answer: Answer, text: IO[str], limit: int | None) -> tuple[int, int]:
+    """At most `limit` rows, framed on a terminal and plain elsewhere.
+
+    Gives the rows shown and the rows there are.
+    """
+    console = Console(file=text)
+    if not console.is_terminal:
+        return print_plain(answer, text, limit)
     shown, total = _shown(answer, limit)
     table = Table(header_style="bold", pad_edge=False)
     for field in answer.schema:
@@ -162,6 +168,13 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
 
 
 def _values(name: str, column: pa.Array) -> list[Any]:
+    if pa.types.is_float32(column.type):
+        # 0.9, not the 0.8999999761581421 that it becomes in double precision.
+        single = column.to_numpy(zero_copy_only=False).astype(str)
+        return [
+            float(text) if valid else None
+            for text, valid in zip(single.tolist(), column.is_valid().to_pylist(), strict=True)
+        ]
     try:
         return column.to_pylist(maps_as_pydicts="lossy")
     except (OverflowError, ValueError):
@@ -169,9 +182,7 @@ def _values(name: str, column: pa.Array) -> list[Any]:
         try:
             return column.cast(pa.string()).to_pylist()
         except pa.ArrowException as error:
-            raise MisuseError(
-                f"column {name}: a {column.type} out of range; use CAST({name} AS VARCHAR)"
-            ) from error
+            raise MisuseError(f"column {name}: a {column.type} out of range; use CAST({name} AS VARCHAR)") from error
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -14,29 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-ARCHIVES = pa.schema(
-    [
-        ("key", pa.string()),
-        ("shard", pa.string()),
-        ("rank", pa.int32()),
-        ("concept_id", pa.int32()),
-        ("concept", pa.string()),
-        ("score", pa.float32()),
-        ("global", pa.float32()),
-        ("local", pa.float32()),
-        ("support", pa.int32()),
-        ("cluster", pa.int32()),
-        ("in_caption", pa.bool_()),
-    ]
-)
-PAIRS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("shard", pa.string()),
-        ("caption", pa.string()),
-        ("caption_concepts", pa.list_(pa.string())),
-    ]
-)
+from curation.tables import ARCHIVES, PAIRS
+
 CONCEPTS = pa.schema([("concept_id", pa.int32()), ("concept", pa.string()), ("count", pa.int64())])
 REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
 
@@ -87,9 +66,7 @@ def make_curated(
     return folder
 
 
-def _write_tables(
-    folder: Path, shard: str, pairs: Sequence[MadePair], ids: Mapping[str, int]
-) -> None:
+def _write_tables(folder: Path, shard: str, pairs: Sequence[MadePair], ids: Mapping[str, int]) -> None:
     rows = [
         {
             **{"key": pair.key, "shard": shard, "rank": rank, "concept_id": ids[concept]},
