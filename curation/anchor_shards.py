@@ -1,0 +1,57 @@
+"""Pairs to curate that are not in the index (`cocu curate run INDEX --anchors SHARDS`), embedded as the index was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.index import Index, embed_all, open_encoder
+from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary
+from curation.pairs import CaptionOptions
+from curation.run_folder import RunFolder
+from curation.shards import Shard
+
+
+def index_nouns(index: Index) -> NounOptions:
+    """The noun options that the index was built with."""
+    parameters = index.manifest["parameters"]
+    prefix = "noun_"
+    return NounOptions(**{k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)})
+
+
+def index_captions(index: Index) -> CaptionOptions:
+    """The caption options that the index was built with."""
+    parameters = index.manifest["parameters"]
+    return CaptionOptions(
+        parameters["caption_field"],
+        parameters["caption_all_captions"],
+        parameters["caption_image_column"],
+        parameters["caption_caption_column"],
+    )
+
+
+def embed_anchors(
+    index: Index,
+    shards: Sequence[Shard],
+    out: Path,
+    captions: CaptionOptions,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int = 4,
+) -> dict[str, Any]:
+    """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
+
+    Raises MisuseError when the encoder is no longer the one that built the index.
+    """
+    listed = index.manifest["parameters"]["vocabulary"]
+    nouns = index_nouns(index)
+    with RunFolder(out, "anchors", {"index": index.manifest["fingerprint"]}, shards) as folder:
+        if not folder.was_finished:
+            vocabulary = read_vocabulary(listed, nouns.pipeline) if listed else None
+            encoder = open_encoder(index, device, batch_size, workers)
+            with ConceptExtractor(nouns, workers) as extractor:
+                embed_all(folder, shards, [], encoder, extractor, captions, vocabulary)
+            pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
+            folder.finish({"pairs": pairs, "rejects": folder.reject_counts()})
+        return folder.manifest

@@ -1,0 +1,348 @@
+"""`cocu curate run`: an index, and the pairs to curate -> ranked concepts in tables and curated shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.anchor_shards import embed_anchors, index_captions
+from curation.archives import Anchors, expand, gather, parse_expansion
+from curation.clusters import cluster
+from curation.curated_shards import CuratedShard, PairConcepts
+from curation.embeddings import arrow_to_vectors
+from curation.errors import CurationError, MisuseError
+from curation.index import Index, check_rejects
+from curation.nouns import normal_form
+from curation.pairs import CaptionOptions
+from curation.prefetch import ahead
+from curation.progress import Progress, say
+from curation.ranking import RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
+from curation.rows import concept_ids_of, name_hashes, text_hashes
+from curation.run_folder import RunFolder, atomic
+from curation.shards import Shard
+from curation.support import SupportModel, fit_support
+from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_rows
+
+BLOCK = 1024
+TOP_RECOVERED = 20
+
+
+@dataclass(frozen=True)
+class CurateOptions:
+    """What shapes a curation; the fields are the options of `cocu curate run`. keep 0: the whole archive."""
+
+    expansion: str = "mixed"
+    neighbours: int = 128
+    ranking: str = "support"
+    keep: int = 16
+    min_score: float | None = None
+    merge: bool = True
+    write_caption: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        parse_expansion(self.expansion)
+        if self.ranking not in RANKINGS:
+            raise MisuseError(f"--ranking {self.ranking}: expected one of {', '.join(RANKINGS)}")
+
+
+PRESETS: dict[str, CurateOptions] = {
+    "default": CurateOptions(),
+    "paper": CurateOptions(expansion="image", neighbours=8, ranking="paper", keep=0, merge=False),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block of pairs gave: the rows of both tables, and what goes into the curated shard."""
+
+    pairs: pa.Table
+    archives: pa.Table
+    concepts: list[PairConcepts]
+
+
+@dataclass
+class Tally:
+    """Counts for the summary, over the blocks of one shard; seconds by stage."""
+
+    pairs: int = 0
+    kept: int = 0
+    gained: int = 0
+    recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest keeps of the shard; the long tail of recovered concepts is left to the tables."""
+        top = np.argsort(-self.recovered, kind="stable")[: 10 * TOP_RECOVERED]
+        return {
+            "pairs": self.pairs,
+            "concepts": self.kept,
+            "gained": self.gained,
+            "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
+            "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
+        }
+
+
+class Curator:
+    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time."""
+
+    def __init__(self, index: Index, options: CurateOptions, support: SupportModel | None) -> None:
+        self.index, self.options, self.support = index, options, support
+        self.expansions = parse_expansion(options.expansion)
+        pipeline = index.manifest["parameters"]["noun_pipeline"]
+        self.families = (
+            WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
+        )
+
+    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
+        """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
+        options, vocabulary = self.options, self.index.vocabulary
+        clock = _Clock(tally.seconds)
+        anchors = anchors_of(batch, first_row, self.index)
+        clock.lap("read")
+        retrieved = expand(
+            anchors, self.expansions, options.neighbours, self.index.images, self.index.captions, self.index.rows
+        )
+        clock.lap("search")
+        archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
+        seeds = seeds_of(batch["key"].to_pylist(), options.seed)
+        scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
+        gone = self.families.merged_away(archives, scores.score) if self.families else None
+        kept = select(archives, scores.score, options.keep, options.min_score, gone)
+        clock.lap("rank")
+        entries = kept.entries
+        clusters = cluster(vocabulary.vectors, kept.offsets, archives.concept[entries], seeds)
+        clock.lap("cluster")
+        columns = {
+            "rank": kept.rank,
+            "concept_id": archives.concept[entries],
+            "score": scores.score[entries],
+            "global": scores.globally[entries],
+            "local": scores.locally[entries],
+            "support": archives.support[entries],
+            "cluster": clusters,
+            "in_caption": archives.in_caption[entries],
+        }
+        pairs = pair_rows(shard, batch["key"], batch["caption"], batch["concepts"])
+        rows = archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary)
+        tally.pairs += len(batch)
+        tally.kept += len(entries)
+        new = ~columns["in_caption"]
+        tally.gained += len(np.unique(archives.anchor[entries][new]))
+        counts = np.bincount(columns["concept_id"][new], minlength=len(vocabulary))
+        tally.recovered = counts if not len(tally.recovered) else tally.recovered + counts
+        block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
+        clock.lap("tables")
+        return block
+
+
+def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
+    """The pairs of an embeddings batch as anchors."""
+    ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
+    inside = first_row >= 0
+    part = slice(first_row, first_row + len(batch))
+    return Anchors(
+        arrow_to_vectors(batch["image_vec"]).astype(np.float32),
+        arrow_to_vectors(batch["text_vec"]).astype(np.float32),
+        np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
+        index.rows.text_hash[part] if inside else text_hashes(batch["caption"].to_pylist()),
+        index.rows.image_hash[part] if inside else name_hashes(batch["image"].to_pylist()),
+        ids,
+        counts,
+    )
+
+
+def _pair_concepts(
+    batch: pa.RecordBatch, offsets: np.ndarray, columns: Mapping[str, np.ndarray], words: list[str]
+) -> Iterator[PairConcepts]:
+    rows = list(
+        zip(
+            [words[i] for i in columns["concept_id"].tolist()],
+            [round(score, 5) for score in columns["score"].tolist()],
+            columns["cluster"].tolist(),
+            columns["in_caption"].tolist(),
+            strict=True,
+        )
+    )
+    bounds = offsets.tolist()
+    for i, (key, caption) in enumerate(zip(batch["key"].to_pylist(), batch["caption"].to_pylist(), strict=True)):
+        yield PairConcepts(key, caption, rows[bounds[i] : bounds[i + 1]])
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
+
+
+@dataclass(frozen=True)
+class AnchorShards:
+    """Pairs from outside the index to curate instead of the indexed ones."""
+
+    shards: Sequence[Shard]
+    captions: CaptionOptions
+    device: str = "auto"
+    batch_size: int = 64
+    workers: int = 4
+
+
+def run_curation(
+    index: Index, out: Path, options: CurateOptions, anchors: AnchorShards | None = None, max_rejects: float = 0.10
+) -> dict[str, Any]:
+    """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
+
+    Raises MisuseError for parameters other than those the folder was begun with, CurationError for shards that could
+    not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
+    """
+    captions = anchors.captions if anchors else index_captions(index)
+    shards = list(anchors.shards) if anchors else index_shards(index)
+    parameters = {"index": _index_identity(index), **asdict(options), "anchors": anchors is not None}
+    with RunFolder(out, "curated", parameters, shards) as folder:
+        if folder.was_finished:
+            say(f"{out}: already finished; nothing to do")
+            return folder.manifest
+        source, embedded = index.path, index.manifest
+        if anchors:
+            source = out / "anchors"
+            work = (anchors.device, anchors.batch_size, anchors.workers)
+            embedded = embed_anchors(index, shards, source, captions, *work)
+        support = fit_support(index, options) if options.ranking == "support" else None
+        curator = Curator(index, options, support)
+        _copy_concepts(index, out)
+        _curate_all(folder, curator, shards, source / "embeddings", captions, anchors is None)
+        details = {"support": support.describe(index.vocabulary)} if support is not None else {}
+        folder.finish(_summary(folder, index, shards, embedded), source / "rejects.parquet", **details)
+        if anchors:
+            check_rejects(embedded["summary"], max_rejects, out)
+        return folder.manifest
+
+
+def index_shards(index: Index) -> list[Shard]:
+    """The shards of pairs that the index was built from."""
+    known = {item["name"]: item for item in index.manifest["inputs"]}
+    shards = [
+        Shard(**{**known[name], "rows": tuple(known[name]["rows"]) if known[name]["rows"] else None})
+        for name in index.manifest["order"]
+    ]
+    return shards[: index.manifest["pair_shards"]]
+
+
+def _curate_all(
+    folder: RunFolder, curator: Curator, shards: Sequence[Shard], embeddings: Path, captions: CaptionOptions, own: bool
+) -> None:
+    left = [shard for shard in shards if not folder.done(shard.name)]
+    if len(left) < len(shards):
+        say(f"curate: {len(shards) - len(left)} of {len(shards)} shards are done already")
+    counts = curator.index.manifest["shards"]
+    first_rows: dict[str, int] = {}
+    row = 0
+    for shard in shards:
+        first_rows[shard.name] = row if own else -1
+        row += counts[shard.name]["pairs"] if own else 0
+    failures: list[str] = []
+    with Progress("curate", sum(shard.size for shard in left)) as bar:
+        for shard in left:
+            try:
+                tally = _curate_shard(curator, shard, folder.path, embeddings, captions, first_rows[shard.name], bar)
+            except CurationError as error:
+                failures.append(str(error))
+                continue
+            folder.commit(shard.name, tally.record())
+    if failures:
+        raise CurationError(
+            f"{len(failures)} of {len(shards)} shards could not be curated; the others are done and kept:\n  "
+            + "\n  ".join(failures[:20])
+            + "\nrun the same command again when they are back"
+        )
+
+
+def _curate_shard(
+    curator: Curator,
+    shard: Shard,
+    out: Path,
+    embeddings: Path,
+    captions: CaptionOptions,
+    first_row: int,
+    bar: Progress,
+) -> Tally:
+    tally = Tally()
+    source = embeddings / f"{shard.name}.parquet"
+    if not source.is_file():
+        raise CurationError(f"{source}: missing; the index is incomplete, build it again into a new folder")
+    file = pq.ParquetFile(source, pre_buffer=False)
+    total = max(1, file.metadata.num_rows)
+
+    def blocks() -> Iterator[Block]:
+        row = first_row
+        for batch in file.iter_batches(BLOCK):
+            yield curator.curate(shard.name, batch, row, tally)
+            row += len(batch) if row >= 0 else 0
+
+    with (
+        CuratedShard(shard, out / "shards" / f"{shard.name}.tar", captions, curator.options.write_caption) as tar,
+        TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS) as pairs,
+        TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", ARCHIVES) as archives,
+    ):
+        written = 0.0
+        # Writing is Python and disk, curating is array code without the GIL: they run side by side.
+        for block in ahead(blocks()):
+            start = time.perf_counter()
+            pairs.write(block.pairs)
+            archives.write(block.archives)
+            tar.write(block.concepts)
+            bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
+            written += time.perf_counter() - start
+        tally.seconds["write"] = written
+    return tally
+
+
+def _copy_concepts(index: Index, out: Path) -> None:
+    path = out / "tables" / "concepts.parquet"
+    if not path.exists():
+        with atomic(path) as temporary:
+            columns = ["concept_id", "concept", "count"]
+            pq.write_table(pq.read_table(index.path / "concepts.parquet", columns=columns), temporary)
+
+
+def _index_identity(index: Index) -> dict[str, Any]:
+    """What tells one index from another: enough to refuse going on with a different one."""
+    parameters = index.manifest["parameters"]
+    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
+    return {
+        **{name: parameters[name] for name in names},
+        "rows": len(index.rows),
+        "concepts": len(index.vocabulary),
+        "fingerprint": index.manifest["fingerprint"][:8],
+    }
+
+
+def _summary(folder: RunFolder, index: Index, shards: Sequence[Shard], embedded: Mapping[str, Any]) -> dict[str, Any]:
+    records = [folder.records[shard.name] for shard in shards]
+    pairs = sum(record["pairs"] for record in records)
+    seconds: dict[str, float] = {}
+    recovered: dict[int, int] = {}
+    for record in records:
+        for stage, value in record["seconds"].items():
+            seconds[stage] = round(seconds.get(stage, 0.0) + value, 3)
+        for concept, count in record["recovered"].items():
+            recovered[int(concept)] = recovered.get(int(concept), 0) + count
+    best = sorted(recovered.items(), key=lambda item: (-item[1], item[0]))[:TOP_RECOVERED]
+    return {
+        "pairs": pairs,
+        "rejects": dict(embedded["summary"]["rejects"]),
+        "concepts_per_pair": round(sum(record["concepts"] for record in records) / max(1, pairs), 3),
+        "gained_share": round(sum(record["gained"] for record in records) / max(1, pairs), 4),
+        "top_recovered": [[index.vocabulary.words[i], count] for i, count in best],
+        "stage_seconds": seconds,
+    }

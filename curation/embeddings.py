@@ -1,0 +1,205 @@
+"""Shard -> `embeddings/SHARD.parquet`: key, caption, concepts and the two unit vectors of every good pair."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.captioned_tables import caption_rows
+from curation.encoder import Encoder
+from curation.images import BadPicture
+from curation.nouns import ConceptExtractor, keep_listed
+from curation.pairs import CaptionOptions, Pair, Reject, checked_captions, read_pairs
+from curation.prefetch import ahead
+from curation.run_folder import atomic
+from curation.shards import Shard
+
+BLOCK_PAIRS = 1024
+BLOCK_BYTES = 128 << 20
+
+
+@dataclass
+class Seconds:
+    """Wall seconds of the parts of the stage."""
+
+    read: float = 0.0
+    concepts: float = 0.0
+    encode: float = 0.0
+    forward: float = 0.0
+    write: float = 0.0
+
+
+@dataclass
+class ShardResult:
+    """What one shard gave."""
+
+    pairs: int = 0
+    cut_captions: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    seconds: Seconds = field(default_factory=Seconds)
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        return {"pairs": self.pairs, "cut_captions": self.cut_captions, "seconds": vars(self.seconds)}
+
+
+def schema(dim: int) -> pa.Schema:
+    """Columns of an embeddings file. `image` names the picture that the caption belongs to, null where unknown."""
+    vector = pa.list_(pa.float16(), dim)
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("image", pa.string()),
+            ("caption", pa.string()),
+            ("concepts", pa.list_(pa.string())),
+            ("image_vec", vector),
+            ("text_vec", vector),
+        ]
+    )
+
+
+def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """float16 [N, D] -> Arrow fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1])
+
+
+def arrow_to_vectors(column: pa.Array) -> np.ndarray:
+    """Arrow fixed-size lists without nulls -> float16 [N, D]."""
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+def embed_shard(
+    shard: Shard,
+    out: Path,
+    encoder: Encoder,
+    extractor: ConceptExtractor,
+    options: CaptionOptions,
+    vocabulary: frozenset[str] | None = None,
+    advance: Callable[[int], None] = lambda pairs: None,
+) -> ShardResult:
+    """Embed the pairs of a shard into `out`, block by block.
+
+    Concepts and pictures of a block are worked one after the other on a CPU, where they would only take the cores
+    from each other; with a GPU the next block is read and parsed while this one is encoded.
+    """
+    result = ShardResult()
+    blocks = _parsed(_blocks(read_pairs(shard, options), result), extractor, vocabulary, result)
+    if encoder.device.type == "cuda":
+        blocks = ahead(blocks)
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, schema(encoder.dim), compression="zstd") as writer:
+        for pairs, concepts in blocks:
+            start, forward = time.perf_counter(), encoder.seconds
+            kept, vectors = _encode_pictures(pairs, encoder, result)
+            texts = [pairs[i].captions[0] for i in kept]
+            text_vectors = encoder.encode_texts([text[: extractor.options.max_chars] for text in texts])
+            result.seconds.encode += time.perf_counter() - start
+            result.seconds.forward += encoder.seconds - forward
+            start = time.perf_counter()
+            if kept:
+                keys = [pairs[i].key for i in kept]
+                columns = [keys, keys, texts, [concepts[i] for i in kept]]
+                arrays = [pa.array(c, t) for c, t in zip(columns, schema(encoder.dim).types, strict=False)]
+                arrays += [vectors_to_arrow(np.stack(vectors)), vectors_to_arrow(text_vectors)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema(encoder.dim)))
+            result.pairs += len(kept)
+            result.seconds.write += time.perf_counter() - start
+            advance(len(pairs))
+    return result
+
+
+def embed_extra_captions(
+    shard: Shard,
+    out: Path,
+    encoder: Encoder,
+    extractor: ConceptExtractor,
+    vocabulary: frozenset[str] | None = None,
+    advance: Callable[[int], None] = lambda pairs: None,
+) -> ShardResult:
+    """Embed captions that have no picture here; their `image_vec` is null."""
+    result = ShardResult()
+    rows: Iterable[Pair | Reject] = (
+        captions if isinstance(captions, Reject) else Pair(row.key, (row.image or "").encode(), captions)
+        for row in caption_rows(shard)
+        for captions in [checked_captions(row.key, row.caption, False)]
+    )
+    columns = schema(encoder.dim)
+    with atomic(out) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as writer:
+        for pairs, concepts in _parsed(_blocks(rows, result), extractor, vocabulary, result):
+            start, forward = time.perf_counter(), encoder.seconds
+            texts = [pair.captions[0] for pair in pairs]
+            vectors = encoder.encode_texts([text[: extractor.options.max_chars] for text in texts])
+            result.seconds.encode += time.perf_counter() - start
+            result.seconds.forward += encoder.seconds - forward
+            arrays = [
+                pa.array([pair.key for pair in pairs], pa.string()),
+                pa.array([Path(pair.image.decode()).stem or None for pair in pairs], pa.string()),
+                pa.array(texts, pa.string()),
+                pa.array(concepts, pa.list_(pa.string())),
+                pa.nulls(len(pairs), columns.field("image_vec").type),
+                vectors_to_arrow(vectors),
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=columns))
+            result.pairs += len(pairs)
+            advance(len(pairs))
+    return result
+
+
+def _encode_pictures(
+    pairs: Sequence[Pair], encoder: Encoder, result: ShardResult
+) -> tuple[list[int], list[np.ndarray]]:
+    kept: list[int] = []
+    vectors: list[np.ndarray] = []
+    for i, (key, found) in enumerate(encoder.encode_pictures((pair.key, pair.image) for pair in pairs)):
+        if isinstance(found, BadPicture):
+            result.rejects.append(Reject(key, str(found)))
+        else:
+            kept.append(i)
+            vectors.append(found)
+    return kept, vectors
+
+
+def _blocks(pairs: Iterable[Pair | Reject], result: ShardResult) -> Iterator[list[Pair]]:
+    """Blocks of at most `BLOCK_PAIRS` pairs and about `BLOCK_BYTES` bytes: what bounds the memory of the stage."""
+    block: list[Pair] = []
+    held = 0
+    start = time.perf_counter()
+    for pair in pairs:
+        if isinstance(pair, Reject):
+            result.rejects.append(pair)
+            continue
+        block.append(pair)
+        held += len(pair.image)
+        if len(block) == BLOCK_PAIRS or held >= BLOCK_BYTES:
+            result.seconds.read += time.perf_counter() - start
+            yield block
+            block, held = [], 0
+            start = time.perf_counter()
+    result.seconds.read += time.perf_counter() - start
+    if block:
+        yield block
+
+
+def _parsed(
+    blocks: Iterable[list[Pair]],
+    extractor: ConceptExtractor,
+    vocabulary: frozenset[str] | None,
+    result: ShardResult,
+) -> Iterator[tuple[list[Pair], list[list[str]]]]:
+    for pairs in blocks:
+        start = time.perf_counter()
+        captions = [caption for pair in pairs for caption in pair.captions]
+        result.cut_captions += sum(len(caption) > extractor.options.max_chars for caption in captions)
+        found = iter(extractor.extract(captions))
+        concepts: list[list[str]] = []
+        for pair in pairs:
+            merged = dict.fromkeys(concept for _ in pair.captions for concept in next(found))
+            concepts.append(list(dict.fromkeys(keep_listed(merged, vocabulary))) if vocabulary else list(merged))
+        result.seconds.concepts += time.perf_counter() - start
+        yield pairs, concepts

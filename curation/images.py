@@ -1,0 +1,62 @@
+"""Picture bytes -> the pixels that an encoder wants: decoded once, near the size needed, guarded against bombs."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 100_000_000
+
+
+class BadPicture(Exception):
+    """A picture that cannot be used; the message is the reject's reason."""
+
+
+def open_picture(data: bytes, size: int | None = None) -> Image.Image:
+    """Decode a picture to RGB.
+
+    size: pixels that its shorter side has to have at the least; JPEGs are decoded at 1/2, 1/4 or 1/8 where that is
+    enough (DCT scaling), which is what makes large photographs cheap. Raises BadPicture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture: Image.Image = Image.open(io.BytesIO(data))
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise BadPicture(f"oversized picture: {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+            if size is not None and picture.format == "JPEG":
+                picture.draft("RGB", (size, size))
+            picture.load()
+            if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+            return picture.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise BadPicture("unreadable picture: not in a known format") from error
+    except Image.DecompressionBombError as error:
+        raise BadPicture(f"oversized picture: {error}") from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+        IndexError,
+    ) as error:
+        kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        raise BadPicture(f"{kind} picture: {error}") from error
+
+
+def decode(data: bytes, transform: Callable[[Image.Image], Any], size: int) -> np.ndarray | BadPicture:
+    """`transform` of the decoded picture, or the reason why there is none; never raises for bad data."""
+    try:
+        picture = open_picture(data, size)
+    except BadPicture as error:
+        return error
+    return np.asarray(transform(picture))

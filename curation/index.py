@@ -1,0 +1,301 @@
+"""`cocu index build`: shards -> embeddings, vocabulary, retrieval arrays and two FAISS indexes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.embeddings import embed_extra_captions, embed_shard
+from curation.encoder import Encoder, EncoderSpec, weights_digest
+from curation.errors import CurationError
+from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
+from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline
+from curation.pairs import CaptionOptions
+from curation.progress import Progress, say
+from curation.rows import CaptionRows, read_rows, write_rows
+from curation.run_folder import RunFolder
+from curation.shards import Shard
+from curation.vocabulary import Vocabulary, read_vocabulary_table, write_vocabulary
+
+RECALL_SEED = 0
+RECALL_QUERIES = 1_000
+SEARCH_PARAMETERS = ("factory", "memory", "min_recall")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What shapes an index. memory: bytes that the two FAISS indexes may take together."""
+
+    encoder: EncoderSpec
+    captions: CaptionOptions
+    nouns: NounOptions
+    min_count: int = 2
+    vocabulary: str | None = None
+    factory: str = "auto"
+    memory: int = 0
+    min_recall: float = 0.95
+    max_rejects: float = 0.10
+
+    def parameters(self, precision: str) -> dict[str, Any]:
+        """The manifest's parameters; `precision` is the resolved one."""
+        nouns = asdict(self.nouns) | {"pipeline": resolve_pipeline(self.nouns.pipeline)}
+        return {
+            "model": self.encoder.model,
+            "pretrained": self.encoder.pretrained,
+            "precision": precision,
+            "weights": weights_digest(self.encoder),
+            **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
+            **{f"noun_{name}": value for name, value in nouns.items()},
+            "vocabulary": self.vocabulary,
+            "min_count": self.min_count,
+            "factory": self.factory,
+            "memory": self.memory,
+            "min_recall": self.min_recall,
+        }
+
+
+@dataclass(frozen=True)
+class Index:
+    """A finished index, opened for retrieval. `images` is None when no row has a picture."""
+
+    path: Path
+    manifest: dict[str, Any]
+    vocabulary: Vocabulary
+    rows: CaptionRows
+    captions: NearestRows
+    images: NearestRows | None
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def build_index(
+    shards: Sequence[Shard],
+    extra: Sequence[Shard],
+    out: Path,
+    options: IndexOptions,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int = 4,
+) -> dict[str, Any]:
+    """Build or go on building the index at `out`; returns its manifest.
+
+    Raises MisuseError for parameters other than those that the folder was begun with, CurationError for a share of
+    rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
+    done) and for a recall under `min_recall`.
+    """
+    from curation.encoder import resolve_device, resolve_precision
+
+    precision = resolve_precision(options.encoder.precision, resolve_device(device))
+    vocabulary = read_vocabulary(options.vocabulary, options.nouns.pipeline) if options.vocabulary else None
+    parameters = options.parameters(precision)
+    names = {shard.name for shard in shards}
+    extra = [shard if shard.name not in names else _renamed(shard) for shard in extra]
+    with RunFolder(out, "index", parameters, [*shards, *extra], SEARCH_PARAMETERS) as folder:
+        if folder.was_finished:
+            say(f"{out}: already finished; nothing to do")
+        else:
+            encoder = Encoder(options.encoder, device, batch_size, workers)
+            with ConceptExtractor(options.nouns, workers) as extractor:
+                embed_all(folder, shards, extra, encoder, extractor, options.captions, vocabulary)
+            _finish(folder, shards, extra, encoder, options)
+        check_rejects(folder.manifest["summary"], options.max_rejects, out)
+        return folder.manifest
+
+
+def _renamed(shard: Shard) -> Shard:
+    return Shard(f"extra-{shard.name}", shard.url, shard.size, shard.rows)
+
+
+def embed_all(
+    folder: RunFolder,
+    shards: Sequence[Shard],
+    extra: Sequence[Shard],
+    encoder: Encoder,
+    extractor: ConceptExtractor,
+    captions: CaptionOptions,
+    vocabulary: frozenset[str] | None,
+) -> None:
+    """Embed the shards that are not done. Raises CurationError for those that cannot be had, after all others."""
+    failures: list[str] = []
+    for stage, group in (("embed pairs", shards), ("embed extra captions", extra)):
+        left = [shard for shard in group if not folder.done(shard.name)]
+        if len(left) < len(group):
+            say(f"{stage}: {len(group) - len(left)} of {len(group)} shards are done already")
+        with Progress(stage, sum(shard.size for shard in left), "pairs" if group is shards else "captions") as bar:
+            for shard in left:
+                out = folder.path / "embeddings" / f"{shard.name}.parquet"
+                try:
+                    if group is shards:
+                        result = embed_shard(shard, out, encoder, extractor, captions, vocabulary, bar.advance)
+                    else:
+                        result = embed_extra_captions(shard, out, encoder, extractor, vocabulary, bar.advance)
+                except CurationError as error:
+                    failures.append(str(error))
+                    continue
+                bar.advance(0, shard.size)
+                folder.commit(shard.name, result.record(), result.rejects)
+    if failures:
+        raise CurationError(
+            f"{len(failures)} of {len(shards) + len(extra)} shards could not be read; the others are done and kept:\n  "
+            + "\n  ".join(failures[:20])
+        )
+
+
+def _finish(
+    folder: RunFolder, shards: Sequence[Shard], extra: Sequence[Shard], encoder: Encoder, options: IndexOptions
+) -> None:
+    out = folder.path
+    names = [shard.name for shard in (*shards, *extra)]
+    files = [out / "embeddings" / f"{name}.parquet" for name in names]
+    pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
+    total = sum(folder.records[name]["pairs"] for name in names)
+    if total == 0:
+        raise CurationError(f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}")
+    if not (out / "concepts.parquet").exists():
+        say("vocabulary: counting concepts and encoding them")
+        write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)
+    vocabulary = read_vocabulary_table(out / "concepts.parquet")
+    if not (out / "rows" / "offsets.npy").exists():
+        write_rows(out / "rows", files, pairs, vocabulary)
+    rows = read_rows(out / "rows")
+    indexes = {}
+    memory = options.memory or physical_memory() // 2
+    for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
+        if len(vectors):
+            share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
+            indexes[name] = _build_one(folder, name, vectors, rows, options, share)
+    seconds: dict[str, float] = {}
+    for name in names:
+        for part, value in folder.records[name]["seconds"].items():
+            seconds[part] = seconds.get(part, 0.0) + value
+    summary = {
+        "pairs": pairs,
+        "extra_captions": total - pairs,
+        "concepts": len(vocabulary),
+        "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
+        "repeated_keys": repeated_keys(rows),
+        "rejects": folder.reject_counts(),
+        "stage_seconds": {part: round(value, 2) for part, value in seconds.items()},
+    }
+    folder.finish(
+        summary,
+        dim=int(rows.text_vectors.shape[1]),
+        fingerprint=encoder.fingerprint(),
+        order=names,
+        pair_shards=len(shards),
+        indexes=indexes,
+    )
+
+
+def _build_one(
+    folder: RunFolder, name: str, vectors: np.ndarray, rows: CaptionRows, options: IndexOptions, memory: int
+) -> dict[str, Any]:
+    """One FAISS index: built, its search settings tuned to the recall asked for, and reported."""
+    dim = vectors.shape[1]
+    factory = auto_factory(len(vectors), dim, memory) if options.factory == "auto" else options.factory
+    path = folder.path / f"{name}.faiss"
+    step = f"@{name}"
+    if not (folder.done(step) and folder.records[step]["factory"] == factory and path.exists()):
+        size = index_bytes(factory, len(vectors), dim)
+        say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size / 1e6:,.1f} MB")
+        build(path, vectors, factory)
+        folder.commit(step, {"factory": factory})
+    nearest = NearestRows(path, vectors, SearchSettings())
+    settings, reached = tune(nearest, _recall_queries(name, rows), options.min_recall)
+    say(
+        f"{name}.faiss: {path.stat().st_size / 1e6:,.1f} MB; recall@{reached.k} {reached.value:.4f} against exact "
+        f"search on {reached.queries:,} queries"
+        + (f", {settings.nprobe} of {nearest.lists} lists probed" if settings.nprobe else "")
+        + (f", {settings.rerank}x re-ranked" if settings.rerank > 1 else "")
+    )
+    if reached.value < options.min_recall:
+        raise CurationError(
+            f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; run the "
+            f"same command with more --memory (now {memory:,} bytes for this index), another --factory (now "
+            f"{factory}), or a lower --min-recall: the embeddings are kept"
+        )
+    return {
+        "factory": factory,
+        "vectors": len(vectors),
+        "bytes": path.stat().st_size,
+        "settings": asdict(settings),
+        "recall": reached.value,
+        "recall_k": reached.k,
+        "recall_queries": reached.queries,
+    }
+
+
+def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:
+    """Queries as curation makes them: pictures against pictures; pictures and captions, half each, against captions."""
+    rng = np.random.default_rng(RECALL_SEED)
+
+    def sample(vectors: np.ndarray, count: int) -> np.ndarray:
+        chosen = np.sort(rng.choice(len(vectors), min(count, len(vectors)), replace=False))
+        return np.asarray(vectors[chosen], dtype=np.float32)
+
+    if name == "images":
+        return sample(rows.image_vectors, RECALL_QUERIES)
+    from_images = sample(rows.image_vectors, RECALL_QUERIES // 2)
+    return np.concatenate([from_images, sample(rows.text_vectors, RECALL_QUERIES - len(from_images))])
+
+
+def repeated_keys(rows: CaptionRows) -> int:
+    """Number of pairs whose key occurs in another shard, too."""
+    keys = np.asarray(rows.image_hash[: rows.images])
+    return int(len(keys) - len(np.unique(keys)))
+
+
+def check_rejects(summary: dict[str, Any], limit: float, out: Path) -> None:
+    """Raises CurationError when the share of rejects is over `limit`."""
+    rejects = sum(summary["rejects"].values())
+    seen = rejects + summary["pairs"] + summary.get("extra_captions", 0)
+    if seen and rejects / seen > limit:
+        raise CurationError(
+            f"{rejects:,} of {seen:,} ({rejects / seen:.1%}) were rejected, over --max-rejects {limit:.0%}: "
+            f"{_counts(summary['rejects'])}. Everything good is written; see {out / 'rejects.parquet'}"
+        )
+
+
+def _counts(rejects: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
+
+
+def open_index(path: Path) -> Index:
+    """Open a finished index. Raises MisuseError when there is none."""
+    from curation.run_folder import read_manifest
+
+    manifest = read_manifest(path, "index")
+    for name in ("concepts.parquet", "rows/offsets.npy", "captions.faiss"):
+        if not (path / name).is_file():
+            raise CurationError(f"{path / name}: missing; the index is incomplete, build it again into a new folder")
+    rows = read_rows(path / "rows")
+
+    def nearest(name: str, vectors: np.ndarray) -> NearestRows:
+        settings = SearchSettings(**manifest["indexes"][name]["settings"])
+        return NearestRows(path / f"{name}.faiss", vectors, settings)
+
+    return Index(
+        path,
+        manifest,
+        read_vocabulary_table(path / "concepts.parquet"),
+        rows,
+        nearest("captions", rows.text_vectors),
+        nearest("images", rows.image_vectors) if "images" in manifest["indexes"] else None,
+    )
+
+
+def open_encoder(index: Index, device: str = "auto", batch_size: int = 64, workers: int = 4) -> Encoder:
+    """The encoder that built the index. Raises MisuseError when the model of that name is now another."""
+    parameters = index.manifest["parameters"]
+    spec = EncoderSpec(parameters["model"], parameters["pretrained"], "auto")
+    encoder = Encoder(spec, device, batch_size, workers)
+    encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
+    return encoder

@@ -1,0 +1,207 @@
+"""FAISS indexes over unit vectors, inner product: their factory, training, recall and search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.errors import MisuseError
+from curation.run_folder import atomic
+
+FLAT_LIMIT = 100_000
+ADD_ROWS = 65_536
+# FAISS asks for at least 39 training vectors a list.
+TRAIN_ROWS_PER_LIST = 48
+RECALL_K = 8
+RECALL_QUERIES = 1_000
+# Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
+TIE = 2e-4
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How an index is searched: lists probed (0: not an IVF), and how many times k candidates are re-ranked exactly."""
+
+    nprobe: int = 0
+    rerank: int = 1
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of the k best rows by exact search that the index found too, ties counted as found."""
+
+    value: float
+    queries: int
+    k: int
+
+
+def index_bytes(factory: str, rows: int, dim: int) -> int:
+    """Approximate memory of an index, bytes: the codes, ids and centroids that its factory string implies."""
+    code = float(4 * dim)
+    if "SQfp16" in factory:
+        code = 2 * dim
+    elif "SQ8" in factory:
+        code = dim
+    elif "PQ" in factory:
+        code = int(factory.rpartition("PQ")[2].partition("x")[0])
+    lists = int(factory.removeprefix("IVF").partition(",")[0]) if factory.startswith("IVF") else 0
+    return int(rows * (code + (8 if lists else 0)) + lists * 4 * dim)
+
+
+def auto_factory(rows: int, dim: int, memory: int) -> str:
+    """Flat up to `FLAT_LIMIT` rows; then IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
+
+    Raises MisuseError when even the smallest code does not fit.
+    """
+    if rows <= FLAT_LIMIT and index_bytes("Flat", rows, dim) <= memory:
+        return "Flat"
+    lists = max(1, min(2 ** round(math.log2(4 * math.sqrt(rows))), rows // 39))
+    product = [f"PQ{dim // part}x8" for part in (2, 4, 8, 16) if dim % part == 0]
+    for code in ("Flat", "SQfp16", "SQ8", *product):
+        factory = f"IVF{lists},{code}"
+        if index_bytes(factory, rows, dim) <= memory:
+            return factory
+    raise MisuseError(
+        f"--memory: {memory:,} bytes hold no index of {rows:,} vectors of {dim} dimensions "
+        f"(the smallest takes {index_bytes(factory, rows, dim):,})"
+    )
+
+
+def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
+    """Train on a sample, add block by block, write atomically. vectors: unit rows float16 [N, D], may be a memmap."""
+    import faiss
+
+    rows, dim = vectors.shape
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise MisuseError(f"--factory {factory}: FAISS refuses it for {dim} dimensions: {reason}") from error
+    if not index.is_trained:
+        ivf = _ivf(index)
+        wanted = TRAIN_ROWS_PER_LIST * ivf.nlist if ivf is not None else 65_536
+        if ivf is not None:
+            ivf.cp.seed, ivf.cp.niter = seed, 8
+        chosen = np.sort(np.random.default_rng(seed).choice(rows, min(rows, wanted), replace=False))
+        try:
+            index.train(np.ascontiguousarray(vectors[chosen], dtype=np.float32))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise MisuseError(f"--factory {factory}: cannot be trained on {rows:,} vectors: {reason}") from error
+    for start in range(0, rows, ADD_ROWS):
+        index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
+    with atomic(path) as temporary:
+        faiss.write_index(index, str(temporary))
+
+
+class NearestRows:
+    """A written index, memory-mapped, with the exact vectors beside it for re-ranking."""
+
+    def __init__(self, path: Path, vectors: np.ndarray, settings: SearchSettings, gpu: bool = True) -> None:
+        import faiss
+
+        self.vectors = vectors
+        self.index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        if gpu and getattr(faiss, "get_num_gpus", int)() > 0:
+            self.index = faiss.index_cpu_to_all_gpus(self.index)
+        self.settings = SearchSettings()
+        self.configure(settings)
+
+    def configure(self, settings: SearchSettings) -> None:
+        """Search with other settings from now on."""
+        import faiss
+
+        if settings.nprobe:
+            ivf = _ivf(self.index)
+            if ivf is not None:
+                ivf.nprobe = settings.nprobe
+            else:
+                faiss.GpuParameterSpace().set_index_parameter(self.index, "nprobe", settings.nprobe)
+        self.settings = settings
+
+    @property
+    def lists(self) -> int:
+        """Number of inverted lists; 0 for an index without."""
+        ivf = _ivf(self.index)
+        return 0 if ivf is None else int(ivf.nlist)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k most similar rows of each query [Q, D]: similarities float32 [Q, k], rows int64 [Q, k], best first.
+
+        Where fewer than k rows are found the row is -1 and the similarity -inf.
+        """
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        similarity, rows = self.index.search(queries, min(k * self.settings.rerank, max(1, self.index.ntotal)))
+        similarity[rows < 0] = -np.inf
+        if self.settings.rerank > 1:
+            similarity, rows = self._rerank(queries, rows, k)
+        if rows.shape[1] < k:
+            pad = ((0, 0), (0, k - rows.shape[1]))
+            rows = np.pad(rows, pad, constant_values=-1)
+            similarity = np.pad(similarity, pad, constant_values=-np.inf)
+        return similarity[:, :k], rows[:, :k]
+
+    def _rerank(self, queries: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        exact = np.empty(rows.shape, np.float32)
+        step = max(1, (1 << 22) // (rows.shape[1] * queries.shape[1]))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            found = self.vectors[np.maximum(rows[part], 0)].astype(np.float32)
+            np.einsum("qkd,qd->qk", found, queries[part], out=exact[part])
+        exact[rows < 0] = -np.inf
+        order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(exact, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """Similarities [Q, k] of the k best rows by brute force over blocks of `vectors`, best first."""
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    for start in range(0, len(vectors), ADD_ROWS):
+        block = queries @ vectors[start : start + ADD_ROWS].astype(np.float32).T
+        block = np.partition(block, -k, axis=1)[:, -k:] if block.shape[1] > k else block
+        best = np.sort(np.concatenate([best, block], axis=1), axis=1)[:, -k:]
+    return best[:, ::-1]
+
+
+def recall(index: NearestRows, queries: np.ndarray, exact: np.ndarray) -> Recall:
+    """recall@k against `exact` similarities [Q, k] of the same queries."""
+    k = exact.shape[1]
+    _, rows = index.search(queries, k)
+    found = np.einsum("qkd,qd->qk", index.vectors[np.maximum(rows, 0)].astype(np.float32), queries)
+    found[rows < 0] = -np.inf
+    possible = np.isfinite(exact).sum()
+    hits = ((found >= exact[:, -1:] - TIE) & np.isfinite(found)).sum()
+    return Recall(float(hits / max(1, possible)), len(queries), k)
+
+
+def tune(index: NearestRows, queries: np.ndarray, target: float) -> tuple[SearchSettings, Recall]:
+    """The cheapest settings that reach the target recall on the queries, else the best there are."""
+    exact = exact_search(index.vectors, queries, min(RECALL_K, max(1, len(index.vectors))))
+    lists = index.lists
+    probes = [2**i for i in range(3, 31) if 2**i < lists] + [lists] if lists else [0]
+    best = (index.settings, recall(index, queries, exact))
+    for rerank in (1, 4, 16):
+        for nprobe in probes:
+            index.configure(SearchSettings(nprobe, rerank))
+            reached = recall(index, queries, exact)
+            if reached.value > best[1].value:
+                best = (index.settings, reached)
+            if reached.value >= target:
+                return index.settings, reached
+            if nprobe * 8 > lists and rerank < 16:
+                break  # the code loses them, not the lists
+    index.configure(best[0])
+    return best
+
+
+def _ivf(index: Any) -> Any:
+    import faiss
+
+    try:
+        return faiss.extract_index_ivf(index)
+    except RuntimeError:
+        return None

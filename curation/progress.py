@@ -1,0 +1,83 @@
+"""Progress of a long stage: a bar on a terminal, plain lines of text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+PLAIN_SECONDS = 10.0
+
+
+class Progress:
+    """A stage of known weight (bytes or rows) in which pairs are counted. A context manager; writes to stderr.
+
+    Weight moves the bar and the time left; pairs give the rate.
+    """
+
+    def __init__(self, stage: str, weight: int, unit: str = "pairs") -> None:
+        self.stage, self.weight, self.unit = stage, max(1, weight), unit
+        self.done = 0.0
+        self.pairs = 0
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        self._start = self._last = time.monotonic()
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.TaskProgressColumn(),
+                progress.TextColumn("{task.fields[pairs]:,} " + self.unit),
+                progress.TextColumn("{task.fields[rate]:,.0f}/s"),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.stage, total=self.weight, pairs=0, rate=0.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif kind is None and self.pairs:
+            self._plain()
+
+    def advance(self, pairs: int, weight: float = 0.0) -> None:
+        """Count pairs, and the weight that they stand for."""
+        self.pairs += pairs
+        self.done += weight
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, pairs=self.pairs, rate=self.rate)
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._plain()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds since the stage began."""
+        return time.monotonic() - self._start
+
+    @property
+    def rate(self) -> float:
+        """Pairs a second so far."""
+        return self.pairs / max(self.seconds, 1e-9)
+
+    def _plain(self) -> None:
+        self._last = time.monotonic()
+        share = min(1.0, self.done / self.weight)
+        left = f", {self.seconds * (1 - share) / share:,.0f} s left" if 0 < share < 1 else ""
+        line = f"{self.stage}: {share:4.0%}, {self.pairs:,} {self.unit}, {self.rate:,.0f}/s{left}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    print(text, file=sys.stderr, flush=True)
