@@ -53,8 +53,8 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> li
     """
     keys = list(dict.fromkeys(keys))
     rows = connection.execute(
-        "SELECT key, shard, caption, caption_concepts FROM pairs WHERE key IN (SELECT unnest(?)) ORDER BY shard",
-        [keys],
+        f"SELECT key, shard, caption, caption_concepts FROM pairs WHERE key IN ({_marks(keys)}) ORDER BY shard",
+        keys,
     ).fetchall()
     found = {row[0] for row in rows}
     for key in keys:
