@@ -78,7 +78,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
     --recovered: #0f766e; --named: #a9aeb6; --mark: #fde9ae; --shot: #f2f2f2;
   }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 11px; }
+  html, body { font-size: 11px; }
   main { max-width: none; padding: 0; }
   h2, .legend { break-after: avoid; }
   .charts { grid-template-columns: repeat(3, 1fr); }
