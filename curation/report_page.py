@@ -82,7 +82,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   main { max-width: none; padding: 0; }
   h2, .legend { break-after: avoid; }
   .charts { grid-template-columns: repeat(3, 1fr); }
-  .tile, .panel, .card { break-inside: avoid; }
+  .tile, .panel, .card, .legend { break-inside: avoid; }
   .cards { grid-template-columns: repeat(3, 1fr); }
   .caption { max-height: none; }
   .shot { height: 150px; }
