@@ -109,7 +109,7 @@ def search(
     index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
     text: Annotated[str | None, typer.Argument(help="Words to search with.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to search with.")] = None,
-    k: Annotated[int, typer.Option(min=1, help="Captions to show.")] = 10,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Captions to show.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show the captions nearest to a text or a picture."""
