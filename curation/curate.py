@@ -188,13 +188,18 @@ class _Clock:
 
 @dataclass(frozen=True)
 class AnchorShards:
-    """Pairs from outside the index to curate instead of the indexed ones."""
+    """Pairs from outside the index to curate instead of the indexed ones.
+
+    embedded: folder where they are embedded, by default inside the curation's; several curations of the same anchors
+    can share one.
+    """
 
     shards: Sequence[Shard]
     captions: CaptionOptions
     device: str = "auto"
     batch_size: int = 64
     workers: int = 4
+    embedded: Path | None = None
 
 
 def run_curation(
@@ -214,7 +219,7 @@ def run_curation(
             return folder.manifest
         source, embedded = index.path, index.manifest
         if anchors:
-            source = out / "anchors"
+            source = anchors.embedded or out / "anchors"
             work = (anchors.device, anchors.batch_size, anchors.workers)
             embedded = embed_anchors(index, shards, source, captions, *work)
         support = fit_support(index, options) if options.ranking == "support" else None
