@@ -14,6 +14,9 @@ from curation.rows import CaptionRows, pair_similarity
 EXPANSIONS = ("image", "caption", "language", "mixed")
 # Retrieved beyond L, so that L are left when the anchor's own captions are taken out.
 OWN_MARGIN = 16
+MOST_OWN = 1024
+# A vocabulary holds fewer concepts than 2 to this.
+CONCEPT_BITS = 26
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ class Anchors:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def take(self, which: np.ndarray) -> Anchors:
+        """Some of them, without their concepts: enough to search for."""
+        vectors = (self.image_vectors[which], self.text_vectors[which])
+        hashes = (self.text_hash[which], self.image_hash[which])
+        return Anchors(*vectors, self.rows[which], *hashes, self.concept_ids[:0], np.zeros(len(which), np.int64))
 
 
 @dataclass(frozen=True)
@@ -132,12 +141,27 @@ def _expand_one(
     }[expansion]
     if expansion == "mixed":
         queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
-    similarity, found = captions.search(queries, neighbours + OWN_MARGIN)
+    similarity, found = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
+    return Retrieved(found, similarity, np.zeros(len(anchors), bool))
+
+
+def _others(
+    anchors: Anchors, queries: np.ndarray, neighbours: int, margin: int, captions: NearestRows, rows: CaptionRows
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest captions that are not the anchor's own: similarities and rows [B, neighbours], -1 at the end."""
+    similarity, found = captions.search(queries, neighbours + margin)
     own = is_own(anchors, found, rows)
-    # The first L that are not the anchor's own: sorting by "own" moves those to the end and keeps the order.
+    # Sorting by "own" moves those to the end and keeps the order.
     order = np.argsort(own | (found < 0), axis=1, kind="stable")[:, :neighbours]
-    found = np.take_along_axis(np.where(own, -1, found), order, 1)
-    return Retrieved(found, np.take_along_axis(similarity, order, 1), np.zeros(len(anchors), bool))
+    similarity = np.take_along_axis(similarity, order, 1)
+    left = np.take_along_axis(np.where(own, -1, found), order, 1)
+    # A caption that thousands share fills the margin: look further for those anchors.
+    short = np.flatnonzero((left[:, -1] < 0) & (found[:, -1] >= 0))
+    if len(short) and margin < MOST_OWN:
+        similarity[short], left[short] = _others(
+            anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows
+        )
+    return similarity, left
 
 
 def is_own(anchors: Anchors, found: np.ndarray, rows: CaptionRows) -> np.ndarray:
@@ -154,46 +178,55 @@ def gather(anchors: Anchors, retrieved: Retrieved, rows: CaptionRows, concepts: 
 
     The concepts of the anchor's own caption are always in its archive, retrieved or not.
     """
-    owner, slot = np.nonzero(retrieved.rows >= 0)
-    row = retrieved.rows[owner, slot]
+    # Mentions: one per (retrieved caption, concept), then one per (anchor, concept of its own caption).
+    valid = retrieved.rows >= 0
+    row = retrieved.rows[valid]
     start = rows.offsets[row]
     lengths = rows.offsets[row + 1] - start
-    where = np.repeat(start - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-    own_anchor = np.repeat(np.arange(len(anchors)), anchors.concept_counts)
-
-    # Entries: one per (retrieved caption, concept), then one per (anchor, concept of its own caption).
-    anchor = np.concatenate([np.repeat(owner, lengths), own_anchor])
-    concept = np.concatenate([rows.concept_ids[where], anchors.concept_ids])
-    order = np.argsort(anchor * len(concepts) + concept, kind="stable")
-    key = (anchor * len(concepts) + concept)[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
-    anchor, concept = anchor[order][first], concept[order][first].astype(np.int32)
-    similarity = pair_similarity(concepts, concept, anchors.image_vectors, anchor)
-
-    total, own_total = len(where), len(own_anchor)
-    is_own_entry = np.repeat([False, True], [total, own_total])[order]
-    counted = np.concatenate([np.ones(total, bool), retrieved.counts_anchor[own_anchor]])[order]
-    to_picture = np.concatenate([rows.similarity[where], np.full(own_total, np.nan, np.float32)])[order]
-    weights = np.repeat(retrieved.similarity[owner, slot], lengths)
-    weights = np.concatenate([weights, np.ones(own_total, np.float32)])[order]
-    group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(key))))
-    # an anchor that counts as retrieved has its own picture as y
-    to_picture = np.where(is_own_entry & counted, similarity[group], to_picture)
-    pictured = counted & ~np.isnan(to_picture)
-
-    def total_of(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, first) if len(first) else values[:0]
-
-    highest = np.where(pictured, to_picture, np.float32(-np.inf))
-    return Archives(
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))]),
-        anchor=anchor,
-        concept=concept,
-        similarity=similarity,
-        support=total_of(counted.astype(np.int32)),
-        pictured=total_of(pictured.astype(np.int32)),
-        similarity_sum=total_of(np.where(pictured, to_picture, np.float32(0))),
-        similarity_max=np.maximum.reduceat(highest, first) if len(first) else highest[:0],
-        weight=total_of(np.where(counted, weights, np.float32(0))),
-        in_caption=total_of(is_own_entry.astype(np.int32)) > 0,
+    ends = np.cumsum(lengths)
+    where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - ends + lengths, lengths)
+    anchor_bits = np.arange(len(anchors)) << CONCEPT_BITS
+    key = np.concatenate(
+        [
+            np.repeat(np.repeat(anchor_bits, valid.sum(1)), lengths) + rows.concept_ids[where],
+            np.repeat(anchor_bits, anchors.concept_counts) + anchors.concept_ids,
+        ]
     )
+    order = np.argsort(key, kind="stable")  # quick, for the keys come by anchor already
+    key = key[order]
+
+    # Entries: runs of mentions with one key. An own mention is the last of its run.
+    opens = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=opens[1:])
+    first = np.flatnonzero(opens)
+    ends = np.append(first[1:], len(key))[: len(first)]
+    anchor, concept = key[first] >> CONCEPT_BITS, (key[first] & ((1 << CONCEPT_BITS) - 1)).astype(np.int32)
+    similarity = pair_similarity(concepts, concept, anchors.image_vectors, anchor)
+    in_caption = order[ends - 1] >= len(where)
+    support = (ends - first - in_caption).astype(np.int32)
+
+    def per_mention(values: np.ndarray, own: float) -> np.ndarray:
+        return np.concatenate([values, np.full(len(anchors.concept_ids), own, values.dtype)])[order]
+
+    to_picture = rows.similarity[where]
+    pictured = support
+    if rows.images < len(rows):
+        has_picture = ~np.isnan(to_picture)
+        pictured = _over_runs(np.add, per_mention(has_picture.astype(np.int32), 0), first)
+        highest = _over_runs(np.maximum, per_mention(np.where(has_picture, to_picture, -np.inf), -np.inf), first)
+        to_picture = np.where(has_picture, to_picture, np.float32(0))
+    else:
+        highest = _over_runs(np.maximum, per_mention(to_picture, -np.inf), first)
+    summed = _over_runs(np.add, per_mention(to_picture, 0), first)
+    weight = _over_runs(np.add, per_mention(np.repeat(retrieved.similarity[valid], lengths), 0), first)
+    if retrieved.counts_anchor.any():  # there y is the anchor itself, at similarity 1
+        own = in_caption & retrieved.counts_anchor[anchor]
+        support, pictured = support + own, pictured + own
+        summed, weight = summed + np.where(own, similarity, np.float32(0)), weight + own.astype(np.float32)
+        highest = np.where(own, np.maximum(highest, similarity), highest)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))])
+    return Archives(offsets, anchor, concept, similarity, support, pictured, summed, highest, weight, in_caption)
+
+
+def _over_runs(operation: np.ufunc, values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    return operation.reduceat(values, first) if len(first) else values[:0]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.anchor_shards import embed_anchors, index_captions
 from curation.archives import Anchors, expand, gather, parse_expansion
-from curation.clusters import cluster
+from curation.clusters import Clusterer
 from curation.curated_shards import CuratedShard, PairConcepts
 from curation.embeddings import arrow_to_vectors
 from curation.errors import CurationError, MisuseError
@@ -95,6 +95,7 @@ class Curator:
 
     def __init__(self, index: Index, options: CurateOptions, support: SupportModel | None) -> None:
         self.index, self.options, self.support = index, options, support
+        self.clusterer = Clusterer(index.vocabulary.vectors)
         self.expansions = parse_expansion(options.expansion)
         pipeline = index.manifest["parameters"]["noun_pipeline"]
         self.families = (
@@ -118,7 +119,7 @@ class Curator:
         kept = select(archives, scores.score, options.keep, options.min_score, gone)
         clock.lap("rank")
         entries = kept.entries
-        clusters = cluster(vocabulary.vectors, kept.offsets, archives.concept[entries], seeds)
+        clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
         clock.lap("cluster")
         columns = {
             "rank": kept.rank,

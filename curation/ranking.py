@@ -106,8 +106,12 @@ class WordFamilies:
     def merged_away(self, archives: Archives, score: np.ndarray) -> np.ndarray:
         """bool [P]: entries that another of their archive stands for.
 
-        An entry goes when its archive holds a longer concept that ends in it ("fire truck" for "truck") or its
-        singular, with at least its score or named by the caption. What the caption names never goes.
+        An entry goes when its archive holds a longer concept that ends in it ("fire truck" for "truck") with at least
+        its score or named by the caption. Of a singular and its plural the better one stays (the singular where they
+        are even), or the one that the caption names. What the caption names never goes.
+
+        What stands for another is kept wherever the other would have been: it has at least its score, or the caption
+        names it, which is always kept.
         """
         size = len(self.same)
         key = archives.anchor * size + archives.concept
@@ -157,8 +161,10 @@ def select(
     What the caption names is always kept: it is the baseline that curation is measured against.
     """
     left = np.flatnonzero(~gone) if gone is not None else np.arange(len(score))
-    left = left[np.lexsort((archives.concept[left], -score[left], archives.anchor[left]))]
     anchors = len(archives.offsets) - 1
+    # entries come by anchor and concept, so that a stable sort of (anchor, descending score) is all it takes
+    key = (archives.anchor[left] << 32) | _descending(score[left])
+    left = left[np.argsort(key, kind="stable")]
     sizes = np.bincount(archives.anchor[left], minlength=anchors)
     rank = np.arange(len(left)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
     wanted = np.ones(len(left), bool) if keep == 0 else rank <= keep
@@ -170,6 +176,13 @@ def select(
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     # ranks are of the kept: a table's ranks have no holes
     return Selection(kept, offsets, np.arange(len(kept)) - np.repeat(offsets[:-1], sizes) + 1)
+
+
+def _descending(score: np.ndarray) -> np.ndarray:
+    """int64 in [0, 2^32) that orders float32 scores from the highest to the lowest; NaN and -0.0 do not occur."""
+    bits = (score + np.float32(0)).view(np.int32).astype(np.int64)
+    # a negative float's bits grow with its magnitude, and its sign bit makes the integer negative
+    return np.where(bits < 0, (bits & 0x7FFFFFFF) + 2**31, 2**31 - 1 - bits)
 
 
 def seeds_of(keys: list[str], seed: int) -> np.ndarray:

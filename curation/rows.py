@@ -78,13 +78,20 @@ def concept_ids_of(lists: pa.Array, vocabulary: Vocabulary) -> tuple[np.ndarray,
 
 
 def pair_similarity(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """left[i]·right[j] for index arrays i, j of equal length P, in float32, in cache-sized pieces. Returns [P]."""
+    """left[i]·right[j] in float32 for vectors [., D] and index arrays i, j of equal length P. Returns [P].
+
+    Without copies of the rows that i and j name, which would cost more than the products.
+    """
+    import faiss
+
+    left, right = (np.ascontiguousarray(vectors, np.float32) for vectors in (left, right))
+    i, j = (np.ascontiguousarray(index, np.int64) for index in (i, j))
+    for index, vectors in ((i, left), (j, right)):  # FAISS would read outside of the array
+        if len(index) and not (index.min() >= 0 and index.max() < len(vectors)):
+            raise IndexError(f"rows {index.min()} to {index.max()} of an array of {len(vectors)}")
     found = np.empty(len(i), np.float32)
-    step = max(64, (1 << 18) // max(1, left.shape[1]))
-    for start in range(0, len(i), step):
-        part = slice(start, start + step)
-        a, b = left[i[part]], right[j[part]]
-        np.einsum("pd,pd->p", np.asarray(a, np.float32), np.asarray(b, np.float32), out=found[part])
+    pointers = [faiss.swig_ptr(array) for array in (left, i, right, j, found)]
+    faiss.pairwise_indexed_inner_product(left.shape[1], len(i), *pointers)
     return found
 
 

@@ -1,0 +1,156 @@
+"""Archives, ranking and clusters of many anchors at once against the plain loop over pairs (tests/oracle.py).
+
+    python -m benchmarks.ranking_speed
+
+Both get the same retrieved neighbours. The loop runs on a sample of the pairs, the array code on all of a few blocks;
+the scores of the sample have to agree to 1e-5, and the clusters of both have to be as tight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from benchmarks import synthetic
+from benchmarks.measure import median_seconds, print_table
+from curation.archives import Anchors, Archives, Retrieved, gather
+from curation.clusters import Clusterer
+from curation.ranking import paper_parts, select
+from curation.rows import CaptionRows, pair_similarity
+from tests import oracle
+
+BLOCK = 1024
+AGREE = 1e-5
+
+
+def main(arguments: list[str] | None = None) -> dict[str, float]:
+    """Measure and print; returns the two ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000, help="indexed vectors")
+    parser.add_argument("--dim", type=int, default=synthetic.DIM)
+    parser.add_argument("--concepts", type=int, default=synthetic.CONCEPTS)
+    parser.add_argument("--neighbours", type=int, default=8)
+    parser.add_argument("--pairs", type=int, default=8 * BLOCK, help="pairs that the array code ranks")
+    parser.add_argument("--sample", type=int, default=400, help="of them, pairs that the loop ranks")
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args(arguments)
+
+    world = World(given.rows, given.dim, given.concepts, given.neighbours, given.pairs)
+    sample = np.linspace(0, given.pairs - 1, min(given.sample, given.pairs)).astype(int)
+    corpus, anchors = world.as_plain(sample)
+
+    blocks = [slice(start, min(start + BLOCK, given.pairs)) for start in range(0, given.pairs, BLOCK)]
+    ranks = median_seconds(lambda: [world.rank(part) for part in blocks], given.repeats) / given.pairs
+    both = median_seconds(lambda: [world.cluster(part) for part in blocks], given.repeats) / given.pairs
+
+    start = time.perf_counter()
+    plain = [
+        oracle.archive(anchor, world.retrieved[i], corpus, world.texts, paper=True)
+        for anchor, i in zip(anchors, sample, strict=True)
+    ]
+    orders = [oracle.ranked(found) for found in plain]
+    plain_ranks = (time.perf_counter() - start) / len(sample)
+    start = time.perf_counter()
+    plain_inertia = sum(oracle.clusters(order, world.texts)[1] for order in orders)
+    plain_both = plain_ranks + (time.perf_counter() - start) / len(sample)
+
+    worst, inertia = world.compare(sample, plain)
+    assert worst < AGREE, f"scores differ by {worst}"
+    print(
+        f"{given.rows:,} rows of {given.dim}, {given.concepts:,} concepts, L = {given.neighbours}; "
+        f"{np.mean([len(found) for found in plain]):.1f} concepts an archive; {given.pairs:,} pairs by arrays, "
+        f"{len(sample):,} by the loop; scores agree to {worst:.1e}; k-means inertia {inertia / plain_inertia:.3f} of "
+        "scikit-learn's"
+    )
+    print_table(
+        ["stage", "loop, µs a pair", "arrays, µs a pair", "ratio"],
+        [
+            [name, f"{slow * 1e6:,.0f}", f"{fast * 1e6:,.1f}", f"{slow / fast:,.0f} x"]
+            for name, slow, fast in (
+                ("archives and ranking", plain_ranks, ranks),
+                ("archives, ranking and clusters", plain_both, both),
+            )
+        ],
+    )
+    return {"ranking": plain_ranks / ranks, "with clusters": plain_both / both}
+
+
+class World:
+    """A synthetic corpus, and the neighbours of its first pairs by exact search."""
+
+    def __init__(self, rows: int, dim: int, concepts: int, neighbours: int, pairs: int) -> None:
+        space = synthetic.make_space(rows, dim)
+        topics = synthetic.topics_of(rows, space)
+        self.vectors = synthetic.vectors_of(topics, space)
+        self.texts = synthetic.concept_vectors(space, concepts)
+        self.offsets, self.ids = synthetic.named_concepts(topics, space, concepts)
+        owner = np.repeat(np.arange(rows), np.diff(self.offsets))
+        self.rows = CaptionRows(
+            self.offsets,
+            self.ids,
+            pair_similarity(self.texts, self.ids, self.vectors, owner),
+            np.arange(rows, dtype=np.uint64),
+            np.arange(rows, dtype=np.uint64),
+            self.vectors,
+            self.vectors,
+        )
+        self.clusters = Clusterer(self.texts)
+        self.seeds = np.arange(pairs, dtype=np.uint64)
+        self.anchor_vectors = self.vectors[:pairs].astype(np.float32)
+        self.retrieved, self.similarity = _neighbours(self.vectors, self.anchor_vectors, neighbours)
+
+    def anchors(self, part: slice) -> Anchors:
+        """Rows [start, stop) of the corpus as anchors."""
+        vectors = self.anchor_vectors[part]
+        first, last = self.offsets[part.start], self.offsets[part.stop]
+        counts = np.diff(self.offsets[part.start : part.stop + 1])
+        rows = np.arange(part.start, part.stop)
+        hashes = rows.astype(np.uint64)
+        return Anchors(vectors, vectors, rows, hashes, hashes, self.ids[first:last], counts)
+
+    def rank(self, part: slice) -> tuple[Archives, np.ndarray, np.ndarray, np.ndarray]:
+        """Archives of a block, their scores, and the entries by score: index and offsets."""
+        nobody = np.zeros(part.stop - part.start, bool)
+        retrieved = Retrieved(self.retrieved[part], self.similarity[part], nobody)
+        archives = gather(self.anchors(part), retrieved, self.rows, self.texts)
+        globally, locally = paper_parts(archives)
+        kept = select(archives, globally + locally, keep=0)
+        return archives, globally + locally, kept.entries, kept.offsets
+
+    def cluster(self, part: slice) -> np.ndarray:
+        """`rank`, and the cluster of each entry in the order of scores."""
+        archives, _, entries, offsets = self.rank(part)
+        return self.clusters.cluster(offsets, archives.concept[entries], self.seeds[part])
+
+    def as_plain(self, sample: np.ndarray) -> tuple[oracle.Corpus, list[oracle.Anchor]]:
+        """The same corpus and anchors as the loop takes them; lists and sets are made beforehand, not timed."""
+        named = [set(ids.tolist()) for ids in np.split(self.ids, self.offsets[1:-1])]
+        corpus = oracle.Corpus(list(self.vectors.astype(np.float32)), named)
+        return corpus, [oracle.Anchor(corpus.pictures[i], named[i], i) for i in sample.tolist()]  # type: ignore[arg-type]
+
+    def compare(self, sample: np.ndarray, plain: list[dict[int, oracle.Entry]]) -> tuple[float, float]:
+        """Largest difference of scores in the sample, and the summed inertia of the array code's clusters."""
+        worst = inertia = 0.0
+        for i, found in zip(sample.tolist(), plain, strict=True):
+            part = slice(i, i + 1)
+            archives, score, entries, _ = self.rank(part)
+            assert archives.concept.tolist() == sorted(found)
+            wanted = np.array([found[concept].score for concept in archives.concept.tolist()])
+            worst = max(worst, float(np.abs(wanted - score).max(initial=0)))
+            inertia += oracle.inertia(self.texts[archives.concept[entries]], self.cluster(part).tolist())
+        return worst, inertia
+
+
+def _neighbours(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors.astype(np.float32))
+    similarity, rows = index.search(queries, k)
+    return rows, similarity
+
+
+if __name__ == "__main__":
+    main()
