@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
-from curation.errors import MisuseError
-from curation.shards import ROWS_PER_TABLE_SHARD, Shard, filesystem, is_remote
+from curation.errors import CurationError, MisuseError
+from curation.rejects import Reject, is_utf8
+from curation.shards import Shard
+from curation.sources import filesystem, is_remote, open_bytes
+from curation.table_files import BadRow, read_rows, table_columns
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
@@ -24,11 +30,19 @@ class ColumnNames:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One row of an (image path, caption) table. `caption` is what the cell holds: text, a list or None."""
+    """One row of an (image path, caption) table.
+
+    image: local path, or remote address, of the picture. caption: what the cell holds: text, bytes, a list or None.
+    """
 
     key: str
-    image: Path
+    image: str
     caption: Any
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the picture's name, lower case, with its dot."""
+        return PurePosixPath(self.image).suffix.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,112 +54,134 @@ class CaptionRow:
     image: str | None
 
 
-def count_rows(url: str) -> int:
-    """Rows of a table. Raises MisuseError when it cannot be read."""
-    if url.endswith(".parquet"):
-        import pyarrow.parquet as pq
+def table_rows(shard: Shard, columns: ColumnNames) -> Iterator[ImageRow | Reject]:
+    """Rows of a part of a table of (image path, caption); paths are relative to the table's folder.
 
-        try:
-            with _open(url) as source:
-                return int(pq.ParquetFile(source).metadata.num_rows)
-        except (OSError, ValueError) as error:
-            raise MisuseError(f"{url}: cannot be read as Parquet ({error})") from error
-    return sum(len(batch) for batch in _batches(url))
+    Raises MisuseError when the table lacks a column.
+    """
+    names = table_columns(shard.url)
+    image = _pick(shard.url, names, columns.image, IMAGE_COLUMNS, "image", "--image-column")
+    caption = _pick(shard.url, names, columns.caption, CAPTION_COLUMNS, "caption", "--caption-column")
+    for number, row in _numbered(shard, (image, caption)):
+        if isinstance(row, BadRow):
+            yield Reject(f"row {number:,}", row.reason)
+            continue
+        path = _text(row.get(image))
+        if not path:
+            yield Reject(f"row {number:,}", "no image: the cell is empty")
+        elif not is_utf8(path):
+            yield Reject(path, "image name is not UTF-8")
+        elif "://" in path and not is_remote(shard.url):
+            yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
+        else:
+            yield ImageRow(table_key(path), _beside(shard.url, path), row.get(caption))
 
 
-def table_rows(shard: Shard, columns: ColumnNames) -> Iterator[ImageRow]:
-    """Rows [start, stop) of a table of (image path, caption); paths are relative to the table's folder."""
-    folder = Path(shard.url).parent
-    for row in _shard_rows(shard):
-        image = _pick(shard.url, row, columns.image, IMAGE_COLUMNS, "image", "--image-column")
-        caption = _pick(shard.url, row, columns.caption, CAPTION_COLUMNS, "caption", "--caption-column")
-        path = Path(str(row[image] or ""))
-        yield ImageRow(table_key(path), folder / path, row[caption])
-
-
-def table_key(path: Path) -> str:
+def table_key(path: str) -> str:
     """Key of an image path: without its suffix; dots would split the key in a WebDataset, so they become "_"."""
-    return path.with_suffix("").as_posix().lstrip("./").replace(".", "_") or path.as_posix()
+    local = PurePosixPath(urlsplit(path).path if "://" in path else path)
+    return (str(local.with_suffix("")) if local.name else str(local)).lstrip("./").replace(".", "_") or path
 
 
-def caption_rows(shard: Shard) -> Iterator[CaptionRow]:
-    """Rows [start, stop) of a caption-only table: a caption, and where it has them a key and an image."""
-    start = shard.rows[0] if shard.rows else 0
-    for i, row in enumerate(_shard_rows(shard)):
-        caption = _pick(shard.url, row, None, CAPTION_COLUMNS, "caption", None)
-        image = row.get("image")
-        yield CaptionRow(str(row.get("key") or start + i), row[caption], str(image) if image else None)
+def read_image(row: ImageRow, limit: int) -> bytes | Reject:
+    """The picture of a row, or why there is none of at most `limit` bytes."""
+    try:
+        if is_remote(row.image):
+            with filesystem(row.image).open(row.image, "rb") as source:
+                data = bytes(source.read(limit + 1))
+        else:
+            with open(row.image, "rb", opener=_regular_file) as source:
+                data = source.read(limit + 1)
+    except CurationError:
+        raise
+    except Exception as error:  # every remote driver has kinds of its own
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        return Reject(row.key, f"image cannot be read: {row.image}: {reason}")
+    if len(data) > limit:
+        return Reject(row.key, f"oversized picture file: {row.image}: over {limit:,} bytes")
+    return data
+
+
+def _regular_file(path: str, flags: int) -> int:
+    # A pipe or device named by a table could keep the run waiting, or reading, for ever.
+    file = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError("not a regular file")
+    return file
+
+
+def caption_rows(shard: Shard) -> Iterator[CaptionRow | Reject]:
+    """Rows of a part of a caption-only table: a caption, and where it has them a key and an image.
+
+    Raises MisuseError when the table has no caption column.
+    """
+    names = table_columns(shard.url)
+    caption = _pick(shard.url, names, None, CAPTION_COLUMNS, "caption", None)
+    wanted = [name for name in ("key", "image") if name in names]
+    for number, row in _numbered(shard, (caption, *wanted)):
+        if isinstance(row, BadRow):
+            yield Reject(f"row {number:,}", row.reason)
+            continue
+        key, image = (_text(row.get(name)) for name in ("key", "image"))
+        if not is_utf8(key + image):
+            yield Reject(key or f"row {number:,}", "key or image name is not UTF-8")
+        else:
+            yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
 
 
 def caption_by_key(url: str) -> dict[str, str]:
-    """Captions of img2dataset's Parquet output by key; {} when it has no such columns."""
+    """Captions of img2dataset's Parquet output by key; {} when there is no such file or it has no such columns.
+
+    Raises CurationError when it cannot be read.
+    """
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(url).names
-    caption = next((name for name in CAPTION_COLUMNS if name in names), None)
-    if "key" not in names or caption is None:
-        return {}
-    table = pq.read_table(url, columns=["key", caption])
-    pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
-    return {str(key): text for key, text in pairs if text is not None}
+    try:
+        if not (filesystem(url).exists(url) if is_remote(url) else Path(url).is_file()):
+            return {}
+        with open_bytes(url, seek=True) as source:
+            file = pq.ParquetFile(source)
+            caption = next((name for name in CAPTION_COLUMNS if name in file.schema_arrow.names), None)
+            if "key" not in file.schema_arrow.names or caption is None:
+                return {}
+            table = file.read(columns=["key", caption])
+            pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
+            return {_text(key): text for key, text in pairs if text is not None}
+    except CurationError:
+        raise
+    except Exception as error:  # Arrow, fsspec and their drivers raise many kinds
+        raise CurationError(f"{url}: {' '.join(str(error).split())}") from error
 
 
 def _pick(
-    url: str, row: dict[str, Any], chosen: str | None, usual: tuple[str, ...], what: str, option: str | None
+    url: str, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
 ) -> str:
-    name = chosen if chosen is not None else next((name for name in usual if name in row), None)
-    if name is None or name not in row:
+    name = chosen if chosen is not None else next((name for name in usual if name in names), None)
+    if name is None or name not in names:
         wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
         hint = f"; name it with {option}" if option else ""
-        raise MisuseError(f"{url}: {wanted}; it has {', '.join(row)}{hint}")
+        raise MisuseError(f"{url}: {wanted}; it has {', '.join(names) or 'none'}{hint}")
     return name
 
 
-def _shard_rows(shard: Shard) -> Iterator[dict[str, Any]]:
+def _numbered(shard: Shard, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """The rows of a part with their numbers in the table, from 1."""
     start, stop = shard.rows or (0, 0)
-    position = 0
-    for batch in _batches(shard.url):
-        if position + len(batch) > start:
-            part = batch.slice(max(0, start - position), min(len(batch), stop - position) - max(0, start - position))
-            yield from part.to_pylist()
-        position += len(batch)
-        if position >= stop:
-            return
+    return enumerate(read_rows(shard.url, start, stop, shard.offset, columns), start + 1)
 
 
-def _open(url: str) -> Any:
-    return filesystem(url).open(url, "rb") if is_remote(url) else Path(url).open("rb")
+def _text(cell: Any) -> str:
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "surrogateescape")
+    return "" if cell is None else str(cell)
 
 
-def _batches(url: str) -> Iterator[Any]:
-    """Arrow record batches of a table file, streamed. Raises MisuseError for a file that is no such table."""
-    import pyarrow as pa
-    from pyarrow import csv
-    from pyarrow import json as pa_json
-
-    try:
-        with _open(url) as source:
-            if url.endswith(".parquet"):
-                import pyarrow.parquet as pq
-
-                yield from pq.ParquetFile(source).iter_batches(ROWS_PER_TABLE_SHARD)
-            elif url.endswith(".jsonl"):
-                yield from pa_json.open_json(source)
-            else:
-                tab = url.endswith(".tsv")
-                yield from csv.open_csv(
-                    source,
-                    parse_options=csv.ParseOptions(
-                        delimiter="\t" if tab else ",", quote_char=False if tab else '"', newlines_in_values=not tab
-                    ),
-                    convert_options=csv.ConvertOptions(strings_can_be_null=False, column_types=_text_columns(url)),
-                )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise MisuseError(f"{url}: cannot be read as a table ({error})") from error
-
-
-def _text_columns(url: str) -> dict[str, Any]:
-    # A caption or key column of digits must stay text ("000123" is not 123).
-    import pyarrow as pa
-
-    return {name: pa.string() for name in (*IMAGE_COLUMNS, *CAPTION_COLUMNS, "key")}
+def _beside(table: str, path: str) -> str:
+    if "://" in path:
+        return path
+    if not is_remote(table):
+        return str(Path(table).parent / path)
+    if path.startswith("/"):
+        return f"{table.partition('://')[0]}://{path.lstrip('/')}"
+    return f"{table.rpartition('/')[0]}/{path}"

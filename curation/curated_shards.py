@@ -12,16 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from curation.captioned_tables import ImageRow, table_rows
 from curation.errors import CurationError
-from curation.pairs import BLOCK, CaptionOptions, Sample, read_member, read_samples
+from curation.pairs import CaptionOptions, checksum_of, pair_checksum, table_pairs
+from curation.rejects import Reject, is_utf8
 from curation.run_folder import atomic
-from curation.shards import Shard, local_tar
+from curation.samples import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
+from curation.shards import Shard
+from curation.sources import open_tar, unreachable
 
 CONCEPTS_VERSION = 1
+CONCEPTS_FIELD = "concepts.json"
 CONCEPTS_IN_CAPTION = 3
-END_OF_ARCHIVE = bytes(2 * BLOCK)
 RECORD = tarfile.RECORDSIZE
+CHANGED = (
+    "the shard has changed since `cocu index build`: put the old one back and run the same command again, "
+    "or build a new index"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +59,21 @@ class CuratedShard:
     """Writes one curated shard beside the reading of its source. A context manager; the file appears when it ends well.
 
     Pairs are given in the order of the source; samples between them (rejects of the index) are left out.
+    `checksum` covers the pairs so far, as `checksum_of` gives it.
     """
 
     def __init__(self, shard: Shard, out: Path, options: CaptionOptions, caption_field: str | None = None) -> None:
         self.shard, self.out, self.options, self.caption_field = shard, out, options, caption_field
+        self.checksum = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> CuratedShard:
         with ExitStack() as stack:
             if self.shard.is_table:
-                self._rows = table_rows(self.shard, self.options.columns)
+                found = table_pairs(self.shard, self.options)
+                self._rows = (item for item in found if not isinstance(item, Reject))
             else:
-                self._tar = stack.enter_context(stack.enter_context(local_tar(self.shard)).open("rb"))
+                self._tar = stack.enter_context(open_tar(self.shard.url, self.shard.size)).file
                 self._samples = (s for s in read_samples(self._tar) if isinstance(s, Sample))
             self._target: BinaryIO = stack.enter_context(stack.enter_context(atomic(self.out)).open("wb"))
             self._stack = stack.pop_all()
@@ -84,42 +93,66 @@ class CuratedShard:
     def write(self, pairs: Sequence[PairConcepts]) -> None:
         """Write pairs, the next ones in the order of the source. Raises CurationError when the source lacks one."""
         for pair in pairs:
-            members = self._table_members(pair) if self.shard.is_table else self._tar_members(pair)
-            self._target.write(b"".join([*members, tar_member(f"{pair.key}.concepts.json", pair.json())]))
+            try:
+                members = list(self._table_members(pair) if self.shard.is_table else self._tar_members(pair))
+            except OSError as error:
+                raise unreachable(self.shard.url, error) from error
+            self._target.write(b"".join([*members, tar_member(f"{pair.key}.{CONCEPTS_FIELD}", pair.json())]))
+
+    def check(self, expected: int | None) -> None:
+        """Raises CurationError when the pairs written are not those of `expected`, a checksum; None: unknown."""
+        if expected is not None and self.checksum != expected:
+            raise CurationError(
+                f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}"
+            )
 
     def _tar_members(self, pair: PairConcepts) -> Iterator[bytes]:
         sample = next((s for s in self._samples if s.key == pair.key), None)
         if sample is None:
-            raise self._changed(pair.key)
-        if self.caption_field is None:
-            self._tar.seek(sample.start)
-            raw = self._tar.read(sample.end - sample.start)
-            yield raw + bytes(-len(raw) % BLOCK)  # a tar cut in its last padding
-            return
-        described: dict[str, Any] = {}
-        for member in sample.members:
-            if member.field == "json":
-                described = json.loads(read_member(self._tar, member))
-            else:
-                self._tar.seek(member.start)
-                raw = self._tar.read(member.offset + member.size - member.start)
-                yield raw + bytes(-len(raw) % BLOCK)
-        yield tar_member(f"{pair.key}.json", with_caption(described, self.caption_field, pair))
+            raise self._missing(pair.key)
+        self._tar.seek(sample.start)
+        raw = memoryview(self._tar.read(sample.end - sample.start))
+
+        def read(member: Member) -> bytes:
+            at = member.offset - sample.start
+            return bytes(raw[at : at + member.size])
+
+        self.checksum = checksum_of(pair_checksum(sample, read), self.checksum)
+        replaced = {CONCEPTS_FIELD, "json"} if self.caption_field else {CONCEPTS_FIELD}
+        described: Any = {}
+        if all(member.field not in replaced for member in sample.members):
+            yield bytes(raw) + bytes(-len(raw) % BLOCK)  # the padding may have been cut off
+        else:
+            for member in sample.members:
+                if member.field not in replaced:
+                    part = raw[member.start - sample.start : member.offset + member.size - sample.start]
+                    yield bytes(part) + bytes(-len(part) % BLOCK)
+                elif member.field == "json":
+                    described = _parsed(read(member))
+        if self.caption_field:
+            yield tar_member(f"{pair.key}.json", with_caption(described, self.caption_field, pair))
 
     def _table_members(self, pair: PairConcepts) -> Iterator[bytes]:
-        row: ImageRow | None = next((row for row in self._rows if row.key == pair.key), None)
-        if row is None or not row.image.is_file():
-            raise self._changed(pair.key)
-        yield tar_member(f"{pair.key}{row.image.suffix.lower()}", row.image.read_bytes())
+        found = next((item for item in self._rows if item[0].key == pair.key), None)
+        if found is None:
+            raise self._missing(pair.key)
+        row, source = found
+        self.checksum = checksum_of(source.checksum, self.checksum)
+        yield tar_member(f"{pair.key}{row.suffix}", source.image)
         yield tar_member(f"{pair.key}.txt", pair.caption.encode())
-        if self.caption_field is not None:
+        if self.caption_field:
             yield tar_member(f"{pair.key}.json", with_caption({}, self.caption_field, pair))
 
-    def _changed(self, key: str) -> CurationError:
-        return CurationError(
-            f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; "
-            "the shard has changed since `cocu index build`: put the old one back, or build a new index"
-        )
+    def _missing(self, key: str) -> CurationError:
+        return CurationError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON, or {} where it is broken: nobody can read it, and the caption needs a place."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
 
 
 def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes:
@@ -133,7 +166,9 @@ def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes:
             place[name] = {}
         place = place[name]
     place[last] = pair.enriched_caption()
-    return json.dumps(described, ensure_ascii=False).encode()
+    text = json.dumps(described, ensure_ascii=False)
+    # Texts of the web hold halves of letters, which only JSON's own escapes can write.
+    return text.encode() if is_utf8(text) else json.dumps(described).encode()
 
 
 def tar_member(name: str, data: bytes) -> bytes:

@@ -16,10 +16,12 @@ from curation.captioned_tables import caption_rows
 from curation.encoder import Encoder
 from curation.images import BadPicture
 from curation.nouns import ConceptExtractor, keep_listed
-from curation.pairs import CaptionOptions, Pair, Reject, checked_captions, read_pairs
+from curation.pairs import CaptionOptions, Pair, checked_captions, checksum_of, read_pairs
+from curation.rejects import Reject
 from curation.prefetch import ahead
 from curation.run_folder import atomic
 from curation.shards import Shard
+from curation.sources import unreachable
 
 BLOCK_PAIRS = 1024
 BLOCK_BYTES = 128 << 20
@@ -38,16 +40,22 @@ class Seconds:
 
 @dataclass
 class ShardResult:
-    """What one shard gave."""
+    """What one shard gave. checksum: of the pairs in order; tells later whether the shard is still the same."""
 
     pairs: int = 0
     cut_captions: int = 0
+    checksum: int = 0
     rejects: list[Reject] = field(default_factory=list)
     seconds: Seconds = field(default_factory=Seconds)
 
     def record(self) -> dict[str, Any]:
         """What the manifest keeps."""
-        return {"pairs": self.pairs, "cut_captions": self.cut_captions, "seconds": vars(self.seconds)}
+        return {
+            "pairs": self.pairs,
+            "cut_captions": self.cut_captions,
+            "checksum": self.checksum,
+            "seconds": vars(self.seconds),
+        }
 
 
 def schema(dim: int) -> pa.Schema:
@@ -109,6 +117,8 @@ def embed_shard(
                 arrays += [vectors_to_arrow(np.stack(vectors)), vectors_to_arrow(text_vectors)]
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema(encoder.dim)))
             result.pairs += len(kept)
+            for i in kept:
+                result.checksum = checksum_of(pairs[i].checksum, result.checksum)
             result.seconds.write += time.perf_counter() - start
             advance(len(pairs))
     return result
@@ -124,14 +134,9 @@ def embed_extra_captions(
 ) -> ShardResult:
     """Embed captions that have no picture here; their `image_vec` is null."""
     result = ShardResult()
-    rows: Iterable[Pair | Reject] = (
-        captions if isinstance(captions, Reject) else Pair(row.key, (row.image or "").encode(), captions)
-        for row in caption_rows(shard)
-        for captions in [checked_captions(row.key, row.caption, False)]
-    )
     columns = schema(encoder.dim)
     with atomic(out) as temporary, pq.ParquetWriter(temporary, columns, compression="zstd") as writer:
-        for pairs, concepts in _parsed(_blocks(rows, result), extractor, vocabulary, result):
+        for pairs, concepts in _parsed(_blocks(_captions(shard), result), extractor, vocabulary, result):
             start, forward = time.perf_counter(), encoder.seconds
             texts = [pair.captions[0] for pair in pairs]
             vectors = encoder.encode_texts([text[: extractor.options.max_chars] for text in texts])
@@ -149,6 +154,19 @@ def embed_extra_captions(
             result.pairs += len(pairs)
             advance(len(pairs))
     return result
+
+
+def _captions(shard: Shard) -> Iterator[Pair | Reject]:
+    """Captions of a table as pairs that hold the name of their picture instead of the picture."""
+    try:
+        for row in caption_rows(shard):
+            if isinstance(row, Reject):
+                yield row
+                continue
+            captions = checked_captions(row.key, row.caption, False)
+            yield captions if isinstance(captions, Reject) else Pair(row.key, (row.image or "").encode(), captions)
+    except OSError as error:
+        raise unreachable(shard.url, error) from error
 
 
 def _encode_pictures(
@@ -175,7 +193,7 @@ def _blocks(pairs: Iterable[Pair | Reject], result: ShardResult) -> Iterator[lis
             result.rejects.append(pair)
             continue
         block.append(pair)
-        held += len(pair.image)
+        held += len(pair.image) + sum(len(caption) for caption in pair.captions)
         if len(block) == BLOCK_PAIRS or held >= BLOCK_BYTES:
             result.seconds.read += time.perf_counter() - start
             yield block

@@ -3,61 +3,36 @@
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from curation.captioned_tables import ColumnNames, caption_by_key, table_rows
-from curation.errors import MisuseError
-from curation.shards import Shard, is_remote, local_tar
+from curation.captioned_tables import ColumnNames, ImageRow, caption_by_key, read_image, table_rows
+from curation.errors import CurationError, MisuseError
+from curation.rejects import Reject, is_utf8
+from curation.samples import Member, Sample, read_member, read_samples
+from curation.shards import TAR_SUFFIXES, Shard, shard_suffix
+from curation.sources import open_tar, unreachable
 
 IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp")
 CAPTION_FIELDS = ("txt", "text", "caption")
+JSON_FIELDS = ("json",)
 MAX_IMAGE_BYTES = 100 << 20
-BLOCK = tarfile.BLOCKSIZE
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A pair, or a part of a shard (key ""), that is left out, and why."""
-
-    key: str
-    reason: str
+MAX_TEXT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One image with its captions (at least one, none empty). The first caption is the one that is embedded."""
+    """One image with its captions (at least one, none empty). The first caption is the one that is embedded.
+
+    checksum: CRC-32 of the picture and of the text members; tells later whether the pair is still the same.
+    """
 
     key: str
     image: bytes
     captions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One file of a sample: its field (name after the first dot, lower case), where its header and its data start."""
-
-    field: str
-    start: int
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Consecutive members of a tar that share a key; bytes [start, end) of the tar hold them with their headers."""
-
-    key: str
-    members: tuple[Member, ...]
-    start: int
-    end: int
-
-    def member(self, fields: tuple[str, ...]) -> Member | None:
-        """First member with one of these fields."""
-        return next((m for m in self.members if m.field in fields), None)
+    checksum: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +41,7 @@ class CaptionOptions:
 
     field: dotted path into the `.json` member, for instance "captions" or "meta.alt"; None reads the text member.
     all_captions: a list gives all its captions instead of the first.
-    columns: column names of tables of (image path, caption); None looks for the usual ones.
+    image_column, caption_column: of tables of (image path, caption); None looks for the usual names.
     """
 
     field: str | None = None
@@ -75,8 +50,11 @@ class CaptionOptions:
     caption_column: str | None = None
 
     def __post_init__(self) -> None:
-        if self.all_captions and not self.field:
-            raise MisuseError("--all-captions needs --caption-field: the JSON field that holds the list of captions")
+        if self.all_captions and not (self.field or self.caption_column):
+            raise MisuseError(
+                "--all-captions needs --caption-field, the JSON field that holds the list of captions "
+                "(or, for a table, --caption-column)"
+            )
 
     @property
     def columns(self) -> ColumnNames:
@@ -87,152 +65,117 @@ class CaptionOptions:
 def read_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]:
     """Pairs of a shard in file order. A broken shard gives its readable pairs and one reject with key "".
 
-    Raises CurationError when the shard as a whole cannot be had (missing, unreachable).
+    Raises CurationError when the shard as a whole cannot be had (missing, unreachable, changed).
     """
-    if shard.is_table:
-        yield from _table_pairs(shard, options)
-        return
-    with local_tar(shard) as path, path.open("rb") as tar:
+    try:
+        if shard.is_table:
+            yield from (item if isinstance(item, Reject) else item[1] for item in table_pairs(shard, options))
+        else:
+            yield from _tar_pairs(shard, options)
+    except OSError as error:
+        raise unreachable(shard.url, error) from error
+
+
+def _tar_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]:
+    with open_tar(shard.url, shard.size) as tar:
+        fault = tar.fault
         fallback: dict[str, str] | None = None
-        for sample in read_samples(tar):
+        for sample in read_samples(tar.file):
             if isinstance(sample, Reject):
+                if sample.key == "" and fault:  # two views of one fault
+                    sample, fault = Reject("", f"{sample.reason}; {fault}"), ""
                 yield sample
                 continue
-            if options.field is None and sample.member(CAPTION_FIELDS) is None and fallback is None:
-                fallback = sibling_captions(shard)
-            yield _pair(tar, sample, options, fallback or {})
+            if options.field is None and fallback is None and sample.member(CAPTION_FIELDS) is None:
+                try:
+                    fallback = sibling_captions(shard)
+                except CurationError as error:
+                    fallback = {}
+                    yield Reject("", f"captions beside the shard cannot be read: {error}")
+            yield _pair(tar.file, sample, options, fallback or {})
+        if fault:
+            yield Reject("", fault)
 
 
-def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
-    """Samples of an open, uncompressed tar, grouped by key. Repeated keys and broken stretches give rejects."""
-    seen: set[str] = set()
-    key, members, start, end = "", [], 0, 0  # type: str, list[Member], int, int
-
-    def finished() -> Iterator[Sample | Reject]:
-        if members:
-            if key in seen:
-                yield Reject(key, "repeated key: an earlier pair of this shard has it")
-            else:
-                seen.add(key)
-                yield Sample(key, tuple(members), start, end)
-
-    for info in _tar_members(tar):
-        if isinstance(info, Reject):
-            yield from finished()
-            members = []
-            yield info
-            continue
-        folder, slash, name = info.name.rpartition("/")
-        stem, _, field = name.partition(".")
-        this_key, field = folder + slash + stem, field.lower()
-        if this_key != key or any(m.field == field for m in members):
-            yield from finished()
-            key, members, start = this_key, [], info.offset
-        members.append(Member(field, info.offset, info.offset_data, info.size))
-        end = info.offset_data + -(-info.size // BLOCK) * BLOCK
-    yield from finished()
+def pair_checksum(sample: Sample, read: Callable[[Member], bytes]) -> int:
+    """CRC-32 of the members of a sample that make the pair: its picture, its text, its JSON."""
+    checksum = 0
+    for fields in (IMAGE_FIELDS, CAPTION_FIELDS, JSON_FIELDS):
+        member = sample.member(fields)
+        if member is not None and member.size <= MAX_IMAGE_BYTES:
+            checksum = zlib.crc32(read(member), checksum)
+    return checksum
 
 
-def _tar_members(tar: BinaryIO) -> Iterator[tarfile.TarInfo | Reject]:
-    """Regular files of a tar. After a broken stretch reading goes on at the next sound header."""
-    length = tar.seek(0, 2)
-    position = 0
-    while position < length:
-        tar.seek(position)
-        try:
-            archive = tarfile.TarFile(fileobj=tar, mode="r")
-            while (info := archive.next()) is not None:
-                if info.offset_data + info.size > length:
-                    yield Reject("", f"tar cut short at byte {length} in member {info.name}")
-                    return
-                if info.isreg():
-                    yield info
-                archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-            stop = archive.offset
-        except (tarfile.TarError, OSError, ValueError) as error:
-            if isinstance(error, OSError) and not isinstance(error, tarfile.TarError):
-                raise
-            stop = position if position else 0
-            if tar.seek(0, 2) - stop < BLOCK or (stop == 0 and length < BLOCK):
-                yield Reject("", f"unreadable tar: {error}")
-                return
-        tar.seek(stop)
-        block = tar.read(BLOCK)
-        if not block.strip(b"\0"):
-            return  # the end-of-archive marker, or the end of the file
-        sound = _next_header(tar, stop + BLOCK)
-        if sound is None:
-            yield Reject("", f"tar broken from byte {stop} to its end at {length}")
-            return
-        yield Reject("", f"tar broken between bytes {stop} and {sound}")
-        position = sound
-
-
-def _next_header(tar: BinaryIO, position: int) -> int | None:
-    """Offset of the first block at or after `position` that is a tar header with a right checksum."""
-    tar.seek(position)
-    while len(block := tar.read(BLOCK)) == BLOCK:
-        if block[257:262] == b"ustar":
-            try:
-                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-                return position
-            except tarfile.HeaderError:
-                pass
-        position += BLOCK
-    return None
-
-
-def read_member(tar: BinaryIO, member: Member) -> bytes:
-    """Data of one member."""
-    tar.seek(member.offset)
-    return tar.read(member.size)
+def checksum_of(pair: int, before: int = 0) -> int:
+    """Checksum of pairs in order: that of the last one joined to that of those before."""
+    return zlib.crc32(pair.to_bytes(4, "little"), before)
 
 
 def _pair(tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict[str, str]) -> Pair | Reject:
+    if not is_utf8(sample.key):
+        return Reject(sample.key, "key is not UTF-8")
     image = sample.member(IMAGE_FIELDS)
     if image is None:
         return Reject(sample.key, "no image")
     if image.size > MAX_IMAGE_BYTES:
-        return Reject(sample.key, f"picture file of {image.size:,} bytes; the limit is {MAX_IMAGE_BYTES:,}")
+        return Reject(sample.key, f"oversized picture file: {image.size:,} bytes, the limit is {MAX_IMAGE_BYTES:,}")
     captions = _sample_captions(tar, sample, options, fallback)
     if isinstance(captions, Reject):
         return captions
-    return Pair(sample.key, read_member(tar, image), captions)
+    data = read_member(tar, image)
+    checksum = pair_checksum(sample, lambda member: data if member is image else read_member(tar, member))
+    return Pair(sample.key, data, captions, checksum)
 
 
 def _sample_captions(
     tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict[str, str]
 ) -> tuple[str, ...] | Reject:
+    member = sample.member(CAPTION_FIELDS if options.field is None else JSON_FIELDS)
+    if member is not None and member.size > MAX_TEXT_BYTES:
+        return Reject(sample.key, f"oversized text member: {member.size:,} bytes, the limit is {MAX_TEXT_BYTES:,}")
+    raw: Any = read_member(tar, member) if member else None
     if options.field is None:
-        member = sample.member(CAPTION_FIELDS)
-        raw: Any = read_member(tar, member) if member else fallback.get(sample.key)
-    else:
-        member = sample.member(("json",))
+        raw = fallback.get(sample.key) if raw is None else raw
+    elif raw is not None:
         try:
-            raw = json_field(read_member(tar, member), options.field) if member else None
+            raw = json_field(raw, options.field)
         except UnicodeDecodeError:
             return Reject(sample.key, "caption is not UTF-8")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Reject(sample.key, f"broken .json member: {error}")
     return checked_captions(sample.key, raw, options.all_captions)
 
 
 def checked_captions(key: str, raw: Any, all_captions: bool) -> tuple[str, ...] | Reject:
-    """Captions out of what a member, field or cell holds (bytes, text, a list of texts), or a reject."""
+    """Captions out of what a member, field or cell holds (bytes, text, a list of these), or a reject.
+
+    Of a list, what is no caption is passed over as long as there is one.
+    """
     if raw is None:
         return Reject(key, "no caption")
-    if isinstance(raw, bytes):
-        try:
-            raw = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return Reject(key, "caption is not UTF-8")
-    texts = raw if isinstance(raw, list) else [raw]
-    if not all(isinstance(text, str) for text in texts):
-        return Reject(key, f"caption is of type {type(texts[0]).__name__}, not text")
-    kept = [text.strip() for text in texts if text.strip()]
-    if not kept:
-        return Reject(key, "empty caption")
-    return tuple(kept if all_captions else kept[:1])
+    kept: list[str] = []
+    problem = "empty caption"
+    for item in raw if isinstance(raw, list) else [raw]:
+        text = item
+        if isinstance(item, bytes):
+            try:
+                text = item.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                problem = "caption is not UTF-8"
+                continue
+        if not isinstance(text, str):
+            problem = problem if text is None else f"caption is no text: it is of type {type(text).__name__}"
+        elif not is_utf8(text):
+            problem = "caption is not UTF-8"
+        elif text := text.strip():
+            if len(text) > MAX_TEXT_BYTES:
+                problem = f"oversized caption: {len(text):,} characters"
+                continue
+            kept.append(text)
+            if not all_captions:
+                break
+    return tuple(kept) or Reject(key, problem)
 
 
 def json_field(raw: bytes, field: str) -> Any:
@@ -246,18 +189,23 @@ def json_field(raw: bytes, field: str) -> Any:
 
 
 def sibling_captions(shard: Shard) -> dict[str, str]:
-    """Captions of img2dataset's Parquet file beside a shard, by key; {} where there is none."""
-    for suffix in (".tar", ".tar.gz", ".tgz"):
-        if shard.url.endswith(suffix):
-            table = shard.url.removesuffix(suffix) + ".parquet"
-            if not is_remote(table) and Path(table).is_file():
-                return caption_by_key(table)
-    return {}
+    """Captions of img2dataset's Parquet file beside a shard, by key; {} where there is none.
+
+    Raises CurationError when there is one that cannot be read.
+    """
+    suffix = shard_suffix(shard.url)
+    if suffix not in TAR_SUFFIXES or not shard.url.lower().endswith(suffix):  # a signed address has no siblings
+        return {}
+    return caption_by_key(shard.url[: -len(suffix)] + ".parquet")
 
 
-def _table_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]:
+def table_pairs(shard: Shard, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
+    """Pairs of a part of a table, each with its row. Raises MisuseError when the table lacks a column."""
     seen: set[str] = set()
     for row in table_rows(shard, options.columns):
+        if isinstance(row, Reject):
+            yield row
+            continue
         if row.key in seen:
             yield Reject(row.key, "repeated key: an earlier row has it")
             continue
@@ -265,13 +213,9 @@ def _table_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Rejec
         if isinstance(captions, Reject):
             yield captions
             continue
-        try:
-            if row.image.stat().st_size > MAX_IMAGE_BYTES:
-                yield Reject(row.key, f"picture file over {MAX_IMAGE_BYTES:,} bytes")
-                continue
-            image = row.image.read_bytes()
-        except (OSError, ValueError) as error:
-            yield Reject(row.key, f"image cannot be read: {row.image}: {getattr(error, 'strerror', None) or error}")
+        image = read_image(row, MAX_IMAGE_BYTES)
+        if isinstance(image, Reject):
+            yield image
             continue
         seen.add(row.key)
-        yield Pair(row.key, image, captions)
+        yield row, Pair(row.key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError, MisuseError
-from curation.pairs import Reject
+from curation.rejects import Reject
 from curation.shards import Shard
 
 FORMAT = 1

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
-import lzma
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
-from curation.errors import CurationError, MisuseError
+from curation.errors import MisuseError
+from curation.rejects import is_utf8
+from curation.sources import REMOTE_SCHEMES, is_remote, remote_glob, remote_size
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-REMOTE_SCHEMES = ("s3", "gs", "gcs", "http", "https", "memory")
+SUFFIXES = (*TAR_SUFFIXES, *TABLE_SUFFIXES)
 ROWS_PER_TABLE_SHARD = 10_000
+MOST_SHARDS = 1_000_000
+# A file name holds 255 bytes, and outputs add endings to the shard's.
+MOST_NAME_BYTES = 150
+LOOKUPS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,17 @@ class Shard:
     """One unit of work. A table is cut into shards of `ROWS_PER_TABLE_SHARD` rows.
 
     name: unique in the run; names the output files.
-    url: local path or remote address of the tar or table.
+    url: absolute local path, or remote address, of the tar or table.
     size: bytes of the tar, or rows of the part of the table; what progress is measured in.
     rows: half-open range of table rows, None for a tar.
+    offset: byte of a text table where the first of these rows starts.
     """
 
     name: str
     url: str
     size: int
     rows: tuple[int, int] | None = None
+    offset: int = 0
 
     @property
     def is_table(self) -> bool:
@@ -45,200 +51,190 @@ class Shard:
 
 
 def find_shards(names: Sequence[str]) -> list[Shard]:
-    """Shards named by brace patterns, globs, folders, tars or tables, in the order given.
+    """Shards named by brace patterns, globs, folders, tars or tables, in the order given, each once.
 
-    A folder gives its tars, else the one table (CSV, TSV, JSONL, Parquet) in it. Raises MisuseError for a name that
-    matches nothing, is a command, or has a scheme that is not read.
+    A folder gives its tars, else the one table (CSV, TSV, JSONL, Parquet) in it; a pattern gives the tars that it
+    matches, else the tables. Raises MisuseError for a name that matches nothing, is a command, or has a scheme that
+    is not read.
     """
-    urls: list[str] = []
-    for name in names:
-        for url in _expand(name):
-            if url not in urls:
-                urls.append(url)
+    urls = list(dict.fromkeys(url for name in names for url in _expand(name)))
     labels = _unique_names(urls)
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:  # remote servers answer slowly, but many questions at once
+        sizes = list(pool.map(lambda url: _size(url) if shard_suffix(url) in TAR_SUFFIXES else 0, urls))
     shards: list[Shard] = []
-    for url, label in zip(urls, labels, strict=True):
-        if url.endswith(TAR_SUFFIXES):
-            shards.append(Shard(label, url, _size(url)))
+    for url, label, size in zip(urls, labels, sizes, strict=True):
+        if shard_suffix(url) in TAR_SUFFIXES:
+            shards.append(Shard(label, url, size))
         else:
             shards.extend(table_shards(url, label))
-    return shards
-
-
-def table_shards(url: str, label: str) -> list[Shard]:
-    """A table cut into shards of rows; an empty table gives none."""
-    from curation.captioned_tables import count_rows
-
-    total = count_rows(url)
-    starts = range(0, total, ROWS_PER_TABLE_SHARD)
-    ends = [min(start + ROWS_PER_TABLE_SHARD, total) for start in starts]
-    return [
-        Shard(f"{label}-{i:05d}", url, end - start, (start, end))
-        for i, (start, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+    return distinct(shards)
 
 
 def find_caption_tables(names: Sequence[str]) -> list[Shard]:
     """Tables of captions without pictures, cut into shards. Raises MisuseError for a name that is no table."""
-    urls = [url for name in names for url in _expand(name)]
+    urls = list(dict.fromkeys(url for name in names for url in _expand(name)))
     for url in urls:
-        if not url.endswith(TABLE_SUFFIXES):
+        if shard_suffix(url) not in TABLE_SUFFIXES:
             raise MisuseError(f"{url}: not a table of captions; expected {', '.join(TABLE_SUFFIXES)}")
-    return [shard for url, label in zip(urls, _unique_names(urls), strict=True) for shard in table_shards(url, label)]
+    labels = _unique_names(urls)
+    return distinct(shard for url, label in zip(urls, labels, strict=True) for shard in table_shards(url, label))
 
 
-def is_remote(url: str) -> bool:
-    """Whether a shard lies elsewhere and is read through fsspec."""
-    return "://" in url and not url.startswith("file://")
+def table_shards(url: str, label: str) -> list[Shard]:
+    """A table cut into shards of rows; an empty table gives none."""
+    from curation.table_files import cut_table
+
+    return [
+        Shard(f"{label}-{i:05d}", url, stop - start, (start, stop), offset)
+        for i, (start, stop, offset) in enumerate(cut_table(url, ROWS_PER_TABLE_SHARD))
+    ]
+
+
+def distinct(shards: Iterable[Shard], taken: Iterable[str] = ()) -> list[Shard]:
+    """The shards, renamed where an earlier one or `taken` has the name (part 0 of x.csv, and x-00000.tar)."""
+    names = set(taken)
+    found = []
+    for shard in shards:
+        name, count = shard.name, 2
+        while name in names:
+            name, count = f"{shard.name}-{count}", count + 1
+        names.add(name)
+        found.append(replace(shard, name=name))
+    return found
+
+
+def shard_suffix(url: str) -> str:
+    """The ending that tells what a file is, in lower case (".tar.gz", ".csv"); "" for any other."""
+    name = _file_name(url).lower()
+    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
 def check_name(name: str) -> None:
     """Refuse commands and unknown schemes. Raises MisuseError."""
     scheme = urlsplit(name).scheme if "://" in name else ""
-    if name.startswith("pipe:") or name.lstrip().startswith("|"):
+    if name.strip().lower().startswith(("pipe:", "|")):
         raise MisuseError(f"{name}: commands in shard names are not run; download the shards, or give their URL")
     if "::" in name or (scheme and scheme not in (*REMOTE_SCHEMES, "file")):
         raise MisuseError(
             f"{name}: addresses of this kind are not read; give a local path or one of "
             + ", ".join(f"{known}://" for known in ("s3", "gs", "http", "https"))
         )
-
-
-def filesystem(url: str) -> Any:
-    """fsspec filesystem of a remote URL. Raises MisuseError when its driver is not installed."""
-    import fsspec
-
-    try:
-        return fsspec.core.url_to_fs(url)[0]
-    except ImportError as error:
-        extra = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}.get(urlsplit(url).scheme, "http")
-        raise MisuseError(f"{url}: {error}; install it with `pip install 'cocu[{extra}]'`") from error
+    _checked([name])
 
 
 def _expand(name: str) -> list[str]:
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
     check_name(name)
+    if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
+        return _expand_one(name)
     try:
-        parts = list(braceexpand(name))
+        parts = list(islice(braceexpand(name), MOST_SHARDS + 1))
     except UnbalancedBracesError as error:
         raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
-    return [url for part in parts for url in _expand_one(part.removeprefix("file://"))]
+    if len(parts) > MOST_SHARDS:
+        raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
+    return [url for part in parts for url in _expand_one(part)]
 
 
 def _expand_one(part: str) -> list[str]:
+    check_name(part)
     if is_remote(part):
-        if any(mark in part for mark in "*?[") and not part.startswith("http"):
-            found = [f"{urlsplit(part).scheme}://{path}" for path in sorted(filesystem(part).glob(part))]
-            if not found:
-                raise MisuseError(f"{part}: matches nothing")
-            return found
-        if not part.endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES)):
-            raise MisuseError(
-                f"{part}: neither a tar nor a table; name the shards, for instance with braces or '*.tar'"
-            )
-        return [part]
-    path = Path(part)
-    if path.is_dir():
-        return _folder(path)
-    if path.exists():
-        if not part.endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES)):
-            raise MisuseError(f"{part}: not a shard; expected {', '.join((*TAR_SUFFIXES, *TABLE_SUFFIXES))}")
-        return [part]
-    found = sorted(glob.glob(part, recursive=True))
+        return _remote(part)
+    path = os.path.abspath(part.removeprefix("file://"))
+    if os.path.isdir(path):
+        return _folder(Path(path))
+    if os.path.exists(path):
+        if not shard_suffix(path):
+            raise MisuseError(f"{part}: not a shard; expected {', '.join(SUFFIXES)}")
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
     if not found:
         raise MisuseError(f"{part}: no such file or folder, and no file matches it as a pattern")
-    return [url for item in found for url in _expand_one(item)]
+    chosen = _shards_among(url for url in found if Path(url).is_file())
+    if not chosen:
+        chosen = [url for folder in found if Path(folder).is_dir() for url in _folder(Path(folder))]
+    if not chosen:
+        raise MisuseError(f"{part}: matches {len(found):,} files, none of them a shard ({', '.join(SUFFIXES)})")
+    return _checked(chosen)
+
+
+def _remote(part: str) -> list[str]:
+    if any(mark in part for mark in "*?[") and not part.startswith("http"):
+        found = _shards_among(remote_glob(part))
+        if not found:
+            raise MisuseError(f"{part}: matches no shard ({', '.join(SUFFIXES)})")
+        return _checked(found)
+    if not shard_suffix(part):
+        raise MisuseError(f"{part}: neither a tar nor a table; name the shards, for instance with braces or '*.tar'")
+    return [part]
 
 
 def _folder(folder: Path) -> list[str]:
-    tars = sorted(str(path) for path in folder.iterdir() if path.name.endswith(TAR_SUFFIXES))
-    if not tars:
-        tars = sorted(str(path) for path in folder.rglob("*") if path.name.endswith(TAR_SUFFIXES))
+    def files(paths: Iterable[Path]) -> list[str]:
+        # Hidden files are leavings of other programs, "._00000.tar" for instance.
+        return sorted(str(path) for path in paths if not path.name.startswith(".") and path.is_file())
+
+    found = files(folder.iterdir())
+    tars = [url for url in found if shard_suffix(url) in TAR_SUFFIXES]
+    tars = tars or [url for url in files(folder.rglob("*")) if shard_suffix(url) in TAR_SUFFIXES]
     if tars:
-        return tars
-    tables = sorted(str(path) for path in folder.iterdir() if path.name.endswith(TABLE_SUFFIXES))
-    if len(tables) == 1:
-        return tables
-    if tables:
+        return _checked(tars)
+    tables = [url for url in found if shard_suffix(url) in TABLE_SUFFIXES]
+    if len(tables) > 1:
         raise MisuseError(f"{folder}: holds several tables ({', '.join(Path(t).name for t in tables)}); name one")
-    raise MisuseError(f"{folder}: holds neither tars nor a table of (image, caption) ({', '.join(TABLE_SUFFIXES)})")
+    if not tables:
+        raise MisuseError(f"{folder}: holds neither tars nor a table of (image, caption) ({', '.join(TABLE_SUFFIXES)})")
+    return _checked(tables)
+
+
+def _shards_among(urls: Iterable[str]) -> list[str]:
+    """The tars among them, else the tables: beside img2dataset's tars lie tables and JSON files."""
+    found = list(urls)
+    return [url for url in found if shard_suffix(url) in TAR_SUFFIXES] or [
+        url for url in found if shard_suffix(url) in TABLE_SUFFIXES
+    ]
+
+
+def _checked(urls: list[str]) -> list[str]:
+    for url in urls:
+        if not is_utf8(url):
+            raise MisuseError(f"{url!r}: the name is not UTF-8; rename the file or folder")
+    return urls
+
+
+def _file_name(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path if is_remote(url) else Path(url).as_posix()).name
 
 
 def _stem(url: str) -> str:
-    name = PurePosixPath(urlsplit(url).path if is_remote(url) else Path(url).as_posix()).name
-    for suffix in (*TAR_SUFFIXES, *TABLE_SUFFIXES):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
+    return _file_name(url)[: -len(shard_suffix(url)) or None]
 
 
 def _unique_names(urls: Sequence[str]) -> list[str]:
     """File stems, with as many parent folders as it takes to tell them apart ("a/0.tar", "b/0.tar" -> a-0, b-0)."""
     names = [_stem(url) for url in urls]
-    depth = 1
-    while len(set(names)) < len(names) and depth < 16:
-        repeated = {name for name in names if names.count(name) > 1} if len(names) < 4096 else _repeated(names)
+    for depth in range(1, 16):
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        if not repeated:
+            break
         for i, (url, name) in enumerate(zip(urls, names, strict=True)):
             if name in repeated:
-                parts = [part for part in url.replace("://", "/").split("/")[:-1] if part not in ("", ".", "..")]
+                parts = [part for part in url.replace("://", "/").split("/")[:-1] if part]
                 names[i] = "-".join([*parts[-depth:], _stem(url)])
-        depth += 1
     if len(set(names)) < len(names):
         names = [f"{i:05d}-{_stem(url)}" for i, url in enumerate(urls)]
-    return names
+    return [_as_file_name(name) for name in names]
 
 
-def _repeated(names: Sequence[str]) -> set[str]:
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+def _as_file_name(name: str) -> str:
+    if name.startswith((".", "@")):  # hidden files; steps of a run that are no shards
+        name = f"_{name}"
+    if len(name.encode()) > MOST_NAME_BYTES:
+        tail = name.encode()[-MOST_NAME_BYTES + 20 :].decode(errors="ignore")
+        name = f"{blake2b(name.encode(), digest_size=8).hexdigest()}-{tail}"
+    return name
 
 
 def _size(url: str) -> int:
-    if is_remote(url):
-        try:
-            return int(filesystem(url).info(url).get("size") or 0)
-        except FileNotFoundError as error:
-            raise MisuseError(f"{url}: no such shard") from error
-    return Path(url).stat().st_size
-
-
-@contextmanager
-def local_tar(shard: Shard) -> Iterator[Path]:
-    """The shard as an uncompressed tar on this machine.
-
-    A remote or compressed shard is copied to a temporary file first: its members are then read by offset, twice,
-    without a second download. Raises CurationError when it cannot be had.
-    """
-    packed = not shard.url.endswith(".tar")
-    if not is_remote(shard.url) and not packed:
-        if not Path(shard.url).is_file():
-            raise CurationError(f"{shard.url}: the shard is no longer there; put it back and run the command again")
-        yield Path(shard.url)
-        return
-    with tempfile.TemporaryDirectory(prefix="cocu-") as folder:
-        copy = Path(folder) / "shard.tar"
-        try:
-            with _open_bytes(shard.url) as source, copy.open("wb") as target:
-                shutil.copyfileobj(_decompressed(shard.url, source), target, 1 << 20)
-        except EOFError:
-            pass  # a compressed tar cut short still gives what was unpacked; the reader reports the cut
-        except FileNotFoundError as error:
-            raise CurationError(f"{shard.url}: the shard is not there ({error})") from error
-        except (gzip.BadGzipFile, lzma.LZMAError) as error:
-            raise CurationError(f"{shard.url}: cannot be decompressed ({error})") from error
-        yield copy
-
-
-def _open_bytes(url: str) -> Any:
-    return filesystem(url).open(url, "rb") if is_remote(url) else Path(url).open("rb")
-
-
-def _decompressed(url: str, source: Any) -> Any:
-    if url.endswith((".gz", ".tgz")):
-        return gzip.GzipFile(fileobj=source)
-    if url.endswith(".bz2"):
-        return bz2.BZ2File(source)
-    if url.endswith(".xz"):
-        return lzma.LZMAFile(source)
-    return source
+    return remote_size(url) if is_remote(url) else Path(url).stat().st_size
