@@ -14,6 +14,7 @@ from curation.run_folder import atomic
 
 FLAT_LIMIT = 100_000
 ADD_ROWS = 65_536
+WRITE_BYTES = 1 << 20
 # FAISS asks for at least 39 training vectors a list.
 TRAIN_ROWS_PER_LIST = 48
 RECALL_K = 8
@@ -53,11 +54,11 @@ def index_bytes(factory: str, rows: int, dim: int) -> int:
 
 
 def auto_factory(rows: int, dim: int, memory: int) -> str:
-    """Flat up to `FLAT_LIMIT` rows; then IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
+    """Flat under `FLAT_LIMIT` rows; from there IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
 
     Raises MisuseError when even the smallest code does not fit.
     """
-    if rows <= FLAT_LIMIT and index_bytes("Flat", rows, dim) <= memory:
+    if rows < FLAT_LIMIT and index_bytes("Flat", rows, dim) <= memory:
         return "Flat"
     lists = max(1, min(2 ** round(math.log2(4 * math.sqrt(rows))), rows // 39))
     product = [f"PQ{dim // part}x8" for part in (2, 4, 8, 16) if dim % part == 0]
@@ -94,8 +95,10 @@ def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
             raise MisuseError(f"--factory {factory}: cannot be trained on {rows:,} vectors: {reason}") from error
     for start in range(0, rows, ADD_ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
-    with atomic(path) as temporary:
-        faiss.write_index(index, str(temporary))
+    # FAISS's own writer passes over an error at the closing of the file, as a full disk gives it.
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        writer = faiss.PyCallbackIOWriter(file.write, WRITE_BYTES)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 class NearestRows:

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.array_files import ArrayWriter
 from curation.embeddings import arrow_to_vectors
-from curation.run_folder import atomic
 from curation.vocabulary import Vocabulary
 
 BATCH = 8192
@@ -91,65 +91,49 @@ def pair_similarity(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.nd
             raise IndexError(f"rows {index.min()} to {index.max()} of an array of {len(vectors)}")
     found = np.empty(len(i), np.float32)
     pointers = [faiss.swig_ptr(array) for array in (left, i, right, j, found)]
-    faiss.pairwise_indexed_inner_product(left.shape[1], len(i), *pointers)
+    faiss.pairwise_indexed_inner_product(left.shape[1], len(i), *pointers)  # type: ignore[attr-defined]
     return found
 
 
 def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Vocabulary) -> int:
-    """Write the arrays from embeddings files (pairs first); returns the number of rows. Memory is one batch's."""
-    total = sum(pq.ParquetFile(path).metadata.num_rows for path in files)
+    """Write the arrays from embeddings files (pairs first); returns the number of rows. Memory is one batch's.
+
+    offsets.npy appears last: where it is, the others are whole.
+    """
     dim = vocabulary.vectors.shape[1]
-    counts = np.zeros(total, np.int64)
-    ids_path, sims_path = folder / ".concept_ids.tmp", folder / ".similarity.tmp"
-    folder.mkdir(parents=True, exist_ok=True)
+    total = named = 0
     with (
-        atomic(folder / "image_vectors.npy") as image_path,
-        atomic(folder / "text_vectors.npy") as text_path,
-        atomic(folder / "hashes.npy") as hash_path,
-        ids_path.open("wb") as ids_file,
-        sims_path.open("wb") as sims_file,
+        ArrayWriter(folder / "offsets.npy", np.int64) as offsets,
+        ArrayWriter(folder / "concept_ids.npy", np.int32) as concept_ids,
+        ArrayWriter(folder / "similarity.npy", np.float32) as similarities,
+        ArrayWriter(folder / "text_hash.npy", np.uint64) as text_hash,
+        ArrayWriter(folder / "image_hash.npy", np.uint64) as image_hash,
+        ArrayWriter(folder / "image_vectors.npy", np.float16, (dim,)) as image_vectors,
+        ArrayWriter(folder / "text_vectors.npy", np.float16, (dim,)) as text_vectors,
     ):
-        open_memmap = np.lib.format.open_memmap
-        image_vectors = open_memmap(image_path, "w+", np.float16, (images, dim)) if images else None
-        text_vectors = open_memmap(text_path, "w+", np.float16, (total, dim))
-        hashes = open_memmap(hash_path, "w+", np.uint64, (2, total))
-        row = 0
+        offsets.write(np.zeros(1))
         for path in files:
             for batch in pq.ParquetFile(path).iter_batches(BATCH):
-                part = slice(row, row + len(batch))
-                text_vectors[part] = arrow_to_vectors(batch["text_vec"])
-                hashes[0, part] = text_hashes(batch["caption"].to_pylist())
-                hashes[1, part] = name_hashes(batch["image"].to_pylist())
+                text_vectors.write(arrow_to_vectors(batch["text_vec"]))
+                text_hash.write(text_hashes(batch["caption"].to_pylist()))
+                image_hash.write(name_hashes(batch["image"].to_pylist()))
                 ids, lengths = concept_ids_of(batch["concepts"], vocabulary)
-                counts[part] = lengths
                 similarity = np.full(len(ids), np.nan, np.float32)
-                if row < images and image_vectors is not None:
-                    image_vectors[part] = arrow_to_vectors(batch["image_vec"])
+                if total < images:
+                    pictures = arrow_to_vectors(batch["image_vec"])
+                    image_vectors.write(pictures)
                     owner = np.repeat(np.arange(len(batch)), lengths)
-                    similarity = pair_similarity(vocabulary.vectors, ids, image_vectors[part], owner)
-                ids.tofile(ids_file)
-                similarity.tofile(sims_file)
-                row += len(batch)
-        if image_vectors is None:
-            np.save(image_path.open("wb"), np.zeros((0, dim), np.float16))
-        else:
-            image_vectors.flush()
-        text_vectors.flush()
-        hashes.flush()
-    for raw, dtype in ((ids_path, np.int32), (sims_path, np.float32)):
-        with atomic(folder / f"{raw.stem.lstrip('.')}.npy") as temporary, temporary.open("wb") as target:
-            np.save(target, np.fromfile(raw, dtype))
-        raw.unlink()
-    with atomic(folder / "offsets.npy") as temporary, temporary.open("wb") as target:
-        np.save(target, np.concatenate([[0], np.cumsum(counts)]))
+                    similarity = pair_similarity(vocabulary.vectors, ids, pictures, owner)
+                concept_ids.write(ids)
+                similarities.write(similarity)
+                offsets.write(named + np.cumsum(lengths))
+                total, named = total + len(batch), named + len(ids)
     return total
 
 
 def read_rows(folder: Path) -> CaptionRows:
-    """The arrays of an INDEX, memory-mapped."""
-    load = {
-        name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("hashes", "image_vectors", "text_vectors")
-    }
-    offsets, ids, similarity = (np.load(folder / f"{name}.npy") for name in ("offsets", "concept_ids", "similarity"))
-    text_hash, image_hash = load["hashes"]
-    return CaptionRows(offsets, ids, similarity, text_hash, image_hash, load["image_vectors"], load["text_vectors"])
+    """The arrays of an INDEX, memory-mapped where they are large and read in part."""
+    mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors")
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in mapped}
+    arrays |= {name: np.load(folder / f"{name}.npy") for name in ("offsets", "concept_ids", "similarity")}
+    return CaptionRows(**arrays)
