@@ -21,7 +21,8 @@ def open_picture(data: bytes, size: int | None = None) -> Image.Image:
     """Decode a picture to RGB.
 
     size: pixels that its shorter side has to have at the least; JPEGs are decoded at 1/2, 1/4 or 1/8 where that is
-    enough (DCT scaling), which is what makes large photographs cheap. Raises BadPicture.
+    enough (DCT scaling), which is what makes large photographs cheap. An orientation in EXIF is not applied, nor does
+    open_clip's training loader: encoders have seen pictures as they are stored. Raises BadPicture.
     """
     try:
         with warnings.catch_warnings():
@@ -33,6 +34,8 @@ def open_picture(data: bytes, size: int | None = None) -> Image.Image:
             if size is not None and picture.format == "JPEG":
                 picture.draft("RGB", (size, size))
             picture.load()
+            if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
                 picture = picture.convert("RGBA")
             return picture.convert("RGB")
