@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curation.index import Index, embed_all, open_encoder
+from curation.errors import MisuseError
+from curation.index import Index, embed_all, file_digest, open_encoder
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary
 from curation.pairs import CaptionOptions
 from curation.run_folder import RunFolder
@@ -31,6 +33,11 @@ def index_captions(index: Index) -> CaptionOptions:
     )
 
 
+def caption_parameters(captions: CaptionOptions) -> dict[str, Any]:
+    """Where captions are found, as a manifest names it."""
+    return {f"caption_{name}": value for name, value in asdict(captions).items()}
+
+
 def embed_anchors(
     index: Index,
     shards: Sequence[Shard],
@@ -46,9 +53,13 @@ def embed_anchors(
     """
     listed = index.manifest["parameters"]["vocabulary"]
     nouns = index_nouns(index)
-    with RunFolder(out, "anchors", {"index": index.manifest["fingerprint"]}, shards) as folder:
+    parameters = {"index": index.manifest["fingerprint"], **caption_parameters(captions)}
+    with RunFolder(out, "anchors", parameters, shards) as folder:
         if not folder.was_finished:
             vocabulary = read_vocabulary(listed, nouns.pipeline) if listed else None
+            known = index.manifest["parameters"].get("vocabulary_digest")
+            if listed and known not in (None, file_digest(listed)):
+                raise MisuseError(f"{listed}: the vocabulary of the index has changed since; put the old one back")
             encoder = open_encoder(index, device, batch_size, workers)
             with ConceptExtractor(nouns, workers) as extractor:
                 embed_all(folder, shards, [], encoder, extractor, captions, vocabulary)

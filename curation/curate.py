@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.anchor_shards import embed_anchors, index_captions
+from curation.anchor_shards import caption_parameters, embed_anchors, index_captions
 from curation.archives import Anchors, expand, gather, parse_expansion
 from curation.clusters import Clusterer
 from curation.curated_shards import CuratedShard, PairConcepts
@@ -213,10 +215,14 @@ def run_curation(
     """
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
-    parameters = {"index": _index_identity(index), **asdict(options), "anchors": anchors is not None}
+    parameters = {**_index_identity(index), **asdict(options), "anchors": anchors is not None}
+    if anchors:
+        parameters |= caption_parameters(captions)
     with RunFolder(out, "curated", parameters, shards) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
+            if anchors:
+                check_rejects(folder.manifest["summary"], max_rejects, out)
             return folder.manifest
         source, embedded = index.path, index.manifest
         if anchors:
@@ -226,7 +232,7 @@ def run_curation(
         support = fit_support(index, options) if options.ranking == "support" else None
         curator = Curator(index, options, support)
         _copy_concepts(index, out)
-        _curate_all(folder, curator, shards, source / "embeddings", captions, anchors is None)
+        _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
         details = {"support": support.describe(index.vocabulary)} if support is not None else {}
         folder.finish(_summary(folder, index, shards, embedded), source / "rejects.parquet", **details)
         if anchors:
@@ -245,22 +251,32 @@ def index_shards(index: Index) -> list[Shard]:
 
 
 def _curate_all(
-    folder: RunFolder, curator: Curator, shards: Sequence[Shard], embeddings: Path, captions: CaptionOptions, own: bool
+    folder: RunFolder,
+    curator: Curator,
+    shards: Sequence[Shard],
+    embeddings: Path,
+    embedded: Mapping[str, Mapping[str, Any]],
+    captions: CaptionOptions,
+    own: bool,
 ) -> None:
     left = [shard for shard in shards if not folder.done(shard.name)]
     if len(left) < len(shards):
         say(f"curate: {len(shards) - len(left)} of {len(shards)} shards are done already")
-    counts = curator.index.manifest["shards"]
     first_rows: dict[str, int] = {}
     row = 0
     for shard in shards:
         first_rows[shard.name] = row if own else -1
-        row += counts[shard.name]["pairs"] if own else 0
+        row += embedded[shard.name]["pairs"] if own else 0
     failures: list[str] = []
     with Progress("curate", sum(shard.size for shard in left)) as bar:
         for shard in left:
             try:
-                tally = _curate_shard(curator, shard, folder.path, embeddings, captions, first_rows[shard.name], bar)
+                checksum = embedded[shard.name].get("checksum")
+                tally = _curate_shard(
+                    curator, shard, folder.path, embeddings, checksum, captions, first_rows[shard.name], bar
+                )
+            except MisuseError:  # a wrong option is wrong for all of them
+                raise
             except CurationError as error:
                 failures.append(str(error))
                 continue
@@ -278,6 +294,7 @@ def _curate_shard(
     shard: Shard,
     out: Path,
     embeddings: Path,
+    checksum: int | None,
     captions: CaptionOptions,
     first_row: int,
     bar: Progress,
@@ -309,6 +326,7 @@ def _curate_shard(
             tar.write(block.concepts)
             bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
             written += time.perf_counter() - start
+        tar.check(checksum)
         tally.seconds["write"] = written
     return tally
 
@@ -323,13 +341,20 @@ def _copy_concepts(index: Index, out: Path) -> None:
 
 def _index_identity(index: Index) -> dict[str, Any]:
     """What tells one index from another: enough to refuse going on with a different one."""
-    parameters = index.manifest["parameters"]
+    manifest = index.manifest
     names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
+    content = {
+        "parameters": manifest["parameters"],
+        "fingerprint": manifest["fingerprint"],
+        "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
+        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return {
-        **{name: parameters[name] for name in names},
-        "rows": len(index.rows),
-        "concepts": len(index.vocabulary),
-        "fingerprint": index.manifest["fingerprint"][:8],
+        **{f"index_{name}": manifest["parameters"][name] for name in names},
+        "index_rows": len(index.rows),
+        "index_concepts": len(index.vocabulary),
+        "index_content": digest,
     }
 
 

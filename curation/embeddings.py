@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from curation.encoder import Encoder
 from curation.images import BadPicture
 from curation.nouns import ConceptExtractor, keep_listed
 from curation.pairs import CaptionOptions, Pair, checked_captions, checksum_of, read_pairs
-from curation.rejects import Reject
 from curation.prefetch import ahead
+from curation.rejects import Reject
 from curation.run_folder import atomic
 from curation.shards import Shard
 from curation.sources import unreachable
@@ -152,6 +153,8 @@ def embed_extra_captions(
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=columns))
             result.pairs += len(pairs)
+            for text in texts:
+                result.checksum = zlib.crc32(text.encode(), result.checksum)
             advance(len(pairs))
     return result
 

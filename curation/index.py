@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import numpy as np
 
 from curation.embeddings import embed_extra_captions, embed_shard
 from curation.encoder import Encoder, EncoderSpec, weights_digest
-from curation.errors import CurationError
+from curation.errors import CurationError, MisuseError
 from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline
 from curation.pairs import CaptionOptions
 from curation.progress import Progress, say
 from curation.rows import CaptionRows, read_rows, write_rows
 from curation.run_folder import RunFolder
-from curation.shards import Shard
+from curation.shards import Shard, distinct
 from curation.vocabulary import Vocabulary, read_vocabulary_table, write_vocabulary
 
 RECALL_SEED = 0
@@ -52,6 +53,7 @@ class IndexOptions:
             **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
             **{f"noun_{name}": value for name, value in nouns.items()},
             "vocabulary": self.vocabulary,
+            "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
             "factory": self.factory,
             "memory": self.memory,
@@ -97,7 +99,7 @@ def build_index(
     vocabulary = read_vocabulary(options.vocabulary, options.nouns.pipeline) if options.vocabulary else None
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
-    extra = [shard if shard.name not in names else _renamed(shard) for shard in extra]
+    extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
     with RunFolder(out, "index", parameters, [*shards, *extra], SEARCH_PARAMETERS) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
@@ -105,13 +107,15 @@ def build_index(
             encoder = Encoder(options.encoder, device, batch_size, workers)
             with ConceptExtractor(options.nouns, workers) as extractor:
                 embed_all(folder, shards, extra, encoder, extractor, options.captions, vocabulary)
-            _finish(folder, shards, extra, encoder, options)
+            finish_index(folder, shards, extra, encoder, options)
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest
 
 
-def _renamed(shard: Shard) -> Shard:
-    return Shard(f"extra-{shard.name}", shard.url, shard.size, shard.rows)
+def file_digest(path: str) -> str:
+    """First 16 hex digits of a file's SHA-256."""
+    with Path(path).open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()[:16]
 
 
 def embed_all(
@@ -137,6 +141,8 @@ def embed_all(
                         result = embed_shard(shard, out, encoder, extractor, captions, vocabulary, bar.advance)
                     else:
                         result = embed_extra_captions(shard, out, encoder, extractor, vocabulary, bar.advance)
+                except MisuseError:  # a wrong option is wrong for all of them
+                    raise
                 except CurationError as error:
                     failures.append(str(error))
                     continue
@@ -146,19 +152,25 @@ def embed_all(
         raise CurationError(
             f"{len(failures)} of {len(shards) + len(extra)} shards could not be read; the others are done and kept:\n  "
             + "\n  ".join(failures[:20])
+            + (f"\n  ... and {len(failures) - 20} more" if len(failures) > 20 else "")
         )
 
 
-def _finish(
+def finish_index(
     folder: RunFolder, shards: Sequence[Shard], extra: Sequence[Shard], encoder: Encoder, options: IndexOptions
 ) -> None:
+    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CurationError for no pairs, or low recall."""
     out = folder.path
     names = [shard.name for shard in (*shards, *extra)]
     files = [out / "embeddings" / f"{name}.parquet" for name in names]
     pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
     total = sum(folder.records[name]["pairs"] for name in names)
     if total == 0:
-        raise CurationError(f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}")
+        folder.write_rejects()
+        raise CurationError(
+            f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}; "
+            f"each stands with its reason in {out / 'rejects.parquet'}"
+        )
     if not (out / "concepts.parquet").exists():
         say("vocabulary: counting concepts and encoding them")
         write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)

@@ -7,6 +7,7 @@ Truth about a finished shard is one small file, `state/SHARD.json`, renamed into
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -24,30 +25,46 @@ from curation.rejects import Reject
 from curation.shards import Shard
 
 FORMAT = 1
+SHOWN_CHANGES = 3
+SHOWN_LETTERS = 120
 LIBRARIES = ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pyarrow", "numpy", "duckdb", "pillow")
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        _make_folder(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None:  # "No space left on device" alone does not say where
+        if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and those above it, so that they outlast a power cut as the files in them do."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -65,20 +82,44 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise MisuseError(f"{folder}: no manifest.json there; expected a folder made by `{command}`")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CurationError(f"{path}: broken ({error}); run `{command}` into a new folder") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
-        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
-        raise MisuseError(f"{folder}: is of kind {found!r}, not {kind!r}; expected a folder made by `{command}`")
+    manifest = _parsed_manifest(path)
+    if manifest.get("kind") != kind:
+        raise MisuseError(
+            f"{folder}: is of kind {manifest.get('kind')!r}, not {kind!r}; expected a folder made by `{command}`"
+        )
     if manifest.get("format") != FORMAT:
         raise MisuseError(
             f"{folder}: written in format {manifest.get('format')}, this version reads {FORMAT}; build it again"
         )
     if not manifest.get("finished"):
         raise MisuseError(f"{folder}: `{command}` has not finished; run the same command again, it goes on there")
+    return _checked_manifest(path, manifest)
+
+
+def _parsed_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _broken_manifest(path, str(error)) from error
+    if not isinstance(manifest, dict):
+        raise _broken_manifest(path, f"a {type(manifest).__name__}, not an object")
     return manifest
+
+
+def _checked_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"parameters": dict, "inputs": list, "shards": dict} | (
+        {"summary": dict} if manifest.get("finished") else {}
+    )
+    for name, kind in kinds.items():
+        if not isinstance(manifest.get(name), kind):
+            raise _broken_manifest(path, f"{name!r} is missing or of the wrong kind")
+    return manifest
+
+
+def _broken_manifest(path: Path, reason: str) -> CurationError:
+    return CurationError(
+        f"{path}: broken ({reason}); put back a copy of it, or run the command into a new folder with another --out"
+    )
 
 
 class RunFolder:
@@ -115,8 +156,15 @@ class RunFolder:
                 raise MisuseError(
                     f"{self.path}: holds other files ({', '.join(sorted(strangers)[:3])}); give a new or empty folder"
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        try:
+            _make_folder(self.path)
+            self._take_lock()
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise CurationError(
+                    f"{self.path}: cannot be written ({error.strerror}); make it writable, or give another --out"
+                ) from error
+            raise
         try:
             self._load()
         except BaseException:
@@ -141,18 +189,12 @@ class RunFolder:
         self._lock = lock
 
     def _load(self) -> None:
-        path = self.path / "manifest.json"
-        for leftover in self.path.rglob(".*.tmp"):  # of a run that was killed; the lock says nobody writes it now
-            leftover.unlink(missing_ok=True)
+        path, states = self.path / "manifest.json", self.path / "state"
         if path.is_file():
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            self._manifest = manifest = _parsed_manifest(path)
             self._check(manifest)
-            self._manifest = manifest
-            if manifest["parameters"] != self.parameters:  # late ones, of a run that did not reach them
-                manifest["parameters"] = self.parameters
-                write_json(path, manifest)
             self.was_finished = bool(manifest.get("finished"))
-            self.records = dict(manifest.get("shards", {}))
+            self.records = dict(manifest["shards"])
         else:
             self._manifest = {
                 "kind": self.kind,
@@ -164,8 +206,20 @@ class RunFolder:
                 "shards": {},
             }
             write_json(path, self._manifest)
-        for state in (self.path / "state").glob("*.json"):
-            self.records[state.stem] = json.loads(state.read_text(encoding="utf-8"))
+        for leftover in self.path.rglob(".*.tmp"):  # of a run that was killed; the lock says nobody writes it now
+            leftover.unlink(missing_ok=True)
+        if self.was_finished:
+            shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
+            return
+        now = versions()
+        if self._manifest["parameters"] != self.parameters or self._manifest.get("versions") != now:
+            self._manifest["parameters"] = self.parameters  # late ones, of a run that did not reach them
+            if self._manifest.get("versions") != now:
+                self._manifest["resumed_with_versions"] = now
+            write_json(path, self._manifest)
+        for state in states.glob("*.json"):
+            with contextlib.suppress(ValueError):  # broken by the disk: the shard is done again
+                self.records[state.name.removesuffix(".json")] = json.loads(state.read_text(encoding="utf-8"))
 
     def _check(self, manifest: dict[str, Any]) -> None:
         if manifest.get("kind") != self.kind or manifest.get("format") != FORMAT:
@@ -173,29 +227,40 @@ class RunFolder:
                 f"{self.path}: holds {manifest.get('kind')!r} of format {manifest.get('format')}, "
                 f"this run writes {self.kind!r} of format {FORMAT}; give another folder"
             )
-        before = manifest["parameters"]
+        before = _checked_manifest(self.path / "manifest.json", manifest)["parameters"]
         free = () if manifest.get("finished") else self.late
         changes = [
-            f"{name}: {_short(before.get(name))} there, {_short(self.parameters.get(name))} now"
+            f"{name}: {' there, '.join(_both(before.get(name), self.parameters.get(name)))} now"
             for name in sorted({*before, *self.parameters})
             if before.get(name) != self.parameters.get(name) and name not in free
         ]
-        old, new = ({item["name"]: item for item in items} for items in (manifest["inputs"], self.inputs))
-        changes += [f"input {name}: there, not now" for name in old if name not in new][:3]
-        changes += [f"input {name}: now, not there" for name in new if name not in old][:3]
-        changes += [
-            f"input {name}: {key} {old[name][key]} there, {new[name][key]} now"
-            for name in old
-            if name in new
-            for key in ("url", "size", "rows")
-            if json.dumps(old[name][key]) != json.dumps(new[name][key])
-        ][:3]
+        changes += self._changed_inputs(manifest["inputs"])
         if changes:
             raise MisuseError(
                 f"{self.path}: was begun with other parameters or inputs:\n  "
                 + "\n  ".join(changes)
                 + "\ngive the same ones to go on, or another --out"
             )
+
+    def _changed_inputs(self, before: Sequence[Mapping[str, Any]]) -> list[str]:
+        old, new = ({item["name"]: item for item in items} for items in (before, self.inputs))
+        kinds = (
+            [f"input {name}: there, not now" for name in old if name not in new],
+            [f"input {name}: now, not there" for name in new if name not in old],
+            [
+                f"input {name}: {key} {old[name].get(key)} there, {new[name][key]} now"
+                for name in old
+                if name in new
+                for key in ("url", "size", "rows")
+                if json.dumps(old[name].get(key)) != json.dumps(new[name][key])
+            ],
+        )
+        shown: list[str] = []
+        for lines in kinds:
+            shown += lines[:SHOWN_CHANGES]
+            if len(lines) > SHOWN_CHANGES:
+                shown.append(f"... and {len(lines) - SHOWN_CHANGES:,} more such inputs")
+        return shown
 
     def done(self, name: str) -> bool:
         """Whether a shard, or a step with a name of its own, is finished."""
@@ -216,22 +281,26 @@ class RunFolder:
                 counts[short] = counts.get(short, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
-    def finish(self, summary: Mapping[str, Any], rejects: Path | None = None, **extra: Any) -> None:
-        """Write rejects.parquet and the final manifest, then drop the per-shard state files.
-
-        rejects: a rejects.parquet of the stage before, taken over instead of the own records' rejects.
-        """
+    def write_rejects(self, before: Path | None = None) -> None:
+        """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         schema = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
         with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, schema) as writer:
-            for batch in pq.ParquetFile(rejects).iter_batches() if rejects else ():
+            for batch in pq.ParquetFile(before).iter_batches() if before else ():
                 writer.write_batch(batch)
             for shard, record in sorted(self.records.items()):
                 rows = [{"shard": shard, "key": key, "reason": reason} for key, reason in record.get("rejects", ())]
                 if rows:
                     writer.write_table(pa.Table.from_pylist(rows, schema))
+
+    def finish(self, summary: Mapping[str, Any], rejects: Path | None = None, **extra: Any) -> None:
+        """Write rejects.parquet and the final manifest, then drop the per-shard state files.
+
+        rejects: a rejects.parquet of the stage before, which is taken over.
+        """
+        self.write_rejects(rejects)
         shards = {
             name: {**record, "rejects": len(record.get("rejects", ()))} for name, record in sorted(self.records.items())
         }
@@ -255,6 +324,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
+def _both(there: Any, now: Any) -> tuple[str, str]:
+    """Two different values as short texts that still differ."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (there, now)]
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, same - SHOWN_LETTERS // 2) if max(map(len, texts)) > SHOWN_LETTERS else 0
+    first, second = (
+        ("..." if start else "")
+        + text[start : start + SHOWN_LETTERS]
+        + ("..." if text[start + SHOWN_LETTERS :] else "")
+        for text in texts
+    )
+    return first, second
