@@ -206,7 +206,7 @@ def test_blocks_of_any_size_give_the_same_archives(seed, which, count, data):
     rows = np.where(rng.random(rows.shape) < 0.2, -1, rows)
     whole = Retrieved(rows, rng.random(rows.shape, np.float32), rng.random(len(which)) < 0.3)
     cut = data.draw(st.integers(0, len(which)))
-    anchors, plain = index.anchors(which)
+    anchors, _ = index.anchors(which)
     archives = gather(anchors, whole, index.rows, index.concepts)
     parts = []
     for part in (slice(0, cut), slice(cut, len(which))):

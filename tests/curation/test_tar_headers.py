@@ -1,0 +1,60 @@
+"""Quick tar headers against Python's tarfile."""
+
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.tar_headers import read_plain, write_header
+
+NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=160).filter(lambda n: n.strip("/"))
+
+
+def by_tarfile(name: str, size: int, form: int = tarfile.PAX_FORMAT) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(form, "utf-8", "surrogateescape")
+
+
+@settings(max_examples=300, deadline=None)
+@given(NAMES, st.one_of(st.integers(0, 10**6), st.integers(8**11 - 2, 8**11 + 2)))
+def test_a_written_header_is_tarfiles(name, size):
+    assert write_header(name, size) == by_tarfile(name, size)
+
+
+@settings(max_examples=300, deadline=None)
+@given(NAMES, st.integers(0, 8**11 + 2), st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+def test_a_plain_header_is_read_as_tarfile_reads_it(name, size, form):
+    try:
+        header = by_tarfile(name, size, form)
+    except ValueError:  # too long for the form
+        return
+    found = read_plain(header[:512])
+    parsed = tarfile.TarInfo.frombuf(header[:512], "utf-8", "surrogateescape")
+    if found is None:
+        assert len(header) > 512 or name.endswith("/") or size >= 8**11
+    else:
+        assert found == (parsed.name, parsed.size)
+        assert parsed.isreg()
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_other_kinds_are_left_to_tarfile(kind):
+    info = tarfile.TarInfo("a.txt")
+    info.type = kind
+    assert read_plain(info.tobuf()[:512]) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 511), st.integers(1, 255))
+def test_a_damaged_header_is_not_plain(position, change):
+    header = bytearray(by_tarfile("000000001.jpg", 20_000))
+    header[position] ^= change
+    found = read_plain(bytes(header))
+    assert found is None or found == ("000000001.jpg", 20_000)  # the padding of a number may change
+
+
+def test_blocks_that_are_no_headers_are_not_plain():
+    for block in (b"", bytes(512), b"x" * 512, bytes(511)):
+        assert read_plain(block) is None
