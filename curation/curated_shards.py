@@ -19,6 +19,7 @@ from curation.run_folder import atomic
 from curation.samples import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
 from curation.shards import Shard
 from curation.sources import open_tar, unreachable
+from curation.tar_headers import write_header
 
 CONCEPTS_VERSION = 1
 CONCEPTS_FIELD = "concepts.json"
@@ -173,10 +174,7 @@ def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes:
 
 def tar_member(name: str, data: bytes) -> bytes:
     """One tar member: header, data, padding. Time and owner are zero: the same input gives the same bytes."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-    return b"".join((header, data, bytes(-len(data) % BLOCK)))
+    return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
 
 
 def read_concepts(data: bytes) -> list[dict[str, Any]]:

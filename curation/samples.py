@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from curation.rejects import Reject
+from curation.tar_headers import read_plain
 
 BLOCK = tarfile.BLOCKSIZE
 END_OF_ARCHIVE = bytes(2 * BLOCK)
@@ -154,6 +155,11 @@ def _header(tar: BinaryIO, parser: tarfile.TarFile, position: int) -> tarfile.Ta
     block = tar.read(BLOCK)
     if not block.strip(b"\0"):
         raise _End
+    if (plain := read_plain(block)) is not None:
+        info = tarfile.TarInfo(plain[0])
+        info.size, info.offset, info.offset_data = plain[1], position, position + BLOCK
+        parser.offset = info.offset_data + -(-info.size // BLOCK) * BLOCK
+        return info
     try:
         first = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if first.type in _EXTENDED and not 0 <= first.size <= MOST_HEADER_BYTES:
