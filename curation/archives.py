@@ -69,6 +69,7 @@ class Archives:
     pictured int32 [P], similarity_sum, similarity_max float32 [P]: number, sum and maximum of t(c)·v(y) over those of
     R(c) that have a picture (sum 0 and max -inf where none has).
     weight float32 [P]: sum of the retrieval similarities of R(c). in_caption bool [P].
+    retrieved int64 [B]: how many captions were retrieved for each anchor.
     """
 
     offsets: np.ndarray
@@ -81,6 +82,7 @@ class Archives:
     similarity_max: np.ndarray
     weight: np.ndarray
     in_caption: np.ndarray
+    retrieved: np.ndarray
 
 
 def parse_expansion(text: str) -> tuple[str, ...]:
@@ -225,7 +227,10 @@ def gather(anchors: Anchors, retrieved: Retrieved, rows: CaptionRows, concepts: 
         summed, weight = summed + np.where(own, similarity, np.float32(0)), weight + own.astype(np.float32)
         highest = np.where(own, np.maximum(highest, similarity), highest)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))])
-    return Archives(offsets, anchor, concept, similarity, support, pictured, summed, highest, weight, in_caption)
+    retrieved_count = valid.sum(1) + retrieved.counts_anchor
+    return Archives(
+        offsets, anchor, concept, similarity, support, pictured, summed, highest, weight, in_caption, retrieved_count
+    )
 
 
 def _over_runs(operation: np.ufunc, values: np.ndarray, first: np.ndarray) -> np.ndarray:

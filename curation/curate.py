@@ -24,7 +24,7 @@ from curation.index import Index, check_rejects
 from curation.nouns import normal_form
 from curation.pairs import CaptionOptions
 from curation.prefetch import ahead
-from curation.progress import Progress, say
+from curation.progress import Progress, Stopwatch, say
 from curation.ranking import RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
 from curation.rows import concept_ids_of, name_hashes, text_hashes
 from curation.run_folder import RunFolder, atomic
@@ -41,7 +41,7 @@ class CurateOptions:
     """What shapes a curation; the fields are the options of `cocu curate run`. keep 0: the whole archive."""
 
     expansion: str = "mixed"
-    neighbours: int = 128
+    neighbours: int = 256
     ranking: str = "support"
     keep: int = 16
     min_score: float | None = None
@@ -107,7 +107,7 @@ class Curator:
     def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
         """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
         options, vocabulary = self.options, self.index.vocabulary
-        clock = _Clock(tally.seconds)
+        clock = Stopwatch(tally.seconds)
         anchors = anchors_of(batch, first_row, self.index)
         clock.lap("read")
         retrieved = expand(
@@ -118,6 +118,9 @@ class Curator:
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
         gone = self.families.merged_away(archives, scores.score) if self.families else None
+        if options.ranking == "support":
+            unsupported = (scores.score <= 0) & ~archives.in_caption
+            gone = unsupported if gone is None else gone | unsupported
         kept = select(archives, scores.score, options.keep, options.min_score, gone)
         clock.lap("rank")
         entries = kept.entries
@@ -179,16 +182,6 @@ def _pair_concepts(
         yield PairConcepts(key, caption, rows[bounds[i] : bounds[i + 1]])
 
 
-class _Clock:
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds, self.last = seconds, time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
-        self.last = now
-
-
 @dataclass(frozen=True)
 class AnchorShards:
     """Pairs from outside the index to curate instead of the indexed ones.
@@ -229,11 +222,15 @@ def run_curation(
             source = anchors.embedded or out / "anchors"
             work = (anchors.device, anchors.batch_size, anchors.workers)
             embedded = embed_anchors(index, shards, source, captions, *work)
-        support = fit_support(index, options) if options.ranking == "support" else None
+        support = (
+            fit_support(index, parse_expansion(options.expansion), options.neighbours)
+            if options.ranking == "support"
+            else None
+        )
         curator = Curator(index, options, support)
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
-        details = {"support": support.describe(index.vocabulary)} if support is not None else {}
+        details = {"support": support.describe()} if support is not None else {}
         folder.finish(_summary(folder, index, shards, embedded), source / "rejects.parquet", **details)
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)

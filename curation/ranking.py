@@ -106,9 +106,9 @@ class WordFamilies:
     def merged_away(self, archives: Archives, score: np.ndarray) -> np.ndarray:
         """bool [P]: entries that another of their archive stands for.
 
-        An entry goes when its archive holds a longer concept that ends in it ("fire truck" for "truck") with at least
-        its score or named by the caption. Of a singular and its plural the better one stays (the singular where they
-        are even), or the one that the caption names. What the caption names never goes.
+        Of a concept and a longer one that ends in it ("truck", "fire truck") the better one stays, the longer where
+        they are even; of a singular and its plural the better one, the singular where they are even. One that the
+        caption names stands for its whole family, and never goes itself.
 
         What stands for another is kept wherever the other would have been: it has at least its score, or the caption
         names it, which is always kept.
@@ -123,8 +123,8 @@ class WordFamilies:
             longer = np.flatnonzero(tail >= 0)
             at, found = _find(key, archives.anchor[longer] * size + tail[longer])
             at, longer = at[found], longer[found]
-            loses = (score[longer] >= score[at]) | archives.in_caption[longer]
-            gone[at[loses]] = True
+            gone[at[(score[longer] >= score[at]) | archives.in_caption[longer]]] = True
+            gone[longer[(score[longer] < score[at]) | archives.in_caption[at]]] = True
         singular = self.same[archives.concept]
         plural = np.flatnonzero(singular != archives.concept)
         at, found = _find(key, archives.anchor[plural] * size + singular[plural])

@@ -104,9 +104,9 @@ def inertia(points: np.ndarray, labels: Sequence[int]) -> float:
 def merged(words: Sequence[str], singular: dict[str, str], score: dict[str, float], in_caption: set[str]) -> set[str]:
     """Words of one archive that another one stands for.
 
-    A word goes when the archive holds a longer name that ends in it, or its singular or plural, that has at least its
-    score or is named by the caption. Of a singular and a plural with one score the singular stays. What the caption
-    names never goes.
+    A word goes when the archive holds a longer name that ends in it, a shorter one that it ends in, or its singular or
+    plural, which has a better score or is named by the caption. Of equal scores the longer name and the singular stay.
+    What the caption names never goes.
     """
     gone = set()
     for word in words:
@@ -114,11 +114,12 @@ def merged(words: Sequence[str], singular: dict[str, str], score: dict[str, floa
             if other == word:
                 continue
             longer = other.endswith(" " + word)
+            shorter = word.endswith(" " + other)
             is_singular = singular.get(word, word) == other
             is_plural = singular.get(other, other) == word
-            if not (longer or is_singular or is_plural):
+            if not (longer or shorter or is_singular or is_plural):
                 continue
-            if is_plural and not longer:
+            if (is_plural or shorter) and not longer:
                 beaten = score[other] > score[word] or other in in_caption
             else:
                 beaten = score[other] >= score[word] or other in in_caption
