@@ -11,6 +11,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
+# Pillow reads dozens of formats, some by way of other programs; these are the ones that shards hold.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+# What Pillow has to say of a picture that can be read concerns nobody. For good: threads share the filters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class BadPicture(Exception):
@@ -25,35 +29,33 @@ def open_picture(data: bytes, size: int | None = None) -> Image.Image:
     open_clip's training loader: encoders have seen pictures as they are stored. Raises BadPicture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture: Image.Image = Image.open(io.BytesIO(data))
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise BadPicture(f"oversized picture: {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
-            if size is not None and picture.format == "JPEG":
-                picture.draft("RGB", (size, size))
-            picture.load()
-            if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
-                picture = picture.convert("RGBA")
-            return picture.convert("RGB")
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(*picture.size, size or 1)
+        if size is not None and picture.format == "JPEG":
+            picture.draft("RGB", (size, size))
+        picture.load()
+        if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
+            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+        return picture.convert("RGB")
+    except BadPicture:
+        raise
     except UnidentifiedImageError as error:
-        raise BadPicture("unreadable picture: not in a known format") from error
+        raise BadPicture(f"unreadable picture: not in a known format ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"oversized picture: {error}") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        OverflowError,
-        IndexError,
-    ) as error:
+    except Exception as error:  # Pillow has no base class for what broken files make it raise
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise BadPicture(f"{kind} picture: {error}") from error
+        raise BadPicture(f"{kind} picture: {error or type(error).__name__}") from error
+
+
+def _check_size(width: int, height: int, shorter: int) -> None:
+    """Raises BadPicture for one that is too large, or would be when its shorter side is enlarged to `shorter`."""
+    if width * height > MAX_PIXELS:
+        raise BadPicture(f"oversized picture: {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+    if shorter**2 * max(width, height) > MAX_PIXELS * min(width, height):
+        raise BadPicture(f"oversized picture: {width} x {height} pixels, too long and narrow to be resized")
 
 
 def decode(data: bytes, transform: Callable[[Image.Image], Any], size: int) -> np.ndarray | BadPicture:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from curation.errors import MisuseError
 from curation.lexicon import normal_form, resolve_pipeline
 from curation.noun_phrases import NounOptions, concepts_of
+from curation.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -141,7 +140,7 @@ class ConceptExtractor:
         self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
         self.processes = processes
         self.batch_size = batch_size
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
         self._parser: Parser | None = None
         self._seen = 0
 
@@ -150,7 +149,7 @@ class ConceptExtractor:
 
     def __exit__(self, *exc: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.close()
             self._pool = None
 
     def extract(self, captions: Sequence[str]) -> list[list[str]]:
@@ -162,10 +161,7 @@ class ConceptExtractor:
                 self._parser = Parser(self.options)
             return self._parser.concepts(captions, self.batch_size)
         if self._pool is None:
-            # spawn: a forked child would inherit the encoder's threads in an unknown state
-            self._pool = ProcessPoolExecutor(
-                self.processes, get_context("spawn"), initializer=_start_worker, initargs=(self.options,)
-            )
+            self._pool = WorkerPool(self.processes, _start_worker, (self.options,))
         chunks = [captions[i : i + self.batch_size] for i in range(0, len(captions), self.batch_size)]
         return [row for rows in self._pool.map(_work, chunks) for row in rows]
 

@@ -1,0 +1,69 @@
+"""Worker processes that end with the process that started them, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any, TypeVar
+
+from curation.errors import CurationError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerPool:
+    """A pool of spawned processes; a forked one would inherit threads of this process in an unknown state.
+
+    start: called once in every worker, with `arguments`. Workers do not see Ctrl-C: this process ends them.
+    """
+
+    def __init__(self, processes: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self.processes = processes
+        self._pool = ProcessPoolExecutor(
+            processes, get_context("spawn"), initializer=_start, initargs=(start, arguments)
+        )
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """`function` of every item, in order. Raises CurationError when a worker dies."""
+        try:
+            with _interrupts_blocked():  # workers start here, and inherit it
+                futures = [self._pool.submit(function, item) for item in items]
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise CurationError(
+                f"one of {self.processes} worker processes died, maybe for want of memory; run the same command again, "
+                "with fewer --workers"
+            ) from error
+
+    def close(self) -> None:
+        """End the workers; what they have not begun is dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
+    start(*arguments)
+
+
+def _end_with_parent() -> None:
+    # A worker that waits for work holds both ends of its queue, and would never hear that nobody is left to send any.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
