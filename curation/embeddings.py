@@ -26,6 +26,8 @@ from curation.sources import unreachable
 
 BLOCK_PAIRS = 1024
 BLOCK_BYTES = 128 << 20
+# Bytes of a tar that a pair takes besides its picture: two headers, a caption, padding.
+TAR_BYTES = 2_300
 
 
 @dataclass
@@ -91,12 +93,14 @@ def embed_shard(
     extractor: ConceptExtractor,
     options: CaptionOptions,
     vocabulary: frozenset[str] | None = None,
-    advance: Callable[[int], None] = lambda pairs: None,
+    advance: Callable[[int, float], None] = lambda pairs, weight: None,
 ) -> ShardResult:
     """Embed the pairs of a shard into `out`, block by block.
 
     Concepts and pictures of a block are worked one after the other on a CPU, where they would only take the cores
     from each other; with a GPU the next block is read and parsed while this one is encoded.
+
+    advance: called after each block with its pairs and about their part of `shard.size`.
     """
     result = ShardResult()
     blocks = _parsed(_blocks(read_pairs(shard, options), result), extractor, vocabulary, result)
@@ -121,7 +125,8 @@ def embed_shard(
             for i in kept:
                 result.checksum = checksum_of(pairs[i].checksum, result.checksum)
             result.seconds.write += time.perf_counter() - start
-            advance(len(pairs))
+            weight = len(pairs) if shard.is_table else sum(len(pair.image) + TAR_BYTES for pair in pairs)
+            advance(len(pairs), weight)
     return result
 
 
@@ -131,7 +136,7 @@ def embed_extra_captions(
     encoder: Encoder,
     extractor: ConceptExtractor,
     vocabulary: frozenset[str] | None = None,
-    advance: Callable[[int], None] = lambda pairs: None,
+    advance: Callable[[int, float], None] = lambda pairs, weight: None,
 ) -> ShardResult:
     """Embed captions that have no picture here; their `image_vec` is null."""
     result = ShardResult()
@@ -155,7 +160,7 @@ def embed_extra_captions(
             result.pairs += len(pairs)
             for text in texts:
                 result.checksum = zlib.crc32(text.encode(), result.checksum)
-            advance(len(pairs))
+            advance(len(pairs), len(pairs))
     return result
 
 

@@ -17,7 +17,7 @@ from curation.errors import CurationError, MisuseError
 from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline
 from curation.pairs import CaptionOptions
-from curation.progress import Progress, say
+from curation.progress import Progress, Stopwatch, say, size_text
 from curation.rows import CaptionRows, read_rows, write_rows
 from curation.run_folder import RunFolder
 from curation.shards import Shard, distinct
@@ -136,6 +136,7 @@ def embed_all(
         with Progress(stage, sum(shard.size for shard in left), "pairs" if group is shards else "captions") as bar:
             for shard in left:
                 out = folder.path / "embeddings" / f"{shard.name}.parquet"
+                end = bar.done + shard.size
                 try:
                     if group is shards:
                         result = embed_shard(shard, out, encoder, extractor, captions, vocabulary, bar.advance)
@@ -146,7 +147,8 @@ def embed_all(
                 except CurationError as error:
                     failures.append(str(error))
                     continue
-                bar.advance(0, shard.size)
+                finally:
+                    bar.advance(0, end - bar.done)  # the blocks' weights are estimates
                 folder.commit(shard.name, result.record(), result.rejects)
     if failures:
         raise CurationError(
@@ -171,19 +173,24 @@ def finish_index(
             f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}; "
             f"each stands with its reason in {out / 'rejects.parquet'}"
         )
+    clock = Stopwatch()
     if not (out / "concepts.parquet").exists():
-        say("vocabulary: counting concepts and encoding them")
+        say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
         write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)
     vocabulary = read_vocabulary_table(out / "concepts.parquet")
+    clock.lap("vocabulary")
     if not (out / "rows" / "offsets.npy").exists():
+        say(f"rows: {total:,} captions and {len(vocabulary):,} concepts into arrays for retrieval")
         write_rows(out / "rows", files, pairs, vocabulary)
     rows = read_rows(out / "rows")
+    clock.lap("rows")
     indexes = {}
     memory = options.memory or physical_memory() // 2
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
             indexes[name] = _build_one(folder, name, vectors, rows, options, share)
+    clock.lap("faiss")
     seconds: dict[str, float] = {}
     for name in names:
         for part, value in folder.records[name]["seconds"].items():
@@ -195,7 +202,7 @@ def finish_index(
         "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
         "repeated_keys": repeated_keys(rows),
         "rejects": folder.reject_counts(),
-        "stage_seconds": {part: round(value, 2) for part, value in seconds.items()},
+        "stage_seconds": {part: round(value, 2) for part, value in {**seconds, **clock.seconds}.items()},
     }
     folder.finish(
         summary,
@@ -217,13 +224,13 @@ def _build_one(
     step = f"@{name}"
     if not (folder.done(step) and folder.records[step]["factory"] == factory and path.exists()):
         size = index_bytes(factory, len(vectors), dim)
-        say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size / 1e6:,.1f} MB")
+        say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
         build(path, vectors, factory)
         folder.commit(step, {"factory": factory})
     nearest = NearestRows(path, vectors, SearchSettings())
     settings, reached = tune(nearest, _recall_queries(name, rows), options.min_recall)
     say(
-        f"{name}.faiss: {path.stat().st_size / 1e6:,.1f} MB; recall@{reached.k} {reached.value:.4f} against exact "
+        f"{name}.faiss: {size_text(path.stat().st_size)}; recall@{reached.k} {reached.value:.4f} against exact "
         f"search on {reached.queries:,} queries"
         + (f", {settings.nprobe} of {nearest.lists} lists probed" if settings.nprobe else "")
         + (f", {settings.rerank}x re-ranked" if settings.rerank > 1 else "")
@@ -231,7 +238,7 @@ def _build_one(
     if reached.value < options.min_recall:
         raise CurationError(
             f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; run the "
-            f"same command with more --memory (now {memory:,} bytes for this index), another --factory (now "
+            f"same command with more --memory (now {size_text(memory)} for this index), another --factory (now "
             f"{factory}), or a lower --min-recall: the embeddings are kept"
         )
     return {
