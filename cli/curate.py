@@ -19,14 +19,22 @@ def _group() -> None:
 @app.command()
 def run(
     index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the result. Given again, the run goes on where it stopped.")],
-    preset: Annotated[str, typer.Option(help="default, or paper: its expansion, neighbours and ranking.")] = "default",
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the result. Run again with the same options, the run goes on where it stopped."),
+    ],
+    preset: Annotated[
+        str, typer.Option(help="default, or paper: all as in the paper. The options below overrule it.")
+    ] = "default",
     expansion: Annotated[
-        str | None, typer.Option(help="image, caption, language or mixed, or several joined by '+'.")
+        str | None,
+        typer.Option(help="What retrieves captions: image, caption, language or mixed, or several joined by '+'."),
     ] = None,
     neighbours: Annotated[int | None, typer.Option(min=1, help="Captions retrieved by each expansion (L).")] = None,
     ranking: Annotated[str | None, typer.Option(help="support, paper, global, local, similarity or random.")] = None,
-    keep: Annotated[int | None, typer.Option(min=0, help="Best concepts kept of each pair; 0 keeps all.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, help="Best concepts kept of each pair (16; paper: all); 0 keeps all.")
+    ] = None,
     min_score: Annotated[float | None, typer.Option(help="Least score of a recovered concept.")] = None,
     merge: Annotated[
         bool | None,
@@ -42,11 +50,21 @@ def run(
     caption_field: Annotated[
         str | None, typer.Option(help="Of --anchors: dotted path of the caption in the .json member.")
     ] = None,
+    all_captions: Annotated[
+        bool,
+        typer.Option("--all-captions", help="Of --anchors, where --caption-field holds a list: concepts of all."),
+    ] = False,
+    image_column: Annotated[str | None, typer.Option(help="Of --anchors: column of a table with image paths.")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="Of --anchors: column of a table with captions.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of clusters and of the random ranking.")] = 0,
-    max_rejects: Annotated[float, typer.Option(min=0, max=1, help="Largest share of rejected anchors.")] = 0.10,
+    max_rejects: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of rejected --anchors over which the run ends as failed.")
+    ] = 0.10,
     device: Annotated[str, typer.Option(help="Encoder of --anchors: auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of --anchors a forward pass.")] = 64,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads and parsing processes.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of --anchors in a forward pass.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads and parsing processes of --anchors. Default: the cores.")
+    ] = None,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     import os
@@ -71,8 +89,13 @@ def run(
     }
     options = replace(PRESETS[preset], seed=seed, **{name: v for name, v in chosen.items() if v is not None})
     source = None
+    if not anchors and (caption_field or all_captions or image_column or caption_column):
+        raise typer.BadParameter(
+            "says how to read --anchors; indexed pairs are read as the index was built",
+            param_hint="--caption-field, --all-captions, --image-column or --caption-column",
+        )
     if anchors:
-        captions = CaptionOptions(field=caption_field)
+        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
         count = workers or len(os.sched_getaffinity(0))
         source = AnchorShards(find_shards(anchors), captions, device, batch_size, count)
     print_curated(out, run_curation(open_index(index), out, options, source, max_rejects))

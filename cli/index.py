@@ -23,12 +23,16 @@ def build(
             "Parquet) of image paths and captions.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the index. Given again, the build goes on where it stopped.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of the index. Run again with the same options, the build goes on where it stopped."),
+    ],
     model: Annotated[
         str, typer.Option(help="open_clip model name, local-dir:FOLDER, hf-hub:NAME, or a config JSON.")
     ] = "ViT-B-16",
     pretrained: Annotated[
-        str | None, typer.Option(help="Pretrained tag of open_clip's, or a checkpoint file.")
+        str | None,
+        typer.Option(help="Pretrained tag of open_clip's, or a checkpoint file; not used with local-dir: and hf-hub:."),
     ] = "openai",
     extra_captions: Annotated[
         list[str] | None,
@@ -38,7 +42,11 @@ def build(
         str | None, typer.Option(help="Dotted path of the caption in the .json member, instead of the text member.")
     ] = None,
     all_captions: Annotated[
-        bool, typer.Option("--all-captions", help="Join the concepts of all captions of --caption-field.")
+        bool,
+        typer.Option(
+            "--all-captions",
+            help="Where --caption-field holds a list: concepts of all its captions. The first is embedded.",
+        ),
     ] = False,
     image_column: Annotated[str | None, typer.Option(help="Column of a table that holds image paths.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Column of a table that holds captions.")] = None,
@@ -49,16 +57,29 @@ def build(
     names: Annotated[bool, typer.Option("--names", help="Keep names of people, brands and places.")] = False,
     vocabulary: Annotated[Path | None, typer.Option(help="File of the only concepts to keep, one a line.")] = None,
     min_count: Annotated[int, typer.Option(min=1, help="Captions that must name a concept for it to be kept.")] = 2,
-    factory: Annotated[str, typer.Option(help="FAISS factory string, or auto.")] = "auto",
+    factory: Annotated[
+        str, typer.Option(help="FAISS factory string; auto: flat up to 100,000 vectors, then IVF that fits --memory.")
+    ] = "auto",
     memory: Annotated[
         str | None, typer.Option(help="Memory that the FAISS indexes may take, e.g. 2GB. Default: half the machine's.")
     ] = None,
-    min_recall: Annotated[float, typer.Option(min=0, max=1, help="Least recall@8 against exact search.")] = 0.95,
-    max_rejects: Annotated[float, typer.Option(min=0, max=1, help="Largest share of rejected pairs.")] = 0.10,
+    min_recall: Annotated[
+        float, typer.Option(min=0, max=1, help="Least recall@8 of the indexes against exact search.")
+    ] = 0.95,
+    max_rejects: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of rejected pairs over which the build ends as failed, all good ones kept."
+        ),
+    ] = 0.10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or captions a forward pass.")] = 64,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads and parsing processes.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the encoder: fp32, bf16 or fp16; auto takes what the device is fast at.")
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or captions in a forward pass.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads and parsing processes. Default: the cores.")
+    ] = None,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     import os
@@ -71,7 +92,7 @@ def build(
     from curation.shards import find_caption_tables, find_shards
 
     options = IndexOptions(
-        encoder=EncoderSpec(model, None if ":" in model else pretrained, precision),
+        encoder=EncoderSpec(model, None if model.startswith(("local-dir:", "hf-hub:")) else pretrained, precision),
         captions=CaptionOptions(caption_field, all_captions, image_column, caption_column),
         nouns=NounOptions(pipeline=spacy_pipeline, adjectives=adjectives, names=names),
         min_count=min_count,
@@ -117,5 +138,5 @@ def search(
     from curation.search import nearest_captions
 
     if (text is None) == (image is None):
-        raise typer.BadParameter("give either a text or --image FILE")
+        raise typer.BadParameter("give either a text to search with, or --image FILE")
     print_nearest(nearest_captions(index, text, image, k, device))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def _table(title: str, rows: list[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True)
     if not console.is_terminal:
@@ -20,61 +21,99 @@ def _table(title: str, rows: list[tuple[str, str]]) -> None:
         for name, value in rows:
             print(f"  {name:<{width}}  {value}")
         return
-    table = Table(title=title, show_header=False, title_justify="left")
+    # Text, not markup: a path may hold brackets.
+    table = Table(title=Text(title), show_header=False, title_justify="left")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     console.print(table)
 
 
-def _rejects(rejects: dict[str, int]) -> str:
+def _rejects(rejects: dict[str, int], path: Path) -> str:
     if not rejects:
         return "0"
     listed = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
-    return f"{sum(rejects.values()):,} ({listed})"
+    return f"{sum(rejects.values()):,} ({listed}); each with its reason in {path / 'rejects.parquet'}"
+
+
+def _seconds(seconds: dict[str, float], parts: dict[str, str] | None = None) -> str:
+    """Stages and their seconds; `parts` names stages that are a part of the one before: part -> how to say it."""
+    parts = parts or {}
+    listed: list[str] = []
+    for name, value in seconds.items():
+        if name in parts:
+            listed[-1] += f" ({parts[name]} {value:,.1f})"
+        else:
+            listed.append(f"{name} {value:,.1f}")
+    total = sum(value for name, value in seconds.items() if name not in parts)
+    return f"{total:,.1f}: " + ", ".join(listed)
 
 
 def print_index(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu index build`, and `cocu index info`."""
+    from curation.progress import size_text
+
     summary, parameters = manifest["summary"], manifest["parameters"]
+    encoder = " ".join(filter(None, [parameters["model"], parameters["pretrained"]]))
     rows = [
-        ("pairs", f"{summary['pairs']:,}"),
+        ("pairs", f"{summary['pairs']:,} in {manifest['pair_shards']:,} shards"),
         ("extra captions", f"{summary['extra_captions']:,}"),
-        ("rejects", _rejects(summary["rejects"])),
-        ("concepts", f"{summary['concepts']:,} named by at least {parameters['min_count']} captions"),
-        ("encoder", f"{parameters['model']} {parameters['pretrained'] or ''} ({parameters['precision']})".strip()),
-        ("dimensions", str(manifest["dim"])),
+        ("rejects", _rejects(summary["rejects"], path)),
+        ("concepts", f"{summary['concepts']:,}, {_how_concepts(parameters)}"),
+        ("encoder", f"{encoder}, {manifest['dim']} dimensions, {parameters['precision']}"),
+        ("spaCy pipeline", parameters["noun_pipeline"]),
     ]
     for name, built in manifest["indexes"].items():
         rows.append(
             (
                 f"{name}.faiss",
-                f"{built['factory']}, {built['vectors']:,} vectors, {built['bytes'] / 1e6:,.1f} MB, "
+                f"{built['vectors']:,} vectors, {built['factory']}, {size_text(built['bytes'])}, "
                 f"recall@{built['recall_k']} {built['recall']:.4f} on {built['recall_queries']:,} queries",
             )
         )
+    if parameters["caption_field"]:
+        which = "all of them for concepts, the first embedded" if parameters["caption_all_captions"] else "the first"
+        rows.append(("captions", f"from the .json field {parameters['caption_field']}; of several, {which}"))
     if summary["cut_captions"]:
-        rows.append(("long captions", f"{summary['cut_captions']:,} were read only at their beginning"))
+        limit = parameters["noun_max_chars"]
+        rows.append(("long captions", f"{summary['cut_captions']:,} were read up to character {limit:,}"))
     if summary["repeated_keys"]:
         rows.append(("repeated keys", f"{summary['repeated_keys']:,} keys occur in several shards; all are kept"))
-    seconds = summary["stage_seconds"]
-    rows.append(("seconds", ", ".join(f"{name} {value:,.1f}" for name, value in seconds.items())))
-    rows.append(("pipeline", parameters["noun_pipeline"]))
-    _table(str(path), rows)
+    rows.append(("seconds", _seconds(summary["stage_seconds"], {"forward": "forward passes"})))
+    rows.append(("made by", f"cocu {manifest['versions'].get('cocu', '?')}"))
+    _table(f"index {path}", rows)
+
+
+def _how_concepts(parameters: dict[str, Any]) -> str:
+    count = parameters["min_count"]
+    said = [f"each named by at least {count} captions" if count > 1 else "each named by a caption"]
+    said += ["with adjectives"] if parameters["noun_adjectives"] else []
+    said += ["with names"] if parameters["noun_names"] else []
+    said += [f"only those listed in {parameters['vocabulary']}"] if parameters["vocabulary"] else []
+    return ", ".join(said)
 
 
 def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu curate run`."""
-    summary = manifest["summary"]
+    summary, parameters = manifest["summary"], manifest["parameters"]
     recovered = ", ".join(f"{concept} {count:,}" for concept, count in summary["top_recovered"])
+    kept = f"the best {parameters['keep']}" if parameters["keep"] else "all"
+    kept += f" from score {parameters['min_score']:g}" if parameters["min_score"] is not None else ""
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
-        ("rejects", _rejects(summary["rejects"])),
-        ("concepts per pair", f"{summary['concepts_per_pair']:.1f}"),
+        ("rejects", _rejects(summary["rejects"], path)),
+        (
+            "method",
+            f"expansion {parameters['expansion']}, {parameters['neighbours']} neighbours, ranking "
+            f"{parameters['ranking']}, {kept} kept{', word families merged' if parameters['merge'] else ''}",
+        ),
+        ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
-        ("most recovered", recovered),
-        ("seconds", ", ".join(f"{name} {value:,.1f}" for name, value in summary["stage_seconds"].items())),
+        ("most recovered", recovered or "none"),
+        ("seconds", _seconds(summary["stage_seconds"], {"write": "writing beside them"})),
+        ("shards", str(path / "shards")),
+        ("tables", f"{path / 'tables'}; ask them with `cocu curate query`"),
     ]
-    _table(str(path), rows)
+    _table(f"curated {path}", rows)
 
 
 def print_nearest(found: list[Neighbour]) -> None:
@@ -83,14 +122,16 @@ def print_nearest(found: list[Neighbour]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from curation.printable import printable
+
     console = Console()
     if not console.is_terminal:
-        for neighbour in found:
-            print(f"{neighbour.similarity:.4f}\t{neighbour.shard}\t{neighbour.key}\t{neighbour.caption}")
+        print("similarity\tshard\tkey\tcaption")
+        for near in found:
+            print(f"{near.similarity:.4f}\t{near.shard}\t{printable(near.key)}\t{printable(near.caption)}")
         return
     table = Table("similarity", "caption", "key", "shard")
-    for neighbour in found:
-        table.add_row(
-            f"{neighbour.similarity:.4f}", Text(neighbour.caption), Text(neighbour.key), Text(neighbour.shard)
-        )
+    for near in found:
+        texts = [Text(printable(text)) for text in (near.caption, near.key, near.shard)]
+        table.add_row(f"{near.similarity:.4f}", *texts)
     console.print(table)
