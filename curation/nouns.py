@@ -149,7 +149,7 @@ class ConceptExtractor:
 
     def __exit__(self, *exc: object) -> None:
         if self._pool is not None:
-            self._pool.close()
+            self._pool.close(at_once=exc[0] is not None)
             self._pool = None
 
     def extract(self, captions: Sequence[str]) -> list[list[str]]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -29,12 +30,15 @@ class WorkerPool:
         self._pool = ProcessPoolExecutor(
             processes, get_context("spawn"), initializer=_start, initargs=(start, arguments)
         )
+        self._workers: set[BaseProcess] = set()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """`function` of every item, in order. Raises CurationError when a worker dies."""
         try:
             with _interrupts_blocked():  # workers start here, and inherit it
+                others = set(active_children()) - self._workers
                 futures = [self._pool.submit(function, item) for item in items]
+                self._workers |= set(active_children()) - others
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise CurationError(
@@ -42,8 +46,11 @@ class WorkerPool:
                 "with fewer --workers"
             ) from error
 
-    def close(self) -> None:
-        """End the workers; what they have not begun is dropped."""
+    def close(self, at_once: bool = False) -> None:
+        """End the workers; at once, or when they are done with what they have begun."""
+        if at_once:
+            for worker in self._workers:
+                worker.terminate()
         self._pool.shutdown(cancel_futures=True)
 
 
