@@ -43,11 +43,13 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
     """Concepts named by at least `min_count` captions, most frequent first: columns concept, count."""
     import duckdb
 
-    with duckdb.connect(config={"memory_limit": memory}) as connection:
-        return connection.execute(
-            "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM read_parquet(?)) "
-            "GROUP BY concept HAVING count(*) >= ? ORDER BY count DESC, concept",
-            [[str(path) for path in files], min_count],
+    # It spills beside the embeddings and not, as is its way, into the current folder.
+    spill = str(files[0].parent / ".counting.tmp") if files else ""
+    with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as connection:
+        return connection.sql(
+            "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM read_parquet($files)) "
+            "GROUP BY concept HAVING count(*) >= $least ORDER BY count DESC, concept",
+            params={"files": [str(path) for path in files], "least": min_count},
         ).to_arrow_table()
 
 
