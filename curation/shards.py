@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ MOST_SHARDS = 1_000_000
 # A file name holds 255 bytes, and outputs add endings to the shard's.
 MOST_NAME_BYTES = 150
 LOOKUPS_AT_ONCE = 16
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,13 @@ def _expand(name: str) -> list[str]:
     check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
         return _expand_one(name)
+    # Counted beforehand, too: a range is expanded in one go, however long it is.
+    count = math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(name))
     try:
-        parts = list(islice(braceexpand(name), MOST_SHARDS + 1))
+        parts = list(islice(braceexpand(name), MOST_SHARDS + 1)) if count <= MOST_SHARDS else []
     except UnbalancedBracesError as error:
         raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
-    if len(parts) > MOST_SHARDS:
+    if max(count, len(parts)) > MOST_SHARDS:
         raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
     return [url for part in parts for url in _expand_one(part)]
 

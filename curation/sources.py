@@ -56,10 +56,13 @@ def remote_size(url: str) -> int:
     """Bytes of a remote file, 0 where its server does not say. Raises MisuseError when there is no such file."""
     try:
         return int(filesystem(url).info(url).get("size") or 0)
-    except FileNotFoundError as error:
-        raise MisuseError(f"{url}: no such file; check the address") from error
     except CurationError:
         raise
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec says so of every failure over HTTP
+        if isinstance(cause, Exception) and (isinstance(cause, OSError) or getattr(cause, "status", 404) != 404):
+            raise unreachable(url, cause) from error
+        raise MisuseError(f"{url}: no such file; check the address") from error
     except Exception as error:  # every driver has kinds of its own
         raise unreachable(url, error) from error
 
@@ -67,7 +70,8 @@ def remote_size(url: str) -> int:
 def remote_glob(pattern: str) -> list[str]:
     """Remote addresses that match a pattern, sorted."""
     try:
-        return [f"{urlsplit(pattern).scheme}://{path}" for path in sorted(filesystem(pattern).glob(pattern))]
+        found = sorted(filesystem(pattern).glob(pattern))
+        return [f"{urlsplit(pattern).scheme}://{path.lstrip('/')}" for path in found]
     except CurationError:
         raise
     except Exception as error:
@@ -85,8 +89,9 @@ def unreachable(url: str, error: Exception) -> CurationError:
 @contextmanager
 def open_bytes(url: str, seek: bool = False) -> Iterator[BinaryIO]:
     """A file opened for reading; with `seek`, at any offset. Errors of the opening are CurationErrors."""
-    with _opened(url, stream=not seek) as source:
-        if not seek or not is_remote(url) or _seekable(source):
+    stream = not seek or not _has_ranges(url)
+    with _opened(url, stream) as source:
+        if not (seek and stream):
             yield source
             return
         with tempfile.TemporaryFile(prefix="cocu-") as copy:
@@ -178,13 +183,17 @@ def _opened(url: str, stream: bool) -> Iterator[BinaryIO]:
         source.close()
 
 
-def _seekable(source: Any) -> bool:
+def _has_ranges(url: str) -> bool:
+    """Whether a part of it can be read without all before it; some HTTP servers cannot do this."""
+    if not url.startswith(("http://", "https://")):
+        return True
     try:
-        source.seek(0, 2)
-        source.seek(0)
-    except (OSError, ValueError):
-        return False
-    return True
+        described = filesystem(url).info(url)
+    except CurationError:
+        raise
+    except Exception as error:
+        raise unreachable(url, error) from error
+    return bool(described.get("partial") and described.get("size"))
 
 
 def _read(url: str, source: Any, count: int) -> bytes:
@@ -205,6 +214,7 @@ def _copy(url: str, chunks: Iterable[bytes], target: Any) -> None:
             target.write(chunk)
             if not chunk:
                 target.flush()
+                target.seek(0)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
