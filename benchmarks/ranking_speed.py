@@ -99,7 +99,7 @@ class World:
         self.clusters = Clusterer(self.texts)
         self.seeds = np.arange(pairs, dtype=np.uint64)
         self.anchor_vectors = self.vectors[:pairs].astype(np.float32)
-        self.retrieved, self.similarity = _neighbours(self.vectors, self.anchor_vectors, neighbours)
+        self.retrieved, _ = _neighbours(self.vectors, self.anchor_vectors, neighbours)
 
     def anchors(self, part: slice) -> Anchors:
         """Rows [start, stop) of the corpus as anchors."""
@@ -113,7 +113,7 @@ class World:
     def rank(self, part: slice) -> tuple[Archives, np.ndarray, np.ndarray, np.ndarray]:
         """Archives of a block, their scores, and the entries by score: index and offsets."""
         nobody = np.zeros(part.stop - part.start, bool)
-        retrieved = Retrieved(self.retrieved[part], self.similarity[part], nobody)
+        retrieved = Retrieved(self.retrieved[part], nobody)
         archives = gather(self.anchors(part), retrieved, self.rows, self.texts)
         globally, locally = paper_parts(archives)
         kept = select(archives, globally + locally, keep=0)

@@ -49,14 +49,13 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Rows int64 [B, L] retrieved for B anchors, -1 where there are fewer, and their similarities float32 [B, L].
+    """Rows int64 [B, L] retrieved for B anchors, -1 where there are fewer.
 
     counts_anchor bool [B]: whether the anchor's own caption counts as retrieved though it is not in `rows` (the
     paper's expansion has the anchor among its neighbours; an anchor from outside the index has to be added).
     """
 
     rows: np.ndarray
-    similarity: np.ndarray
     counts_anchor: np.ndarray
 
 
@@ -66,9 +65,8 @@ class Archives:
 
     offsets int64 [B+1]: entries of each anchor. anchor int64 [P], concept int32 [P].
     similarity float32 [P]: t(c)·v(x). support int32 [P]: |R(c)|, retrieved captions that name c.
-    pictured int32 [P], similarity_sum, similarity_max float32 [P]: number, sum and maximum of t(c)·v(y) over those of
-    R(c) that have a picture (sum 0 and max -inf where none has).
-    weight float32 [P]: sum of the retrieval similarities of R(c). in_caption bool [P].
+    similarity_sum, similarity_max float32 [P]: sum and maximum over R(c) of t(c)·v(y), or of t(c)·u(y) with the
+    caption's own vector where it has no picture (0 and -inf where R(c) is empty). in_caption bool [P].
     retrieved int64 [B]: how many captions were retrieved for each anchor.
     """
 
@@ -77,10 +75,8 @@ class Archives:
     concept: np.ndarray
     similarity: np.ndarray
     support: np.ndarray
-    pictured: np.ndarray
     similarity_sum: np.ndarray
     similarity_max: np.ndarray
-    weight: np.ndarray
     in_caption: np.ndarray
     retrieved: np.ndarray
 
@@ -110,14 +106,13 @@ def expand(
     """
     found = [_expand_one(anchors, name, neighbours, images, captions, rows) for name in expansions]
     joined = np.concatenate([f.rows for f in found], axis=1)
-    similarity = np.concatenate([f.similarity for f in found], axis=1)
     if len(found) > 1:
         order = np.argsort(joined, axis=1, kind="stable")
         ordered = np.take_along_axis(joined, order, 1)
         again = np.zeros(joined.shape, bool)
         np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
         joined = np.where(again, -1, joined)
-    return Retrieved(joined, similarity, np.any([f.counts_anchor for f in found], axis=0))
+    return Retrieved(joined, np.any([f.counts_anchor for f in found], axis=0))
 
 
 def _expand_one(
@@ -132,10 +127,10 @@ def _expand_one(
     if expansion == "image":
         if images is None:
             raise MisuseError("--expansion image: the index holds no pictures")
-        similarity, found = images.search(anchors.image_vectors, neighbours)
+        _, found = images.search(anchors.image_vectors, neighbours)
         if outside.any():  # the anchor itself takes the place of the last
             found = np.where(outside[:, None] & (np.arange(neighbours) == neighbours - 1), -1, found)
-        return Retrieved(found, similarity, outside)
+        return Retrieved(found, outside)
     queries = {
         "caption": anchors.image_vectors,
         "language": anchors.text_vectors,
@@ -143,27 +138,24 @@ def _expand_one(
     }[expansion]
     if expansion == "mixed":
         queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
-    similarity, found = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
-    return Retrieved(found, similarity, np.zeros(len(anchors), bool))
+    others = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
+    return Retrieved(others, np.zeros(len(anchors), bool))
 
 
 def _others(
     anchors: Anchors, queries: np.ndarray, neighbours: int, margin: int, captions: NearestRows, rows: CaptionRows
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest captions that are not the anchor's own: similarities and rows [B, neighbours], -1 at the end."""
-    similarity, found = captions.search(queries, neighbours + margin)
+) -> np.ndarray:
+    """The nearest captions that are not the anchor's own: rows [B, neighbours], -1 at the end."""
+    _, found = captions.search(queries, neighbours + margin)
     own = is_own(anchors, found, rows)
     # Sorting by "own" moves those to the end and keeps the order.
     order = np.argsort(own | (found < 0), axis=1, kind="stable")[:, :neighbours]
-    similarity = np.take_along_axis(similarity, order, 1)
     left = np.take_along_axis(np.where(own, -1, found), order, 1)
     # A caption that thousands share fills the margin: look further for those anchors.
     short = np.flatnonzero((left[:, -1] < 0) & (found[:, -1] >= 0))
     if len(short) and margin < MOST_OWN:
-        similarity[short], left[short] = _others(
-            anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows
-        )
-    return similarity, left
+        left[short] = _others(anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows)
+    return left
 
 
 def is_own(anchors: Anchors, found: np.ndarray, rows: CaptionRows) -> np.ndarray:
@@ -210,27 +202,16 @@ def gather(anchors: Anchors, retrieved: Retrieved, rows: CaptionRows, concepts: 
     def per_mention(values: np.ndarray, own: float) -> np.ndarray:
         return np.concatenate([values, np.full(len(anchors.concept_ids), own, values.dtype)])[order]
 
-    to_picture = rows.similarity[where]
-    pictured = support
-    if rows.images < len(rows):
-        has_picture = ~np.isnan(to_picture)
-        pictured = _over_runs(np.add, per_mention(has_picture.astype(np.int32), 0), first)
-        highest = _over_runs(np.maximum, per_mention(np.where(has_picture, to_picture, -np.inf), -np.inf), first)
-        to_picture = np.where(has_picture, to_picture, np.float32(0))
-    else:
-        highest = _over_runs(np.maximum, per_mention(to_picture, -np.inf), first)
-    summed = _over_runs(np.add, per_mention(to_picture, 0), first)
-    weight = _over_runs(np.add, per_mention(np.repeat(retrieved.similarity[valid], lengths), 0), first)
-    if retrieved.counts_anchor.any():  # there y is the anchor itself, at similarity 1
+    to_retrieved = rows.similarity[where]
+    highest = _over_runs(np.maximum, per_mention(to_retrieved, -np.inf), first)
+    summed = _over_runs(np.add, per_mention(to_retrieved, 0), first)
+    if retrieved.counts_anchor.any():  # there y is the anchor itself
         own = in_caption & retrieved.counts_anchor[anchor]
-        support, pictured = support + own, pictured + own
-        summed, weight = summed + np.where(own, similarity, np.float32(0)), weight + own.astype(np.float32)
+        support, summed = support + own, summed + np.where(own, similarity, np.float32(0))
         highest = np.where(own, np.maximum(highest, similarity), highest)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))])
     retrieved_count = valid.sum(1) + retrieved.counts_anchor
-    return Archives(
-        offsets, anchor, concept, similarity, support, pictured, summed, highest, weight, in_caption, retrieved_count
-    )
+    return Archives(offsets, anchor, concept, similarity, support, summed, highest, in_caption, retrieved_count)
 
 
 def _over_runs(operation: np.ufunc, values: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -25,11 +25,11 @@ from curation.nouns import normal_form
 from curation.pairs import CaptionOptions
 from curation.prefetch import ahead
 from curation.progress import Progress, Stopwatch, say
-from curation.ranking import RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
+from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
 from curation.rows import concept_ids_of, name_hashes, text_hashes
 from curation.run_folder import RunFolder, atomic
 from curation.shards import Shard
-from curation.support import SupportModel, fit_support
+from curation.support import SupportModel, fit_support, has_support
 from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_rows
 
 BLOCK = 1024
@@ -118,8 +118,8 @@ class Curator:
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
         gone = self.families.merged_away(archives, scores.score) if self.families else None
-        if options.ranking == "support":
-            unsupported = (scores.score <= 0) & ~archives.in_caption
+        if options.ranking == "support" and self.support is not None:
+            unsupported = ~has_support(archives, scores.score, self.support) & ~archives.in_caption
             gone = unsupported if gone is None else gone | unsupported
         kept = select(archives, scores.score, options.keep, options.min_score, gone)
         clock.lap("rank")
@@ -224,7 +224,7 @@ def run_curation(
             embedded = embed_anchors(index, shards, source, captions, *work)
         support = (
             fit_support(index, parse_expansion(options.expansion), options.neighbours)
-            if options.ranking == "support"
+            if options.ranking in FITTED
             else None
         )
         curator = Curator(index, options, support)

@@ -14,7 +14,7 @@ import numpy as np
 from curation.archives import Archives
 from curation.clusters import uniform
 from curation.rows import name_hashes
-from curation.support import SupportModel, support_scores
+from curation.support import SupportModel, posterior
 from curation.vocabulary import Vocabulary
 
 
@@ -31,11 +31,11 @@ def paper_parts(archives: Archives) -> tuple[np.ndarray, np.ndarray]:
     """global(c) and local(c) of the paper, float32 [P] each.
 
     S(c) holds t(c)·v(x) and t(c)·v(y) for the retrieved y that name c; global(c) divides t(c)·v(x) by the largest
-    value in any S of the archive, local(c) by the mean of S(c). Retrieved captions without a picture add nothing to
-    S(c): a text's inner product with a text is on another scale than a picture's (docs/curation-quality.md).
+    value in any S of the archive, local(c) by the mean of S(c). A retrieved caption without a picture adds t(c)·u(y)
+    with its own vector, which measured better than leaving it out (docs/curation-quality.md).
     """
     own = archives.similarity
-    locally = own * (archives.pictured + 1) / _nonzero(archives.similarity_sum + own)
+    locally = own * (archives.support + 1) / _nonzero(archives.similarity_sum + own)
     highest = np.maximum(archives.similarity_max, own)
     starts = archives.offsets[:-1][np.diff(archives.offsets) > 0]
     most = np.maximum.reduceat(highest, starts) if len(starts) else highest
@@ -59,9 +59,9 @@ class RankingContext:
 Ranking = Callable[[Archives, RankingContext, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _support(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.ndarray:
-    assert context.support is not None, "the support ranking needs its fitted model"
-    return support_scores(archives, context.support)
+def _posterior(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.ndarray:
+    assert context.support is not None, "rankings by support need their fitted model"
+    return posterior(archives, context.support)
 
 
 def _random(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.ndarray:
@@ -70,12 +70,15 @@ def _random(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.n
     return uniform(mixed, 0).astype(np.float32)
 
 
+# "support" keeps only what `support.has_support` lets through; "posterior" is the same order over the whole archive.
+FITTED = ("support", "posterior")
 RANKINGS: dict[str, Ranking] = {
     "paper": lambda archives, context, globally, locally: globally + locally,
     "global": lambda archives, context, globally, locally: globally,
     "local": lambda archives, context, globally, locally: locally,
     "similarity": lambda archives, context, globally, locally: archives.similarity,
-    "support": _support,
+    "support": _posterior,
+    "posterior": _posterior,
     "random": _random,
 }
 

@@ -29,7 +29,7 @@ class CaptionRows:
     """Arrays over the N indexed captions.
 
     offsets int64 [N+1], concept_ids int32 [nnz]: the concepts that each caption names, as CSR.
-    similarity float32 [nnz]: t(c)·v(y) for each of them, NaN where the caption has no picture.
+    similarity float32 [nnz]: t(c)·v(y) for each of them, t(c)·u(y) with its text vector where it has no picture.
     text_hash, image_hash uint64 [N]: of the caption's words and of its picture's name (0: unknown); they tell an
     anchor's own captions.
     image_vectors float16 [M, D], text_vectors float16 [N, D]: unit vectors, M <= N.
@@ -114,18 +114,17 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
         offsets.write(np.zeros(1))
         for path in files:
             for batch in pq.ParquetFile(path).iter_batches(BATCH):
-                text_vectors.write(arrow_to_vectors(batch["text_vec"]))
+                shown = arrow_to_vectors(batch["text_vec"])
+                text_vectors.write(shown)
                 text_hash.write(text_hashes(batch["caption"].to_pylist()))
                 image_hash.write(name_hashes(batch["image"].to_pylist()))
                 ids, lengths = concept_ids_of(batch["concepts"], vocabulary)
-                similarity = np.full(len(ids), np.nan, np.float32)
                 if total < images:
-                    pictures = arrow_to_vectors(batch["image_vec"])
-                    image_vectors.write(pictures)
-                    owner = np.repeat(np.arange(len(batch)), lengths)
-                    similarity = pair_similarity(vocabulary.vectors, ids, pictures, owner)
+                    shown = arrow_to_vectors(batch["image_vec"])
+                    image_vectors.write(shown)
+                owner = np.repeat(np.arange(len(batch)), lengths)
                 concept_ids.write(ids)
-                similarities.write(similarity)
+                similarities.write(pair_similarity(vocabulary.vectors, ids, shown, owner))
                 offsets.write(named + np.cumsum(lengths))
                 total, named = total + len(batch), named + len(ids)
     return total

@@ -2,14 +2,19 @@
 
 The paper's ranking asks how well a concept fits the picture against the other pictures that it was retrieved with, and
 leaves unused how many of the retrieved captions name it. That count is the stronger signal (docs/curation-quality.md).
+With n captions retrieved, s(c) of them naming c, the score is the posterior mean of the rate at which captions of such
+a picture name c, under a Beta prior of strength kappa:
 
-With n captions retrieved, s(c) of them naming c, and pi(c) the share of all indexed captions that name c,
-    q(c) = (s(c) + pi(c)) / (n + 1)
-is the posterior mean of the rate at which captions of such pictures name c, the corpus counting as one more caption.
-A concept that the retrieved captions name no more often than the corpus does has no support, and scores 0. Otherwise
-    score(c) = sigmoid(a + b logit q(c)).
-a and b are fitted within the run, on indexed pairs whose own captions are held out, so that the score is the
-probability that the pair's own caption names c. Nothing is tuned to pictures with known content.
+    score(c) = (s(c) + kappa m(c)) / (n + kappa)
+    m(c)     = pi(c) exp(mu z(c) - mu^2 / 2)             the prior mean, for this picture
+    z(c)     = (t(c)·v(x) - mean) / deviation            of t(c)·v over the indexed pictures
+
+pi(c) is the share of indexed captions that name c. Were z normal with variance 1 both over all pictures and over those
+whose caption names c, with mean mu over the latter, exp(...) would be the likelihood ratio of z. mu is that mean over
+the indexed pairs, and kappa maximises the likelihood of the indexed pairs' own captions when those are held out. So
+nothing is tuned to pictures with known content.
+
+A concept whose score is no higher than pi(c) has no support: the picture makes it no likelier than the corpus does.
 """
 
 from __future__ import annotations
@@ -28,75 +33,114 @@ if TYPE_CHECKING:
 FIT_PAIRS = 2_000
 FIT_BLOCK = 500
 FIT_SEED = 0
-# Fewer held-out mentions than this say nothing; the rate q itself is the score then.
+STATISTICS_PICTURES = 50_000
+KAPPAS = 2.0 ** np.arange(-2, 10, 0.5)
+# Fewer held-out mentions than this say nothing about kappa.
 FIT_MENTIONS = 50
-NEWTON_STEPS = 25
-BINS = 10
+DEFAULT_KAPPA = 16.0
+# Guards of the normal approximation in its tails; the likelihood ratio is extrapolated no further.
+Z_LIMITS = (-3.0, 6.0)
+HIGHEST_PRIOR = 0.9
 
 
 @dataclass(frozen=True)
 class SupportModel:
-    """prior float32 [C]: pi(c). intercept, slope: a and b. report: what the fit saw, for the manifest."""
+    """prior float32 [C]: pi(c). centre, spread float32 [C]: mean and deviation of t(c)·v. mu, kappa as above.
+
+    report: what the fit saw, for the manifest.
+    """
 
     prior: np.ndarray
-    intercept: float = 0.0
-    slope: float = 1.0
+    centre: np.ndarray
+    spread: np.ndarray
+    mu: float
+    kappa: float = DEFAULT_KAPPA
     report: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"intercept": self.intercept, "slope": self.slope, **(self.report or {})}
+        return {"mu": round(self.mu, 4), "kappa": round(self.kappa, 4), **(self.report or {})}
 
 
-def rates(archives: Archives, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """q(c) and whether c has support, float64 and bool [P]."""
+def picture_prior(archives: Archives, model: SupportModel) -> np.ndarray:
+    """m(c), float32 [P]: how likely a caption names c, by the picture's similarity alone."""
+    concept = archives.concept
+    z = np.clip((archives.similarity - model.centre[concept]) / model.spread[concept], *Z_LIMITS)
+    return np.minimum(model.prior[concept] * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+
+
+def posterior(archives: Archives, model: SupportModel) -> np.ndarray:
+    """Scores float32 [P]: probabilities that a caption of the picture names the concept."""
     retrieved = archives.retrieved[archives.anchor]
-    expected = prior[archives.concept].astype(np.float64)
-    rate = (archives.support + expected) / (retrieved + 1)
-    return rate, archives.support > expected * retrieved
+    score = (archives.support + model.kappa * picture_prior(archives, model)) / (retrieved + model.kappa)
+    return score.astype(np.float32)
 
 
-def support_scores(archives: Archives, model: SupportModel) -> np.ndarray:
-    """Probabilities float32 [P]; 0 where a concept has no support."""
-    rate, supported = rates(archives, model.prior)
-    odds = model.intercept + model.slope * logit(rate)
-    return np.where(supported, 1 / (1 + np.exp(-odds)), 0).astype(np.float32)
-
-
-def logit(rate: np.ndarray) -> np.ndarray:
-    """Log-odds of rates, kept finite."""
-    rate = np.clip(rate, 1e-9, 1 - 1e-9)
-    return np.log(rate) - np.log1p(-rate)
+def has_support(archives: Archives, score: np.ndarray, model: SupportModel) -> np.ndarray:
+    """bool [P]: whether the picture makes the concept likelier than the corpus does."""
+    return score > model.prior[archives.concept]
 
 
 def fit_support(index: Index, expansions: Sequence[str], neighbours: int) -> SupportModel:
-    """Fit the model on a seeded sample of indexed pairs with their own captions held out of what is retrieved."""
+    """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out."""
     rows = index.rows
-    prior = (index.vocabulary.counts / max(1, len(rows))).astype(np.float32)
-    plain = SupportModel(prior)
+    pictured = rows.offsets[rows.images]
+    # pi(c) is of the captions that can be retrieved
+    searched = (rows.concept_ids[:pictured], rows.images) if tuple(expansions) == ("image",) else None
+    named, total = searched or (rows.concept_ids, len(rows))
+    prior = (np.bincount(named, minlength=len(index.vocabulary)) / max(1, total)).astype(np.float32)
+    centre, spread = similarity_statistics(index.vocabulary.vectors, rows.image_vectors)
+    own = rows.concept_ids[:pictured]
+    z = (rows.similarity[:pictured] - centre[own]) / spread[own]
+    model = SupportModel(prior, centre, spread, float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0)
+    return _fit_kappa(index, model, expansions, neighbours)
+
+
+def similarity_statistics(concepts: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of t(c)·v over pictures, float32 [C] each, from their mean and covariance.
+
+    concepts: t(c), float32 [C, D]. pictures: v, float16 [M, D], of which at most `STATISTICS_PICTURES` are read.
+    """
+    if len(pictures) < 2:
+        return np.zeros(len(concepts), np.float32), np.ones(len(concepts), np.float32)
+    step = -(-len(pictures) // STATISTICS_PICTURES)
+    sample = np.asarray(pictures[::step], np.float32)
+    covariance = np.cov(sample.T).astype(np.float32)
+    variance = np.einsum("cd,cd->c", concepts @ covariance, concepts)
+    return concepts @ sample.mean(0), np.sqrt(np.maximum(variance, 1e-8))
+
+
+def _fit_kappa(index: Index, model: SupportModel, expansions: Sequence[str], neighbours: int) -> SupportModel:
+    # The caption's own vector must not take part: it tells what the held-out caption names.
+    blind = tuple(dict.fromkeys("image" if name == "image" else "caption" for name in expansions))
     rng = np.random.default_rng(FIT_SEED)
-    sample = np.sort(rng.choice(rows.images, min(FIT_PAIRS, rows.images), replace=False))
-    odds, named = [np.zeros(0)], [np.zeros(0, bool)]
+    images = index.rows.images
+    sample = np.sort(rng.choice(images, min(FIT_PAIRS, images), replace=False))
+    parts: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(sample), FIT_BLOCK):
         block = sample[start : start + FIT_BLOCK]
-        archives = held_out_archives(index, block, expansions, neighbours)
-        rate, supported = rates(archives, prior)
-        odds.append(logit(rate[supported]))
-        named.append(own_concepts(index, block, archives)[supported])
-    x, y = np.concatenate(odds), np.concatenate(named)
-    if y.sum() < FIT_MENTIONS:
-        return plain
-    intercept, slope = fit_logistic(x, y)
-    if slope <= 0:  # support that tells nothing must not turn the order round
-        return plain
-    score = 1 / (1 + np.exp(-(intercept + slope * x)))
+        archives = held_out_archives(index, block, blind, neighbours)
+        retrieved = archives.retrieved[archives.anchor]
+        parts.append(
+            (archives.support, retrieved, picture_prior(archives, model), own_mentions(index, block, archives))
+        )
+    support, retrieved, prior, named = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if named.sum() < FIT_MENTIONS:
+        return model
+
+    def loss(kappa: float) -> float:
+        p = np.clip((support + kappa * prior) / (retrieved + kappa), 1e-6, 1 - 1e-6)
+        return -float(np.mean(np.where(named, np.log(p), np.log1p(-p))))
+
+    losses = [loss(kappa) for kappa in KAPPAS]
+    best = int(np.argmin(losses))
     report = {
         "fitted_on_pairs": len(sample),
-        "fitted_on_concepts": len(y),
-        "named": int(y.sum()),
-        "reliability": reliability(score, y),
+        "fitted_on_concepts": len(named),
+        "named": int(named.sum()),
+        "log_loss": round(losses[best], 6),
     }
-    return SupportModel(prior, round(intercept, 6), round(slope, 6), report)
+    return SupportModel(model.prior, model.centre, model.spread, model.mu, float(KAPPAS[best]), report)
 
 
 def held_out_archives(index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int) -> Archives:
@@ -113,45 +157,13 @@ def held_out_archives(index: Index, block: np.ndarray, expansions: Sequence[str]
     )
     found = expand(anchors, expansions, neighbours, index.images, index.captions, rows)
     others = np.where(found.rows == block[:, None], -1, found.rows)
-    retrieved = Retrieved(others, found.similarity, np.zeros(len(block), bool))
-    return gather(anchors, retrieved, rows, index.vocabulary.vectors)
+    return gather(anchors, Retrieved(others, np.zeros(len(block), bool)), rows, index.vocabulary.vectors)
 
 
-def own_concepts(index: Index, block: np.ndarray, archives: Archives) -> np.ndarray:
+def own_mentions(index: Index, block: np.ndarray, archives: Archives) -> np.ndarray:
     """bool [P]: whether the anchor's own caption names the entry's concept."""
     rows, size = index.rows, len(index.vocabulary)
     counts = rows.offsets[block + 1] - rows.offsets[block]
     owner = np.repeat(np.arange(len(block)), counts)
     place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    own = owner * size + rows.concept_ids[place]
-    return np.isin(archives.anchor * size + archives.concept, own)
-
-
-def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Intercept and slope of the logistic regression of y (bool [N]) on x (float [N]), by Newton's method."""
-    features = np.stack([np.ones_like(x), x], axis=1)
-    weights = np.array([0.0, 1.0])
-    for _ in range(NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-features @ weights))
-        # the ridge is far below any data: it only keeps a separable sample finite
-        gradient = features.T @ (y - p) - 1e-6 * weights
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights += np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(weights[0]), float(weights[1])
-
-
-def reliability(score: np.ndarray, named: np.ndarray, bins: int = BINS) -> list[dict[str, float]]:
-    """Calibration: in each tenth of [0, 1], how many scores, their mean, and the share that came true."""
-    which = np.minimum((score * bins).astype(int), bins - 1)
-    count = np.bincount(which, minlength=bins)
-    safe = np.maximum(count, 1)
-    mean = np.bincount(which, score, bins) / safe
-    share = np.bincount(which, named, bins) / safe
-    return [
-        {"entries": int(n), "score": round(float(m), 4), "named": round(float(s), 4)}
-        for n, m, s in zip(count, mean, share, strict=True)
-        if n
-    ]
+    return np.isin(archives.anchor * size + archives.concept, owner * size + rows.concept_ids[place])

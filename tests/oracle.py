@@ -13,9 +13,9 @@ import numpy as np
 
 @dataclass
 class Corpus:
-    """Indexed captions: unit vectors of their pictures (None: no picture), and the set of concepts each names."""
+    """Indexed captions: unit vectors of what they show (their picture, else their words), and the concepts named."""
 
-    pictures: list[np.ndarray | None]
+    shown: list[np.ndarray]
     concepts: list[set[int]]
 
 
@@ -56,17 +56,17 @@ def archive(
     """Steps 1 and 3 of the paper for one anchor: its archive with scores, by concept.
 
     texts: t(c) by concept. paper: the anchor counts as one of the retrieved even where it is not in the corpus.
-    Captions without a picture add their concepts, and nothing to S(c).
+    A caption without a picture stands in S(c) with its own vector.
     """
-    captions = [(corpus.pictures[row], corpus.concepts[row]) for row in retrieved]
+    captions = [(corpus.shown[row], corpus.concepts[row]) for row in retrieved]
     if paper and anchor.row < 0:
         captions.append((anchor.vector, anchor.concepts))
     found: dict[int, Entry] = {}
     for concept in set().union(anchor.concepts, *(named for _, named in captions)):
         t = texts[concept]
         similarity = float(t @ anchor.vector)
-        naming = [picture for picture, named in captions if concept in named]
-        similarities = [float(t @ picture) for picture in naming if picture is not None]
+        naming = [vector for vector, named in captions if concept in named]
+        similarities = [float(t @ vector) for vector in naming]
         similarities.append(similarity)
         found[concept] = Entry(similarity, similarities, len(naming), concept in anchor.concepts)
     if found:

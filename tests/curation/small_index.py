@@ -24,8 +24,8 @@ class SmallIndex:
     captions: NearestRows | None = None
 
     def corpus(self) -> oracle.Corpus:
-        pictures = [vector.astype(np.float32) for vector in self.rows.image_vectors]
-        return oracle.Corpus([*pictures, *[None] * (len(self.rows) - len(pictures))], self.named)
+        shown = [*self.rows.image_vectors, *self.rows.text_vectors[self.rows.images :]]
+        return oracle.Corpus([vector.astype(np.float32) for vector in shown], self.named)
 
     def anchors(self, which: list[int]) -> tuple[Anchors, list[oracle.Anchor]]:
         """Indexed pairs as anchors."""
@@ -81,9 +81,7 @@ def small_index(
     texts = unit(rng, concepts, dim).astype(np.float32)
     image_vectors, text_vectors = unit(rng, pairs, dim), unit(rng, total, dim)
     owner = np.repeat(np.arange(total), np.diff(offsets))
-    with_picture = owner < pairs
-    similarity = np.full(len(ids), np.nan, np.float32)
-    similarity[with_picture] = pair_similarity(texts, ids[with_picture], image_vectors, owner[with_picture])
+    similarity = pair_similarity(texts, ids, np.concatenate([image_vectors, text_vectors[pairs:]]), owner)
     text_hash, image_hash = np.arange(1, total + 1).astype(np.uint64), np.arange(1, total + 1).astype(np.uint64)
     image_hash[pairs:] = 0
     if pairs > 4:

@@ -127,7 +127,6 @@ def agree(archives: Archives, plain: list[dict[int, oracle.Entry]]) -> None:
         entries = [found[c] for c in sorted(found)]
         np.testing.assert_allclose(archives.similarity[part], [e.similarity for e in entries], atol=1e-5)
         assert archives.support[part].tolist() == [e.support for e in entries]
-        assert archives.pictured[part].tolist() == [len(e.similarities) - 1 for e in entries]
         assert archives.in_caption[part].tolist() == [e.in_caption for e in entries]
         retrieved = [e.similarities[:-1] for e in entries]
         np.testing.assert_allclose(archives.similarity_sum[part], [sum(s) for s in retrieved], atol=1e-5)
@@ -148,26 +147,13 @@ def test_archives_are_those_of_the_loop(index, expansions):
         agree(gather(anchors, retrieved, index.rows, index.concepts), found)
 
 
-def test_weight_sums_the_similarities_of_the_captions_that_name_a_concept(index):
-    anchors, _ = index.anchors(list(range(20)))
-    retrieved = search(index, anchors, ["mixed"], 8)
-    archives = gather(anchors, retrieved, index.rows, index.concepts)
-    for anchor, concept, weight in zip(archives.anchor, archives.concept, archives.weight, strict=True):
-        naming = [
-            similarity
-            for row, similarity in zip(retrieved.rows[anchor], retrieved.similarity[anchor], strict=True)
-            if row >= 0 and concept in index.named[row]
-        ]
-        assert weight == pytest.approx(sum(naming), abs=1e-5)
-
-
 def test_an_anchor_among_its_neighbours_counts_twice():
     """S(c) of a concept that only the anchor names holds t(c)·v(x) twice: as retrieved and as anchor."""
     index = small_index()
     index.named[0] = {7}
     row = next(i for i, named in enumerate(index.named) if named and i)
     anchors, _ = index.anchors([row])
-    retrieved = Retrieved(np.array([[row]]), np.ones((1, 1), np.float32), np.zeros(1, bool))
+    retrieved = Retrieved(np.array([[row]]), np.zeros(1, bool))
     archives = gather(anchors, retrieved, index.rows, index.concepts)
     assert archives.support.tolist() == [1] * len(archives.concept)
     np.testing.assert_allclose(archives.similarity_sum, archives.similarity, atol=1e-6)
@@ -177,7 +163,7 @@ def test_an_anchor_among_its_neighbours_counts_twice():
 def test_an_anchor_from_elsewhere_counts_as_its_own_neighbour_in_image():
     index = small_index()
     anchors, plain = index.strangers(6)
-    nothing = Retrieved(np.full((6, 8), -1), np.full((6, 8), -np.inf, np.float32), np.ones(6, bool))
+    nothing = Retrieved(np.full((6, 8), -1), np.ones(6, bool))
     archives = gather(anchors, nothing, index.rows, index.concepts)
     agree(archives, [oracle.archive(a, [], index.corpus(), index.concepts, paper=True) for a in plain])
     assert (archives.support == 1).all()
@@ -186,14 +172,14 @@ def test_an_anchor_from_elsewhere_counts_as_its_own_neighbour_in_image():
 def test_no_anchors_no_neighbours_and_no_concepts_give_empty_archives():
     index = small_index()
     anchors, _ = index.anchors([])
-    none = Retrieved(np.zeros((0, 8), np.int64), np.zeros((0, 8), np.float32), np.zeros(0, bool))
+    none = Retrieved(np.zeros((0, 8), np.int64), np.zeros(0, bool))
     archives = gather(anchors, none, index.rows, index.concepts)
     assert archives.offsets.tolist() == [0]
     assert len(archives.concept) == 0
 
     silent = [i for i, named in enumerate(index.named[:60]) if not named][:2]
     anchors, _ = index.anchors(silent)
-    alone = Retrieved(np.array([[silent[0], -1], [-1, -1]]), np.ones((2, 2), np.float32), np.zeros(2, bool))
+    alone = Retrieved(np.array([[silent[0], -1], [-1, -1]]), np.zeros(2, bool))
     assert gather(anchors, alone, index.rows, index.concepts).offsets.tolist() == [0, 0, 0]
 
 
@@ -204,16 +190,16 @@ def test_blocks_of_any_size_give_the_same_archives(seed, which, count, data):
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.permutation(80)[:count] for _ in which])
     rows = np.where(rng.random(rows.shape) < 0.2, -1, rows)
-    whole = Retrieved(rows, rng.random(rows.shape, np.float32), rng.random(len(which)) < 0.3)
+    whole = Retrieved(rows, rng.random(len(which)) < 0.3)
     cut = data.draw(st.integers(0, len(which)))
     anchors, _ = index.anchors(which)
     archives = gather(anchors, whole, index.rows, index.concepts)
     parts = []
     for part in (slice(0, cut), slice(cut, len(which))):
         some, _ = index.anchors(which[part])
-        retrieved = Retrieved(rows[part], whole.similarity[part], whole.counts_anchor[part])
+        retrieved = Retrieved(rows[part], whole.counts_anchor[part])
         parts.append(gather(some, retrieved, index.rows, index.concepts))
-    for name in ("concept", "similarity", "support", "pictured", "similarity_sum", "similarity_max", "weight"):
+    for name in ("concept", "similarity", "support", "similarity_sum", "similarity_max"):
         together = np.concatenate([getattr(part, name) for part in parts])
         np.testing.assert_array_equal(getattr(archives, name), together, err_msg=name)
 

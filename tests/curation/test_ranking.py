@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from curation.archives import Archives, Retrieved, gather
 from curation.curate import CurateOptions
 from curation.errors import MisuseError
-from curation.ranking import RANKINGS, RankingContext, WordFamilies, paper_parts, rank, seeds_of, select
+from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, paper_parts, rank, seeds_of, select
 from curation.vocabulary import Vocabulary
 from tests import oracle
 from tests.curation.small_index import small_index
@@ -26,8 +26,6 @@ def archives_of(sizes: list[int], concept: list[int], in_caption: list[bool] | N
         np.array(concept, np.int32),
         ones.astype(np.float32),
         ones,
-        ones,
-        ones.astype(np.float32),
         ones.astype(np.float32),
         ones.astype(np.float32),
         np.array(in_caption if in_caption is not None else [False] * count, bool),
@@ -51,9 +49,9 @@ def test_scores_are_those_of_the_loop(seed, paper):
     index = small_index(seed=seed)
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.permutation(80)[:8] for _ in range(50)])
-    retrieved = Retrieved(rows, np.ones(rows.shape, np.float32), np.full(50, paper))
+    retrieved = Retrieved(rows, np.full(50, paper))
     for anchors, plain in (index.anchors(list(range(50))), index.strangers(50)):
-        given_rows = Retrieved(rows, retrieved.similarity, retrieved.counts_anchor & (anchors.rows < 0))
+        given_rows = Retrieved(rows, retrieved.counts_anchor & (anchors.rows < 0))
         archives = gather(anchors, given_rows, index.rows, index.concepts)
         found = [
             oracle.archive(a, r, index.corpus(), index.concepts, paper)
@@ -70,14 +68,12 @@ def test_scores_are_those_of_the_loop(seed, paper):
             assert archives.concept[part].tolist() == oracle.ranked(plain_archive)
 
 
-def test_a_concept_without_retrieved_pictures_has_local_one():
+def test_a_concept_that_nothing_retrieved_names_has_local_one():
     """S(c) is then t(c)·v(x) alone."""
     index = small_index()
-    anchors, _ = index.anchors([0])
-    without = [i for i in range(60, 80) if index.named[i]]
-    retrieved = Retrieved(np.array([without]), np.ones((1, len(without)), np.float32), np.zeros(1, bool))
-    archives = gather(anchors, retrieved, index.rows, index.concepts)
-    _, locally = paper_parts(archives)
+    anchors, _ = index.anchors([next(i for i, named in enumerate(index.named) if named)])
+    nothing = Retrieved(np.full((1, 8), -1), np.zeros(1, bool))
+    _, locally = paper_parts(gather(anchors, nothing, index.rows, index.concepts))
     np.testing.assert_allclose(locally, 1, atol=1e-6)
 
 
@@ -85,7 +81,7 @@ def test_a_similarity_of_zero_gives_finite_scores():
     index = small_index()
     anchors, _ = index.anchors([next(i for i, named in enumerate(index.named) if named)])
     anchors.image_vectors[:] = 0
-    nothing = Retrieved(np.full((1, 1), -1), np.ones((1, 1), np.float32), np.zeros(1, bool))
+    nothing = Retrieved(np.full((1, 1), -1), np.zeros(1, bool))
     scores = rank(gather(anchors, nothing, index.rows, index.concepts), "paper", context_of(25, 1))
     assert np.isfinite(scores.score).all()
 
@@ -94,11 +90,11 @@ def test_every_ranking_scores_every_entry():
     index = small_index()
     anchors, _ = index.anchors(list(range(6)))
     rows = np.arange(48).reshape(6, 8)
-    retrieved = Retrieved(rows, np.ones(rows.shape, np.float32), np.zeros(6, bool))
+    retrieved = Retrieved(rows, np.zeros(6, bool))
     archives = gather(anchors, retrieved, index.rows, index.concepts)
     globally, locally = paper_parts(archives)
     context = context_of(25, 6)
-    for name in set(RANKINGS) - {"support"}:
+    for name in set(RANKINGS) - set(FITTED):
         scores = rank(archives, name, context)
         assert scores.score.shape == archives.concept.shape
         assert scores.score.dtype == np.float32

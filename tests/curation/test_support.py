@@ -1,0 +1,168 @@
+"""The support ranking against plain loops of its formulas, and on worlds whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from curation.archives import expand, gather
+from curation.index import Index
+from curation.neighbours import NearestRows, SearchSettings, build
+from curation.rows import CaptionRows, pair_similarity
+from curation.support import (
+    HIGHEST_PRIOR,
+    Z_LIMITS,
+    fit_support,
+    has_support,
+    held_out_archives,
+    own_mentions,
+    posterior,
+    similarity_statistics,
+)
+from curation.vocabulary import Vocabulary
+from tests.curation.small_index import small_index
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Index:
+    """600 pairs in 12 scenes: each scene's captions name 3 of its 4 concepts; concept 0 is named at random."""
+    folder = tmp_path_factory.mktemp("support")
+    rng = np.random.default_rng(0)
+    scenes, pairs, dim, concepts = 12, 600, 32, 49
+    centres = rng.standard_normal((scenes, dim))
+    scene = rng.integers(0, scenes, pairs)
+    vectors = centres[scene] + 0.4 * rng.standard_normal((pairs, dim))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    named = [
+        sorted({*(1 + 4 * s + rng.choice(4, 3, replace=False)), *([0] if rng.random() < 0.3 else [])}) for s in scene
+    ]
+    texts = np.concatenate([rng.standard_normal((1, dim)), np.repeat(centres, 4, 0)])
+    texts = texts + 0.3 * rng.standard_normal(texts.shape)
+    texts = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in named])])
+    ids = np.concatenate(named).astype(np.int32)
+    owner = np.repeat(np.arange(pairs), np.diff(offsets))
+    hashes = np.arange(1, pairs + 1).astype(np.uint64)
+    similarity = pair_similarity(texts, ids, vectors, owner)
+    rows = CaptionRows(offsets, ids, similarity, hashes, hashes, vectors, vectors)
+    build(folder / "one.faiss", vectors, "Flat")
+    nearest = NearestRows(folder / "one.faiss", vectors, SearchSettings(), gpu=False)
+    import pyarrow as pa
+
+    vocabulary = Vocabulary(pa.array([f"c{i}" for i in range(concepts)]), np.bincount(ids, minlength=concepts), texts)
+    return Index(folder, {}, vocabulary, rows, nearest, nearest)
+
+
+def test_scores_are_those_of_the_formula(index):
+    model = fit_support(index, ["mixed"], 20)
+    block = np.arange(40)
+    archives = held_out_archives(index, block, ["mixed"], 20)
+    score = posterior(archives, model)
+    pictures = index.rows.image_vectors.astype(np.float64)
+    for entry in range(0, len(score), 7):
+        c, x = int(archives.concept[entry]), int(block[archives.anchor[entry]])
+        share = sum(c in index.rows.concept_ids[a:b] for a, b in _bounds(index)) / 600
+        products = pictures @ index.vocabulary.vectors[c]
+        z = (products[x] - products.mean()) / products.std(ddof=1)
+        z = min(max(z, Z_LIMITS[0]), Z_LIMITS[1])
+        prior = min(share * math.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+        wanted = (archives.support[entry] + model.kappa * prior) / (20 + model.kappa)
+        assert score[entry] == pytest.approx(wanted, abs=2e-4)
+        assert bool(has_support(archives, score, model)[entry]) == (score[entry] > np.float32(share))
+
+
+def _bounds(index: Index) -> list[tuple[int, int]]:
+    return list(zip(index.rows.offsets[:-1].tolist(), index.rows.offsets[1:].tolist(), strict=True))
+
+
+def test_mu_is_the_mean_z_of_what_captions_name(index):
+    model = fit_support(index, ["caption"], 20)
+    products = index.rows.image_vectors.astype(np.float64) @ index.vocabulary.vectors.T
+    z = (products - products.mean(0)) / products.std(0, ddof=1)
+    own = [np.clip(z[i, c], *Z_LIMITS) for i, (a, b) in enumerate(_bounds(index)) for c in index.rows.concept_ids[a:b]]
+    assert model.mu == pytest.approx(np.mean(own), abs=1e-3)
+
+
+def test_kappa_is_the_likeliest_of_held_out_captions(index):
+    from scipy.optimize import minimize_scalar
+
+    model = fit_support(index, ["mixed"], 20)
+    # mixed would see the held-out caption's own vector; kappa is fitted on what the picture alone retrieves
+    block = np.arange(600)
+    archives = held_out_archives(index, block, ["caption"], 20)
+    named = own_mentions(index, block, archives)
+    from dataclasses import replace
+
+    def loss(log_kappa: float) -> float:
+        p = np.clip(posterior(archives, replace(model, kappa=2.0**log_kappa)).astype(float), 1e-6, 1 - 1e-6)
+        return float(-np.where(named, np.log(p), np.log1p(-p)).mean())
+
+    best = minimize_scalar(loss, bounds=(-2, 9.5), method="bounded").x
+    assert abs(math.log2(model.kappa) - best) <= 0.5
+
+
+def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
+    """Of the concepts scored p, about p are named by the held-out caption."""
+    model = fit_support(index, ["caption"], 20)
+    block = np.arange(600)
+    archives = held_out_archives(index, block, ["caption"], 20)
+    score, named = posterior(archives, model), own_mentions(index, block, archives)
+    likely = score > 0.5
+    assert likely.sum() > 500
+    assert named[likely].mean() == pytest.approx(score[likely].mean(), abs=0.1)
+
+
+def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
+    """What curation is for: a scene has four concepts, its caption names three."""
+    from curation.ranking import RankingContext, rank, seeds_of, select
+
+    block = np.arange(200)
+    archives = held_out_archives(index, block, ["mixed"], 20)
+    model = fit_support(index, ["mixed"], 20)
+    context = RankingContext(index.vocabulary, model, seeds_of([str(i) for i in block], 0))
+    own = own_mentions(index, block, archives)
+    hits = 0
+    kept = select(archives, rank(archives, "support", context).score, 0, None, own)
+    for i in block:
+        scene = next(c for c in index.rows.concept_ids[slice(*_bounds(index)[i])] if c) - 1
+        wanted = {1 + 4 * (scene // 4) + k for k in range(4)}
+        first = kept.entries[kept.offsets[i]]
+        hits += int(archives.concept[first]) in wanted
+    assert hits / len(block) > 0.9
+
+
+def test_held_out_archives_know_nothing_of_the_own_caption(tmp_path):
+    small = small_index(tmp_path)
+    import pyarrow as pa
+
+    vocabulary = Vocabulary(pa.array([f"c{i}" for i in range(25)]), np.ones(25, np.int64), small.concepts)
+    index = Index(tmp_path, {}, vocabulary, small.rows, small.captions, small.images)
+    block = np.arange(10)
+    for expansion in ("image", "caption", "mixed"):
+        archives = held_out_archives(index, block, [expansion], 12)
+        assert not archives.in_caption.any()
+        anchors, _ = small.anchors(list(range(10)))
+        whole = gather(
+            anchors,
+            expand(anchors, [expansion], 12, index.images, index.captions, small.rows),
+            small.rows,
+            small.concepts,
+        )
+        assert archives.support.sum() <= whole.support.sum()
+        # the anchor itself is the nearest of its picture's neighbours, and is left out
+        assert (archives.retrieved == (11 if expansion == "image" else 12)).all()
+
+
+def test_statistics_are_those_of_all_products():
+    rng = np.random.default_rng(1)
+    concepts, pictures = rng.standard_normal((9, 16)).astype(np.float32), rng.standard_normal((300, 16))
+    centre, spread = similarity_statistics(concepts, pictures.astype(np.float16))
+    products = pictures.astype(np.float16).astype(np.float64) @ concepts.T
+    np.testing.assert_allclose(centre, products.mean(0), atol=1e-3)
+    np.testing.assert_allclose(spread, products.std(0, ddof=1), rtol=1e-2)
+
+
+def test_an_index_without_pictures_has_no_statistics():
+    centre, spread = similarity_statistics(np.eye(3, dtype=np.float32), np.zeros((0, 3), np.float16))
+    assert centre.tolist() == [0, 0, 0]
+    assert spread.tolist() == [1, 1, 1]
