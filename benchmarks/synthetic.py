@@ -9,9 +9,11 @@ import numpy as np
 
 CONCEPTS = 1921
 DIM = 512
-ROWS_PER_TOPIC = 40
+ROWS_PER_TOPIC = 30
+BRANCHES = 6  # topics of a broader topic, and so on up
 CHUNK = 32_768
-# Variance by dimension falls as in an encoder's space: half of it in some twenty dimensions, a tenth past a hundred.
+# Chosen so that neighbours are as near, and as hard to find by inverted lists, as those of real embeddings of 6,000
+# photographs and 258,000 captions. Variance by dimension: half of it in some twenty, a tenth past a hundred.
 DECAY = 0.75
 OFFSET = 10.0
 MEAN = 0.25  # length of the mean that all vectors share, before scaling to unit length
@@ -36,8 +38,12 @@ def make_space(rows: int, dim: int = DIM, seed: int = 0) -> Space:
     basis = (turned * spread).T.astype(np.float32)
     mean = turned[:, -1].astype(np.float32) * np.float32(MEAN)
     topics = max(4, rows // ROWS_PER_TOPIC)
-    centres = rng.standard_normal((topics, dim), dtype=np.float32) @ basis * np.float32(TOPIC_SHARE**0.5)
-    return Space(basis, mean, centres)
+    levels = max(1, round(np.log(topics) / np.log(BRANCHES)))
+    centres = np.zeros((topics, dim), np.float32)
+    for level in range(levels):
+        parents = rng.standard_normal((topics // BRANCHES**level + 1, dim), dtype=np.float32) @ basis
+        centres += parents[np.arange(topics) // BRANCHES**level]
+    return Space(basis, mean, centres * np.float32((TOPIC_SHARE / levels) ** 0.5))
 
 
 def topics_of(rows: int, space: Space, seed: int = 0) -> np.ndarray:

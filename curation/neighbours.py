@@ -48,7 +48,8 @@ def index_bytes(factory: str, rows: int, dim: int) -> int:
     elif "SQ8" in factory:
         code = dim
     elif "PQ" in factory:
-        code = int(factory.rpartition("PQ")[2].partition("x")[0])
+        parts, _, bits = factory.rpartition("PQ")[2].partition(",")[0].partition("x")
+        code = int(parts) * int(bits.removesuffix("fs") or 8) / 8
     lists = int(factory.removeprefix("IVF").partition(",")[0]) if factory.startswith("IVF") else 0
     return int(rows * (code + (8 if lists else 0)) + lists * 4 * dim)
 
@@ -61,8 +62,9 @@ def auto_factory(rows: int, dim: int, memory: int) -> str:
     if rows < FLAT_LIMIT and index_bytes("Flat", rows, dim) <= memory:
         return "Flat"
     lists = max(1, min(2 ** round(math.log2(4 * math.sqrt(rows))), rows // 39))
-    product = [f"PQ{dim // part}x8" for part in (2, 4, 8, 16) if dim % part == 0]
-    for code in ("Flat", "SQfp16", "SQ8", *product):
+    # fp16 loses nothing: the vectors are stored so. 4-bit codes are scanned in registers, then re-ranked exactly.
+    product = [f"PQ{dim // part}x4fs" for part in (2, 4, 8) if dim % part == 0]
+    for code in ("SQfp16", "SQ8", *product):
         factory = f"IVF{lists},{code}"
         if index_bytes(factory, rows, dim) <= memory:
             return factory
