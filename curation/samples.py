@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _EXTENDED = (
 )
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _SCAN = 1 << 20
+_META = re.compile(r"__[^/]*__($|/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Sample:
 def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
     """Samples of an open, uncompressed tar, grouped by key. Repeated keys and broken stretches give rejects.
 
-    Files without an ending, and hidden ones, belong to no sample, as in WebDataset.
+    Files without an ending, hidden ones and those named __so__ belong to no sample, as in WebDataset.
     """
     seen: set[str] = set()
     key: str | None = None
@@ -77,7 +79,7 @@ def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
             continue
         folder, slash, name = info.name.rpartition("/")
         stem, _, field = name.partition(".")
-        if not stem or not field:
+        if not stem or not field or _META.match(info.name):
             continue
         this_key, field = folder + slash + stem, field.lower()
         if this_key != key or any(member.field == field for member in members):
