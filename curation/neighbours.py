@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def index_bytes(factory: str, rows: int, dim: int) -> int:
 
 
 def auto_factory(rows: int, dim: int, memory: int) -> str:
-    """Flat under `FLAT_LIMIT` rows; from there IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
+    """Flat under `FLAT_LIMIT` rows, then IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
 
     Raises MisuseError when even the smallest code does not fit.
     """
@@ -111,8 +112,13 @@ class NearestRows:
 
         self.vectors = vectors
         self.index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        ivf = _ivf(self.index)
+        self.lists = 0 if ivf is None else int(ivf.nlist)  # 0: an index without inverted lists
+        self._on_gpu = False
         if gpu and getattr(faiss, "get_num_gpus", int)() > 0:
-            self.index = faiss.index_cpu_to_all_gpus(self.index)
+            with suppress(RuntimeError):  # kinds of index that FAISS has for CPUs only
+                self.index = faiss.index_cpu_to_all_gpus(self.index)
+                self._on_gpu = True
         self.settings = SearchSettings()
         self.configure(settings)
 
@@ -120,19 +126,12 @@ class NearestRows:
         """Search with other settings from now on."""
         import faiss
 
-        if settings.nprobe:
-            ivf = _ivf(self.index)
-            if ivf is not None:
-                ivf.nprobe = settings.nprobe
-            else:
+        if settings.nprobe and self.lists:
+            if self._on_gpu:
                 faiss.GpuParameterSpace().set_index_parameter(self.index, "nprobe", settings.nprobe)
+            else:
+                _ivf(self.index).nprobe = settings.nprobe
         self.settings = settings
-
-    @property
-    def lists(self) -> int:
-        """Number of inverted lists; 0 for an index without."""
-        ivf = _ivf(self.index)
-        return 0 if ivf is None else int(ivf.nlist)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of each query [Q, D]: similarities float32 [Q, k], rows int64 [Q, k], best first.
