@@ -30,12 +30,19 @@ def run(
         str | None,
         typer.Option(help="What retrieves captions: image, caption, language or mixed, or several joined by '+'."),
     ] = None,
-    neighbours: Annotated[int | None, typer.Option(min=1, help="Captions retrieved by each expansion (L).")] = None,
+    neighbours: Annotated[
+        int | None, typer.Option(min=1, help="Captions retrieved by each expansion (L). Default: fitted to the index.")
+    ] = None,
     ranking: Annotated[str | None, typer.Option(help="support, paper, global, local, similarity or random.")] = None,
     keep: Annotated[
-        int | None, typer.Option(min=0, help="Best concepts kept of each pair (16; paper: all); 0 keeps all.")
+        int | None,
+        typer.Option(
+            min=0, help="Best concepts kept of each pair, besides what its caption names (16; paper: all); 0 keeps all."
+        ),
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Least score of a recovered concept.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Least score of a concept that the caption does not name.")
+    ] = None,
     merge: Annotated[
         bool | None,
         typer.Option("--merge/--no-merge", help="Merge concepts of one word family ('truck', 'fire truck')."),

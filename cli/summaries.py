@@ -98,12 +98,14 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     recovered = ", ".join(f"{concept} {count:,}" for concept, count in summary["top_recovered"])
     kept = f"the best {parameters['keep']}" if parameters["keep"] else "all"
     kept += f" from score {parameters['min_score']:g}" if parameters["min_score"] is not None else ""
+    if kept != "all":
+        kept += " and the caption's own"
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary["rejects"], path)),
         (
             "method",
-            f"expansion {parameters['expansion']}, {parameters['neighbours']} neighbours, ranking "
+            f"expansion {parameters['expansion']}, {manifest.get('support', parameters)['neighbours'] or 8} neighbours, ranking "
             f"{parameters['ranking']}, {kept} kept{', word families merged' if parameters['merge'] else ''}",
         ),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),

@@ -107,12 +107,17 @@ def expand(
     found = [_expand_one(anchors, name, neighbours, images, captions, rows) for name in expansions]
     joined = np.concatenate([f.rows for f in found], axis=1)
     if len(found) > 1:
-        order = np.argsort(joined, axis=1, kind="stable")
-        ordered = np.take_along_axis(joined, order, 1)
-        again = np.zeros(joined.shape, bool)
-        np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
-        joined = np.where(again, -1, joined)
+        joined = without_repeats(joined)
     return Retrieved(joined, np.any([f.counts_anchor for f in found], axis=0))
+
+
+def without_repeats(rows: np.ndarray) -> np.ndarray:
+    """Rows [B, L] with every later occurrence of a row in its line set to -1."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    again = np.zeros(rows.shape, bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
+    return np.where(again, -1, rows)
 
 
 def _expand_one(

@@ -34,14 +34,19 @@ from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_row
 
 BLOCK = 1024
 TOP_RECOVERED = 20
+PAPER_NEIGHBOURS = 8
 
 
 @dataclass(frozen=True)
 class CurateOptions:
-    """What shapes a curation; the fields are the options of `cocu curate run`. keep 0: the whole archive."""
+    """What shapes a curation; the fields are the options of `cocu curate run`.
+
+    neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
+    keep 0: the whole archive.
+    """
 
     expansion: str = "mixed"
-    neighbours: int = 256
+    neighbours: int = 0
     ranking: str = "support"
     keep: int = 16
     min_score: float | None = None
@@ -57,7 +62,7 @@ class CurateOptions:
 
 PRESETS: dict[str, CurateOptions] = {
     "default": CurateOptions(),
-    "paper": CurateOptions(expansion="image", neighbours=8, ranking="paper", keep=0, merge=False),
+    "paper": CurateOptions(expansion="image", neighbours=PAPER_NEIGHBOURS, ranking="paper", keep=0, merge=False),
 }
 
 
@@ -99,6 +104,7 @@ class Curator:
         self.index, self.options, self.support = index, options, support
         self.clusterer = Clusterer(index.vocabulary.vectors)
         self.expansions = parse_expansion(options.expansion)
+        self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
         pipeline = index.manifest["parameters"]["noun_pipeline"]
         self.families = (
             WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
@@ -111,7 +117,7 @@ class Curator:
         anchors = anchors_of(batch, first_row, self.index)
         clock.lap("read")
         retrieved = expand(
-            anchors, self.expansions, options.neighbours, self.index.images, self.index.captions, self.index.rows
+            anchors, self.expansions, self.neighbours, self.index.images, self.index.captions, self.index.rows
         )
         clock.lap("search")
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)

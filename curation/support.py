@@ -20,16 +20,19 @@ A concept whose score is no higher than pi(c) has no support: the picture makes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation.archives import Anchors, Archives, Retrieved, expand, gather
+from curation.archives import Anchors, Archives, Retrieved, expand, gather, without_repeats
 
 if TYPE_CHECKING:
     from curation.index import Index
 
+LADDER = (8, 16, 32, 64, 128, 256)
+# Retrieved where there are too few pairs to fit anything.
+FEW_NEIGHBOURS = 8
 FIT_PAIRS = 2_000
 FIT_BLOCK = 500
 FIT_SEED = 0
@@ -47,6 +50,7 @@ HIGHEST_PRIOR = 0.9
 class SupportModel:
     """prior float32 [C]: pi(c). centre, spread float32 [C]: mean and deviation of t(c)·v. mu, kappa as above.
 
+    neighbours: captions to retrieve by each expansion, given or fitted.
     report: what the fit saw, for the manifest.
     """
 
@@ -54,12 +58,14 @@ class SupportModel:
     centre: np.ndarray
     spread: np.ndarray
     mu: float
+    neighbours: int
     kappa: float = DEFAULT_KAPPA
     report: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"mu": round(self.mu, 4), "kappa": round(self.kappa, 4), **(self.report or {})}
+        fitted = {"neighbours": self.neighbours, "mu": round(self.mu, 4), "kappa": round(self.kappa, 4)}
+        return fitted | (self.report or {})
 
 
 def picture_prior(archives: Archives, model: SupportModel) -> np.ndarray:
@@ -81,8 +87,12 @@ def has_support(archives: Archives, score: np.ndarray, model: SupportModel) -> n
     return score > model.prior[archives.concept]
 
 
-def fit_support(index: Index, expansions: Sequence[str], neighbours: int) -> SupportModel:
-    """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out."""
+def fit_support(index: Index, expansions: Sequence[str], neighbours: int = 0) -> SupportModel:
+    """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out.
+
+    neighbours: how many captions each expansion retrieves; 0 takes the number of `LADDER` under which the held-out
+    captions are likeliest, for the more captions there are, the more of them are about pictures like this one.
+    """
     rows = index.rows
     pictured = rows.offsets[rows.images]
     # pi(c) is of the captions that can be retrieved
@@ -92,8 +102,85 @@ def fit_support(index: Index, expansions: Sequence[str], neighbours: int) -> Sup
     centre, spread = similarity_statistics(index.vocabulary.vectors, rows.image_vectors)
     own = rows.concept_ids[:pictured]
     z = (rows.similarity[:pictured] - centre[own]) / spread[own]
-    model = SupportModel(prior, centre, spread, float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0)
-    return _fit_kappa(index, model, expansions, neighbours)
+    mu = float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0
+    model = SupportModel(prior, centre, spread, mu, neighbours or FEW_NEIGHBOURS)
+    # The caption's own vector must not take part: it tells what the held-out caption names.
+    blind = tuple(dict.fromkeys("image" if name == "image" else "caption" for name in expansions))
+    return _fit_kappa(index, model, blind, (neighbours,) if neighbours else LADDER)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Entries of held-out archives, and what the concepts outside of them sum up to. P entries, one row a pair.
+
+    support, retrieved, prior float [P]: s(c), n, m(c). named bool [P]. elsewhere float [P]: the sum of m over the
+    concepts that are no entry of the pair's archive, at its first entry, and 0 at the others.
+    """
+
+    support: np.ndarray
+    retrieved: np.ndarray
+    prior: np.ndarray
+    named: np.ndarray
+    elsewhere: np.ndarray
+
+    def loss(self, kappa: float, pairs: int) -> float:
+        """Minus the log-likelihood of what the held-out captions name and leave unnamed, per pair."""
+        p = np.clip((self.support + kappa * self.prior) / (self.retrieved + kappa), 1e-6, 1 - 1e-6)
+        # concepts that nobody names: log(1 - p) = -p, for p is small
+        rest = kappa * self.elsewhere / (self.retrieved + kappa)
+        return -float((np.where(self.named, np.log(p), np.log1p(-p)) - rest).sum()) / max(1, pairs)
+
+
+def _fit_kappa(index: Index, model: SupportModel, blind: Sequence[str], ladder: Sequence[int]) -> SupportModel:
+    images = index.rows.images
+    sample = np.random.default_rng(FIT_SEED).choice(images, min(FIT_PAIRS, images), replace=False)
+    sample.sort()
+    blocks = [sample[start : start + FIT_BLOCK] for start in range(0, len(sample), FIT_BLOCK)]
+    deepest = [retrieve_held_out(index, block, blind, max(ladder)) for block in blocks]
+    best: tuple[float, int, float] | None = None
+    losses: dict[str, float] = {}
+    for neighbours in ladder:
+        parts = [
+            _held_out(index, model, anchors, without_repeats(rows[:, :, :neighbours].reshape(len(rows), -1)))
+            for anchors, rows in deepest
+        ]
+        if not parts or sum(part.named.sum() for part in parts) < FIT_MENTIONS:
+            return model
+        joined = HeldOut(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
+        for kappa in KAPPAS.tolist():
+            loss = joined.loss(kappa, len(sample))
+            losses[str(neighbours)] = round(min(loss, losses.get(str(neighbours), np.inf)), 4)
+            if best is None or loss < best[0]:
+                best = (loss, neighbours, kappa)
+    assert best is not None
+    report = {"fitted_on_pairs": len(sample), "loss_by_neighbours": losses}
+    return replace(model, neighbours=best[1], kappa=best[2], report=report)
+
+
+def _arrays(part: HeldOut) -> tuple[np.ndarray, ...]:
+    return part.support, part.retrieved, part.prior, part.named, part.elsewhere
+
+
+def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndarray) -> HeldOut:
+    archives = gather(anchors, Retrieved(rows, np.zeros(len(rows), bool)), index.rows, index.vocabulary.vectors)
+    prior = picture_prior(archives, model)
+    everywhere = whole_prior(model, index.vocabulary.vectors, anchors.image_vectors)
+    inside = np.bincount(archives.anchor, prior, len(anchors))
+    elsewhere = np.zeros(len(prior))
+    some = np.diff(archives.offsets) > 0
+    elsewhere[archives.offsets[:-1][some]] = np.maximum(everywhere - inside, 0)[some]
+    retrieved = archives.retrieved[archives.anchor]
+    return HeldOut(archives.support, retrieved, prior, archives.in_caption, elsewhere)
+
+
+def whole_prior(model: SupportModel, concepts: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Sum over all concepts of m(c), float64 [B], for pictures float32 [B, D]."""
+    total = np.zeros(len(pictures))
+    for start in range(0, len(pictures), 64):
+        part = slice(start, start + 64)
+        z = np.clip((pictures[part] @ concepts.T - model.centre) / model.spread, *Z_LIMITS)
+        total[part] = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR).sum(1)
+    return total
 
 
 def similarity_statistics(concepts: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,60 +197,22 @@ def similarity_statistics(concepts: np.ndarray, pictures: np.ndarray) -> tuple[n
     return concepts @ sample.mean(0), np.sqrt(np.maximum(variance, 1e-8))
 
 
-def _fit_kappa(index: Index, model: SupportModel, expansions: Sequence[str], neighbours: int) -> SupportModel:
-    # The caption's own vector must not take part: it tells what the held-out caption names.
-    blind = tuple(dict.fromkeys("image" if name == "image" else "caption" for name in expansions))
-    rng = np.random.default_rng(FIT_SEED)
-    images = index.rows.images
-    sample = np.sort(rng.choice(images, min(FIT_PAIRS, images), replace=False))
-    parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(sample), FIT_BLOCK):
-        block = sample[start : start + FIT_BLOCK]
-        archives = held_out_archives(index, block, blind, neighbours)
-        retrieved = archives.retrieved[archives.anchor]
-        parts.append(
-            (archives.support, retrieved, picture_prior(archives, model), own_mentions(index, block, archives))
-        )
-    support, retrieved, prior, named = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if named.sum() < FIT_MENTIONS:
-        return model
-
-    def loss(kappa: float) -> float:
-        p = np.clip((support + kappa * prior) / (retrieved + kappa), 1e-6, 1 - 1e-6)
-        return -float(np.mean(np.where(named, np.log(p), np.log1p(-p))))
-
-    losses = [loss(kappa) for kappa in KAPPAS]
-    best = int(np.argmin(losses))
-    report = {
-        "fitted_on_pairs": len(sample),
-        "fitted_on_concepts": len(named),
-        "named": int(named.sum()),
-        "log_loss": round(losses[best], 6),
-    }
-    return SupportModel(model.prior, model.centre, model.spread, model.mu, float(KAPPAS[best]), report)
-
-
-def held_out_archives(index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int) -> Archives:
-    """Archives of indexed pairs [B] as if their own captions were unknown: neither retrieved nor added."""
+def retrieve_held_out(
+    index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int
+) -> tuple[Anchors, np.ndarray]:
+    """Indexed pairs [B] as anchors, and the rows [B, expansions, L] retrieved for them, the own captions left out."""
     rows = index.rows
+    counts = rows.offsets[block + 1] - rows.offsets[block]
+    place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     anchors = Anchors(
         np.asarray(rows.image_vectors[block], np.float32),
         np.asarray(rows.text_vectors[block], np.float32),
         block,
         np.asarray(rows.text_hash[block]),
         np.asarray(rows.image_hash[block]),
-        np.zeros(0, np.int32),
-        np.zeros(len(block), np.int64),
+        np.asarray(rows.concept_ids[place]),
+        counts,
     )
-    found = expand(anchors, expansions, neighbours, index.images, index.captions, rows)
-    others = np.where(found.rows == block[:, None], -1, found.rows)
-    return gather(anchors, Retrieved(others, np.zeros(len(block), bool)), rows, index.vocabulary.vectors)
-
-
-def own_mentions(index: Index, block: np.ndarray, archives: Archives) -> np.ndarray:
-    """bool [P]: whether the anchor's own caption names the entry's concept."""
-    rows, size = index.rows, len(index.vocabulary)
-    counts = rows.offsets[block + 1] - rows.offsets[block]
-    owner = np.repeat(np.arange(len(block)), counts)
-    place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    return np.isin(archives.anchor * size + archives.concept, owner * size + rows.concept_ids[place])
+    found = [expand(anchors, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
+    stacked = np.stack(found, axis=1)
+    return anchors, np.where(stacked == block[:, None, None], -1, stacked)

@@ -5,19 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from curation.archives import expand, gather
+from curation.archives import Archives, Retrieved, gather
 from curation.index import Index
 from curation.neighbours import NearestRows, SearchSettings, build
 from curation.rows import CaptionRows, pair_similarity
 from curation.support import (
     HIGHEST_PRIOR,
+    KAPPAS,
+    LADDER,
     Z_LIMITS,
     fit_support,
     has_support,
-    held_out_archives,
-    own_mentions,
     posterior,
+    retrieve_held_out,
     similarity_statistics,
+    whole_prior,
 )
 from curation.vocabulary import Vocabulary
 from tests.curation.small_index import small_index
@@ -53,6 +55,13 @@ def index(tmp_path_factory) -> Index:
     return Index(folder, {}, vocabulary, rows, nearest, nearest)
 
 
+def held_out_archives(index: Index, block: np.ndarray, expansions: list[str], neighbours: int) -> Archives:
+    """Archives of indexed pairs, their own captions not retrieved; `in_caption` tells what these name."""
+    anchors, rows = retrieve_held_out(index, block, expansions, neighbours)
+    retrieved = Retrieved(rows.reshape(len(block), -1), np.zeros(len(block), bool))
+    return gather(anchors, retrieved, index.rows, index.vocabulary.vectors)
+
+
 def test_scores_are_those_of_the_formula(index):
     model = fit_support(index, ["mixed"], 20)
     block = np.arange(40)
@@ -83,22 +92,37 @@ def test_mu_is_the_mean_z_of_what_captions_name(index):
     assert model.mu == pytest.approx(np.mean(own), abs=1e-3)
 
 
-def test_kappa_is_the_likeliest_of_held_out_captions(index):
-    from scipy.optimize import minimize_scalar
+def test_kappa_and_neighbours_are_the_likeliest_of_held_out_captions(index):
+    """By a plain loop over all concepts of all pairs, named or not, retrieved or not."""
+    pictures = index.rows.image_vectors.astype(np.float64)
+    products = pictures @ index.vocabulary.vectors.T
+    named = np.zeros(products.shape, bool)
+    for i, (a, b) in enumerate(_bounds(index)):
+        named[i, index.rows.concept_ids[a:b]] = True
+    model = fit_support(index, ["mixed"])
+    z = np.clip((products - products.mean(0)) / products.std(0, ddof=1), *Z_LIMITS)
+    prior = np.minimum(named.mean(0) * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+    order = np.argsort(-(pictures @ pictures.T), axis=1)[:, 1:]  # the first is the pair itself
+    losses = {}
+    for neighbours in LADDER:
+        support = named[order[:, :neighbours]].sum(1)
+        for kappa in KAPPAS:
+            p = np.clip((support + kappa * prior) / (neighbours + kappa), 1e-6, 1 - 1e-6)
+            losses[neighbours, kappa] = -np.where(named, np.log(p), np.log1p(-p)).sum(1).mean()
+    assert losses[model.neighbours, model.kappa] == pytest.approx(min(losses.values()), rel=0.01)
+    reported = model.describe()["loss_by_neighbours"]
+    for neighbours in LADDER:
+        wanted = min(loss for (n, _), loss in losses.items() if n == neighbours)
+        assert reported[str(neighbours)] == pytest.approx(wanted, rel=0.02)
 
-    model = fit_support(index, ["mixed"], 20)
-    # mixed would see the held-out caption's own vector; kappa is fitted on what the picture alone retrieves
-    block = np.arange(600)
-    archives = held_out_archives(index, block, ["caption"], 20)
-    named = own_mentions(index, block, archives)
-    from dataclasses import replace
 
-    def loss(log_kappa: float) -> float:
-        p = np.clip(posterior(archives, replace(model, kappa=2.0**log_kappa)).astype(float), 1e-6, 1 - 1e-6)
-        return float(-np.where(named, np.log(p), np.log1p(-p)).mean())
-
-    best = minimize_scalar(loss, bounds=(-2, 9.5), method="bounded").x
-    assert abs(math.log2(model.kappa) - best) <= 0.5
+def test_the_sum_of_the_prior_is_over_all_concepts(index):
+    model = fit_support(index, ["caption"], 20)
+    pictures = np.asarray(index.rows.image_vectors[:100], np.float32)
+    products = pictures @ index.vocabulary.vectors.T
+    z = np.clip((products - model.centre) / model.spread, *Z_LIMITS)
+    prior = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+    np.testing.assert_allclose(whole_prior(model, index.vocabulary.vectors, pictures), prior.sum(1), rtol=1e-5)
 
 
 def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
@@ -106,7 +130,7 @@ def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
     model = fit_support(index, ["caption"], 20)
     block = np.arange(600)
     archives = held_out_archives(index, block, ["caption"], 20)
-    score, named = posterior(archives, model), own_mentions(index, block, archives)
+    score, named = posterior(archives, model), archives.in_caption
     likely = score > 0.5
     assert likely.sum() > 500
     assert named[likely].mean() == pytest.approx(score[likely].mean(), abs=0.1)
@@ -120,9 +144,8 @@ def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
     archives = held_out_archives(index, block, ["mixed"], 20)
     model = fit_support(index, ["mixed"], 20)
     context = RankingContext(index.vocabulary, model, seeds_of([str(i) for i in block], 0))
-    own = own_mentions(index, block, archives)
     hits = 0
-    kept = select(archives, rank(archives, "support", context).score, 0, None, own)
+    kept = select(archives, rank(archives, "support", context).score, 0, None, archives.in_caption)
     for i in block:
         scene = next(c for c in index.rows.concept_ids[slice(*_bounds(index)[i])] if c) - 1
         wanted = {1 + 4 * (scene // 4) + k for k in range(4)}
@@ -131,26 +154,20 @@ def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
     assert hits / len(block) > 0.9
 
 
-def test_held_out_archives_know_nothing_of_the_own_caption(tmp_path):
-    small = small_index(tmp_path)
+def test_held_out_rows_know_nothing_of_the_own_caption(tmp_path):
     import pyarrow as pa
 
+    small = small_index(tmp_path)
     vocabulary = Vocabulary(pa.array([f"c{i}" for i in range(25)]), np.ones(25, np.int64), small.concepts)
     index = Index(tmp_path, {}, vocabulary, small.rows, small.captions, small.images)
     block = np.arange(10)
     for expansion in ("image", "caption", "mixed"):
-        archives = held_out_archives(index, block, [expansion], 12)
-        assert not archives.in_caption.any()
-        anchors, _ = small.anchors(list(range(10)))
-        whole = gather(
-            anchors,
-            expand(anchors, [expansion], 12, index.images, index.captions, small.rows),
-            small.rows,
-            small.concepts,
-        )
-        assert archives.support.sum() <= whole.support.sum()
+        anchors, rows = retrieve_held_out(index, block, [expansion], 12)
+        assert not (rows == block[:, None, None]).any()
         # the anchor itself is the nearest of its picture's neighbours, and is left out
-        assert (archives.retrieved == (11 if expansion == "image" else 12)).all()
+        assert ((rows >= 0).sum((1, 2)) == (11 if expansion == "image" else 12)).all()
+        own = np.split(anchors.concept_ids, np.cumsum(anchors.concept_counts)[:-1])
+        assert [set(ids.tolist()) for ids in own] == small.named[:10]
 
 
 def test_statistics_are_those_of_all_products():
