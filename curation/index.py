@@ -105,6 +105,8 @@ def build_index(
             say(f"{out}: already finished; nothing to do")
         else:
             encoder = Encoder(options.encoder, device, batch_size, workers)
+            if options.factory != "auto":
+                check_factory(options.factory, encoder.dim)
             with ConceptExtractor(options.nouns, workers) as extractor:
                 embed_all(folder, shards, extra, encoder, extractor, options.captions, vocabulary)
             finish_index(folder, shards, extra, encoder, options)
@@ -116,6 +118,17 @@ def file_digest(path: str) -> str:
     """First 16 hex digits of a file's SHA-256."""
     with Path(path).open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()[:16]
+
+
+def check_factory(factory: str, dim: int) -> None:
+    """Raises MisuseError for a FAISS factory string that cannot be meant, before hours of embedding."""
+    import faiss
+
+    try:
+        faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise MisuseError(f"--factory {factory}: FAISS refuses it for {dim} dimensions: {reason}") from error
 
 
 def embed_all(
@@ -189,7 +202,7 @@ def finish_index(
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
-            indexes[name] = _build_one(folder, name, vectors, rows, options, share)
+            indexes[name] = build_one(folder, name, vectors, rows, options, share)
     clock.lap("faiss")
     seconds: dict[str, float] = {}
     for name in names:
@@ -214,7 +227,7 @@ def finish_index(
     )
 
 
-def _build_one(
+def build_one(
     folder: RunFolder, name: str, vectors: np.ndarray, rows: CaptionRows, options: IndexOptions, memory: int
 ) -> dict[str, Any]:
     """One FAISS index: built, its search settings tuned to the recall asked for, and reported."""

@@ -28,15 +28,20 @@ def nearest_captions(path: Path, text: str | None, image: Path | None, k: int, d
 
     Raises MisuseError for an unreadable picture, or when the index was built with another model.
     """
+    if text is None:
+        assert image is not None
+        try:
+            picture = image.read_bytes()
+        except OSError as error:
+            raise MisuseError(f"--image {image}: {error.strerror or error}") from error
     index = open_index(path)
     encoder = open_encoder(index, device)
     if text is not None:
         query = encoder.encode_texts([text])
     else:
-        assert image is not None
-        ((_, found),) = encoder.encode_pictures([(str(image), image.read_bytes())])
+        ((_, found),) = encoder.encode_pictures([(str(image), picture)])
         if isinstance(found, BadPicture):
-            raise MisuseError(f"{image}: {found}")
+            raise MisuseError(f"--image {image}: {found}")
         query = found[None]
     similarity, rows = index.captions.search(query, k)
     wanted = [(float(s), int(row)) for s, row in zip(similarity[0], rows[0], strict=True) if row >= 0]

@@ -1,0 +1,26 @@
+"""Built once for all whole-command tests: the world, an index of it, and one curation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import World, make_world, succeed
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def index(world: World) -> Path:
+    world.build(world.folder / "index", "--extra-captions", world.extra)
+    return world.folder / "index"
+
+
+@pytest.fixture(scope="session")
+def curated(world: World, index: Path) -> Path:
+    succeed("curate", "run", index, "--out", world.folder / "curated", "--neighbours", 8)
+    return world.folder / "curated"
