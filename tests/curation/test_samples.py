@@ -244,3 +244,10 @@ def test_names_that_are_not_utf8() -> None:
     assert [key.encode("utf-8", "surrogateescape") for key in found] == [b"\xff\xfea"]
     assert rejects == []
     assert Reject("\udcff\udcfea", "\ud800").key.encode() == "��a".encode()
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 6, 261, 263, 1000])
+def test_the_next_header_is_found_across_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.samples._SCAN", size)
+    found, _ = unpack(b"!" * 777 + pack([("a.jpg", b"1")]))
+    assert found == {"a": {"jpg": b"1"}}
