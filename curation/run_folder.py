@@ -190,7 +190,7 @@ class RunFolder:
 
     def _load(self) -> None:
         path, states = self.path / "manifest.json", self.path / "state"
-        if path.is_file():
+        if path.is_file() and not self._is_blank():
             self._manifest = manifest = _parsed_manifest(path)
             self._check(manifest)
             self.was_finished = bool(manifest.get("finished"))
@@ -220,6 +220,14 @@ class RunFolder:
         for state in states.glob("*.json"):
             with contextlib.suppress(ValueError):  # broken by the disk: the shard is done again
                 self.records[state.name.removesuffix(".json")] = json.loads(state.read_text(encoding="utf-8"))
+
+    def _is_blank(self) -> bool:
+        """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
+        files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        if files != [self.path / "manifest.json"]:
+            return False
+        manifest = _parsed_manifest(files[0])
+        return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
 
     def _check(self, manifest: dict[str, Any]) -> None:
         if manifest.get("kind") != self.kind or manifest.get("format") != FORMAT:

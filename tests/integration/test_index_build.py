@@ -267,3 +267,15 @@ def test_bars_on_a_terminal_plain_lines_elsewhere(world: World, tmp_path: Path) 
     piped = world.build(tmp_path / "again")
     assert "\x1b" not in piped.out + piped.err
     assert "embed pairs: 100%, 60 pairs" in piped.err
+
+
+def test_a_build_that_never_began_can_be_begun_otherwise(world: World, tmp_path: Path) -> None:
+    """Weights that cannot be loaded must not bind the folder to them."""
+    empty = tmp_path / "no-weights"
+    empty.mkdir()
+    config = Path(world.model.removeprefix("local-dir:")) / "open_clip_config.json"
+    (empty / "open_clip_config.json").write_bytes(config.read_bytes())
+    failed = cocu("index", "build", world.shards, "--model", f"local-dir:{empty}", "--out", tmp_path / "index")
+    assert (failed.code, "the weights of" in failed.err) == (1, True)
+    world.build(tmp_path / "index")
+    assert manifest(tmp_path / "index")["parameters"]["model"] == world.model
