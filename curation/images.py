@@ -44,7 +44,7 @@ def open_picture(data: bytes, size: int | None = None) -> Image.Image:
     except UnidentifiedImageError as error:
         raise BadPicture(f"unreadable picture: not in a known format ({', '.join(FORMATS)})") from error
     except Image.DecompressionBombError as error:
-        raise BadPicture(f"oversized picture: {error}") from error
+        raise BadPicture(f"oversized picture: more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow has no base class for what broken files make it raise
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise BadPicture(f"{kind} picture: {error or type(error).__name__}") from error
