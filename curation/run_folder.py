@@ -223,10 +223,11 @@ class RunFolder:
 
     def _is_blank(self) -> bool:
         """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
-        files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        if files != [self.path / "manifest.json"]:
-            return False
-        manifest = _parsed_manifest(files[0])
+        path = self.path / "manifest.json"
+        for other in self.path.rglob("*"):
+            if other != path and other.is_file() and not other.name.startswith("."):
+                return False
+        manifest = _parsed_manifest(path)
         return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
 
     def _check(self, manifest: dict[str, Any]) -> None:
