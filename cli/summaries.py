@@ -55,7 +55,7 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
     summary, parameters = manifest["summary"], manifest["parameters"]
     encoder = " ".join(filter(None, [parameters["model"], parameters["pretrained"]]))
     rows = [
-        ("pairs", f"{summary['pairs']:,} in {manifest['pair_shards']:,} shards"),
+        ("pairs", f"{summary['pairs']:,} in {_shards(manifest['pair_shards'])}"),
         ("extra captions", f"{summary['extra_captions']:,}"),
         ("rejects", _rejects(summary["rejects"], path)),
         ("concepts", f"{summary['concepts']:,}, {_how_concepts(parameters)}"),
@@ -83,6 +83,10 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
     _table(f"index {path}", rows)
 
 
+def _shards(count: int) -> str:
+    return f"{count:,} shard{'s' if count != 1 else ''}"
+
+
 def _how_concepts(parameters: dict[str, Any]) -> str:
     count = parameters["min_count"]
     said = [f"each named by at least {count} captions" if count > 1 else "each named by a caption"]
@@ -100,12 +104,13 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     kept += f" from score {parameters['min_score']:g}" if parameters["min_score"] is not None else ""
     if kept != "all":
         kept += " and the caption's own"
+    neighbours = manifest.get("support", parameters)["neighbours"] or 8
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary["rejects"], path)),
         (
             "method",
-            f"expansion {parameters['expansion']}, {manifest.get('support', parameters)['neighbours'] or 8} neighbours, ranking "
+            f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "
             f"{parameters['ranking']}, {kept} kept{', word families merged' if parameters['merge'] else ''}",
         ),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),

@@ -224,20 +224,25 @@ def run_curation(
                 check_rejects(folder.manifest["summary"], max_rejects, out)
             return folder.manifest
         source, embedded = index.path, index.manifest
+        clock = Stopwatch()
         if anchors:
             source = anchors.embedded or out / "anchors"
             work = (anchors.device, anchors.batch_size, anchors.workers)
             embedded = embed_anchors(index, shards, source, captions, *work)
+            clock.lap("embed anchors")
+        if options.ranking in FITTED:
+            say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
         support = (
             fit_support(index, parse_expansion(options.expansion), options.neighbours)
             if options.ranking in FITTED
             else None
         )
+        clock.lap("fit")
         curator = Curator(index, options, support)
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
         details = {"support": support.describe()} if support is not None else {}
-        folder.finish(_summary(folder, index, shards, embedded), source / "rejects.parquet", **details)
+        folder.finish(_summary(folder, index, shards, embedded, clock.seconds), source / "rejects.parquet", **details)
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)
         return folder.manifest
@@ -361,10 +366,17 @@ def _index_identity(index: Index) -> dict[str, Any]:
     }
 
 
-def _summary(folder: RunFolder, index: Index, shards: Sequence[Shard], embedded: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(
+    folder: RunFolder,
+    index: Index,
+    shards: Sequence[Shard],
+    embedded: Mapping[str, Any],
+    before: Mapping[str, float],
+) -> dict[str, Any]:
+    """What the closing summary and the report show. before: seconds of the stages before the shards."""
     records = [folder.records[shard.name] for shard in shards]
     pairs = sum(record["pairs"] for record in records)
-    seconds: dict[str, float] = {}
+    seconds = {stage: round(value, 3) for stage, value in before.items()}
     recovered: dict[int, int] = {}
     for record in records:
         for stage, value in record["seconds"].items():

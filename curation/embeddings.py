@@ -100,7 +100,7 @@ def embed_shard(
     Concepts and pictures of a block are worked one after the other on a CPU, where they would only take the cores
     from each other; with a GPU the next block is read and parsed while this one is encoded.
 
-    advance: called after each block with its pairs and about their part of `shard.size`.
+    advance: called after each batch of pictures with their number and about their part of `shard.size`.
     """
     result = ShardResult()
     blocks = _parsed(_blocks(read_pairs(shard, options), result), extractor, vocabulary, result)
@@ -109,7 +109,7 @@ def embed_shard(
     with atomic(out) as temporary, pq.ParquetWriter(temporary, schema(encoder.dim), compression="zstd") as writer:
         for pairs, concepts in blocks:
             start, forward = time.perf_counter(), encoder.seconds
-            kept, vectors = _encode_pictures(pairs, encoder, result)
+            kept, vectors = _encode_pictures(pairs, encoder, result, _counted(shard, advance))
             texts = [pairs[i].captions[0] for i in kept]
             text_vectors = encoder.encode_texts([text[: extractor.options.max_chars] for text in texts])
             result.seconds.encode += time.perf_counter() - start
@@ -125,8 +125,6 @@ def embed_shard(
             for i in kept:
                 result.checksum = checksum_of(pairs[i].checksum, result.checksum)
             result.seconds.write += time.perf_counter() - start
-            weight = len(pairs) if shard.is_table else sum(len(pair.image) + TAR_BYTES for pair in pairs)
-            advance(len(pairs), weight)
     return result
 
 
@@ -177,17 +175,31 @@ def _captions(shard: Shard) -> Iterator[Pair | Reject]:
         raise unreachable(shard.url, error) from error
 
 
+def _counted(shard: Shard, advance: Callable[[int, float], None]) -> Callable[[Sequence[Pair]], None]:
+    """`advance` of pairs by what they weigh in the shard."""
+
+    def count(pairs: Sequence[Pair]) -> None:
+        weight = len(pairs) if shard.is_table else sum(len(pair.image) + TAR_BYTES for pair in pairs)
+        advance(len(pairs), weight)
+
+    return count
+
+
 def _encode_pictures(
-    pairs: Sequence[Pair], encoder: Encoder, result: ShardResult
+    pairs: Sequence[Pair], encoder: Encoder, result: ShardResult, count: Callable[[Sequence[Pair]], None]
 ) -> tuple[list[int], list[np.ndarray]]:
     kept: list[int] = []
     vectors: list[np.ndarray] = []
+    counted = 0
     for i, (key, found) in enumerate(encoder.encode_pictures((pair.key, pair.image) for pair in pairs)):
         if isinstance(found, BadPicture):
             result.rejects.append(Reject(key, str(found)))
         else:
             kept.append(i)
             vectors.append(found)
+        if i + 1 - counted == encoder.batch_size or i + 1 == len(pairs):
+            count(pairs[counted : i + 1])
+            counted = i + 1
     return kept, vectors
 
 
