@@ -50,7 +50,7 @@ def test_an_error_of_the_system_names_the_final_file(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
     assert full.value.filename == str(tmp_path / "file")
     (tmp_path / "plain").touch()
-    with pytest.raises(OSError, match="File exists: .*plain"):
+    with pytest.raises(OSError, match=r"File exists: .*plain"):
         write_json(tmp_path / "plain" / "x.json", {})
 
 

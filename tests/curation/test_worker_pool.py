@@ -1,0 +1,92 @@
+"""Worker processes: they end with the process that started them, and leave Ctrl-C to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.errors import CurationError
+from curation.worker_pool import WorkerPool
+
+# Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
+PROGRAM = """
+import sys, time
+from tests.curation.test_worker_pool import busy, note
+from curation.worker_pool import WorkerPool
+
+if __name__ == "__main__":
+    pool = WorkerPool(2, note, (sys.argv[1],))
+    pool.map(busy, [0.3, 0.3])
+    print("ready", flush=True)
+    try:
+        pool.map(busy, [float(sys.argv[2])] * 2)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pool.close(at_once=True)
+        sys.exit(130)
+"""
+
+
+def note(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+
+
+def busy(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def start(folder: Path, root: Path, seconds: float) -> tuple["subprocess.Popen[str]", list[int]]:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), str(seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        start_new_session=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program, [int(path.name) for path in folder.iterdir()]
+
+
+def alive(processes: list[int], seconds: float = 10) -> list[int]:
+    """Those that still run after up to so many seconds."""
+    end = time.monotonic() + seconds
+    while (left := [p for p in processes if Path(f"/proc/{p}").exists()]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(number: signal.Signals, seconds: float, tmp_path: Path, root: Path) -> None:
+    program, workers = start(tmp_path, root, seconds)
+    assert len(workers) == 2
+    assert alive(workers, 0) == workers
+    program.send_signal(number)
+    program.communicate(timeout=20)
+    assert alive(workers) == []
+
+
+def test_ctrl_c_ends_all_without_a_word_from_the_workers(tmp_path: Path, root: Path) -> None:
+    program, workers = start(tmp_path, root, 60)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to parent and workers
+    _, err = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert "Traceback" not in err
+    assert alive(workers) == []
+
+
+def test_a_worker_that_dies_is_reported() -> None:
+    pool = WorkerPool(1, os.getpid, ())
+    try:
+        assert pool.map(len, ["ab", "c"]) == [2, 1]
+        with pytest.raises(CurationError, match=r"one of 1 worker processes died.*--workers"):
+            pool.map(os._exit, [3])
+    finally:
+        pool.close()
