@@ -128,7 +128,7 @@ class World:
         """The same corpus and anchors as the loop takes them; lists and sets are made beforehand, not timed."""
         named = [set(ids.tolist()) for ids in np.split(self.ids, self.offsets[1:-1])]
         corpus = oracle.Corpus(list(self.vectors.astype(np.float32)), named)
-        return corpus, [oracle.Anchor(corpus.pictures[i], named[i], i) for i in sample.tolist()]  # type: ignore[arg-type]
+        return corpus, [oracle.Anchor(corpus.shown[i], named[i], i) for i in sample.tolist()]
 
     def compare(self, sample: np.ndarray, plain: list[dict[int, oracle.Entry]]) -> tuple[float, float]:
         """Largest difference of scores in the sample, and the summed inertia of the array code's clusters."""
