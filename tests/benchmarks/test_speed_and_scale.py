@@ -11,7 +11,7 @@ from benchmarks import curate_throughput, forward_share, measure, ranking_speed,
 
 def test_ranking_speed_agrees_with_the_loop(capsys):
     pytest.importorskip("sklearn")
-    ratios = ranking_speed.main(["--rows", "600", "--dim", "512", "--pairs", "200", "--sample", "20", "--repeats", "1"])
+    ratios = ranking_speed.main(["--rows", "600", "--dim", "512", "--pairs", "60", "--sample", "6", "--repeats", "1"])
     assert set(ratios) == {"ranking", "with clusters"}
     assert "scores agree" in capsys.readouterr().out
 
@@ -32,6 +32,7 @@ def test_search_scaling_draws_its_plot(tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_curate_throughput_curates_its_corpus(tmp_path, capsys):
     arguments = ["--pairs", "120", "--bytes", "500", "--repeats", "1", "--folder", str(tmp_path)]
     rates = curate_throughput.main(arguments)
