@@ -33,7 +33,7 @@ NAME_LABELS = frozenset(
 _SINGULAR_DETERMINERS = frozenset(["a", "an", "one", "another", "each", "every"])
 _COUNTING = frozenset(["few", "couple", "dozen", "hundred", "thousand", "million", "many", "several"])
 _FINITE = frozenset(["VBZ", "VBD", "VBP", "MD"])
-_SEPARATORS = frozenset([",", "/", "&", ";"])
+_SEPARATORS = frozenset([",", "/", "&", ";", "|", "+", "#"])
 # Letters of the Latin script end here; an English pipeline makes words of others by chance only.
 _END_OF_LATIN = 0x250
 
@@ -127,11 +127,12 @@ def _hyphenated(run: Sequence[Token], pipeline: str) -> list[tuple[str, Token]]:
     if singular(whole, pipeline) in nouns or whole in medium_words() or len(texts[0]) == 1:
         return [(whole, parts[-1])]
     spaced = any(token.whitespace_ for token in run[:-1])
-    if spaced or all(singular(text, pipeline) in nouns for text in texts):
-        return list(zip(texts, parts, strict=True))  # "ice-cream" is written "ice cream", too
-    if medium_words().get(texts[0]) is not None or is_adjective(texts[0], pipeline):
+    describing = parts[0].pos_ == "NUM" or medium_words().get(texts[0]) is not None or is_adjective(texts[0], pipeline)
+    if describing and not spaced:
         # "blond-hair" is hair, but a "long-sleeve shirt" is no sleeve
         return [(texts[-1], parts[-1])] if parts[-1].dep_ not in ("compound", "nmod", "amod") else []
+    if spaced or all(singular(text, pipeline) in nouns for text in texts):
+        return list(zip(texts, parts, strict=True))  # "ice-cream" is written "ice cream", too
     return [(whole, parts[-1])]
 
 

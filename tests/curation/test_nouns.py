@@ -49,6 +49,7 @@ EXPECTED = {
     "A young woman with blond-hair": ["woman", "hair"],
     "a long-sleeve shirt": ["shirt"],
     "an ice-cream cone": ["ice cream cone"],
+    "a two-story house": ["house"],
     # joined by "and"
     "A woman in a black dress and black heels": ["woman", "dress", "heel"],
     "A man in a bowler hat and plaid suit": ["man", "bowler hat", "suit"],
@@ -67,6 +68,8 @@ EXPECTED = {
     # capitals
     "A BLACK DOG RUNS ON THE BEACH": ["dog", "beach"],
     "A Brown Dog Runs On The Beach": ["dog", "beach"],
+    "Vintage Leather Sofa With Wooden Legs": ["leather sofa", "leg"],
+    "#sunset #beach": ["sunset", "beach"],
     "A dog leaps for a red Frisbee": ["dog", "frisbee"],
     # names
     "Barack Obama speaks in Berlin beside a flag": ["flag"],
