@@ -143,6 +143,8 @@ def _modifies(token: Token, text: str, options: NounOptions) -> bool:
         return options.adjectives and token.dep_ == "amod" and scope in (None, "colour", "colour or thing")
     if scope in ("any", "modifier", "colour", "colour or thing"):
         return False
+    if token.tag_ in ("VB", "VBP"):  # no verb in base form comes before a noun: "skate park", "ski equipment"
+        return token.dep_ in ("compound", "amod") and text in known_words("noun", options.pipeline)
     if token.pos_ == "VERB":  # "shopping cart", but not "playing banjo"
         return token.dep_ == "compound" and scope != "head"
     if token.pos_ not in ("NOUN", "PROPN") or token.dep_ not in ("compound", "nmod", "conj"):
