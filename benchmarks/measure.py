@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def median_seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median wall seconds of `call` over so many repeats, after one that is not counted."""
-    call()
-    return statistics.median(_seconds(call) for _ in range(repeats))
+Clock = Callable[[], float]
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def median_seconds(call: Callable[[], Any], repeats: int, clock: Clock = time.perf_counter) -> float:
+    """Median seconds of `call` over so many repeats, after one that is not counted."""
     call()
-    return time.perf_counter() - start
+    return statistics.median(_seconds(call, clock) for _ in range(repeats))
+
+
+def _seconds(call: Callable[[], Any], clock: Clock) -> float:
+    start = clock()
+    call()
+    return clock() - start
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -89,10 +89,10 @@ def named_concepts(
 
 
 def concept_vectors(space: Space, concepts: int = CONCEPTS, seed: int = 0) -> np.ndarray:
-    """t(c), unit vectors float32 [C, D]; products with pictures are mostly 0.1 to 0.35, as a CLIP model's are."""
+    """t(c), unit vectors float32 [C, D]; products with pictures are mostly 0.15 to 0.3, as a CLIP model's are."""
     rng = np.random.default_rng([seed, 5])
     own = rng.standard_normal((concepts, len(space.basis)), dtype=np.float32) @ space.basis
-    vectors = space.mean * np.float32(2 / MEAN) + own
+    vectors = space.mean * np.float32(4 / MEAN) + own
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
