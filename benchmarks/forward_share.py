@@ -18,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ def main(arguments: list[str] | None = None) -> float:
     name = Path(given.model).name if given.model else f"{given.size}, random weights"
     what = "real shards" if given.shards else f"{given.picture[0]} x {given.picture[1]} JPEGs"
     print(f"{name}, {encoder.precision}, {run['pairs']:,} pairs ({what}), {os.cpu_count()} cores")
-    rows = [
-        ["the stage, without noun phrases", run["stage"], 1.0],
-        ["forward pass alone, same batches", run["alone"], run["alone"] / run["stage"]],
-        ["forward pass inside the stage", run["forward"], run["forward"] / run["stage"]],
-        ["reading", run["read"], run["read"] / run["stage"]],
-        ["writing", run["write"], run["write"] / run["stage"]],
+    rows: list[tuple[str, float, float]] = [
+        ("the stage, without noun phrases", run["stage"], 1.0),
+        ("forward pass alone, same batches", run["alone"], run["alone"] / run["stage"]),
+        ("forward pass inside the stage", run["forward"], run["forward"] / run["stage"]),
+        ("reading", run["read"], run["read"] / run["stage"]),
+        ("writing", run["write"], run["write"] / run["stage"]),
     ]
     print_table(["part", "seconds", "share"], [[name, f"{s:.2f}", f"{ratio:.1%}"] for name, s, ratio in rows])
     concepts = run["concepts"]
@@ -131,13 +132,13 @@ def random_model(size: str, folder: Path) -> str:
     return f"local-dir:{folder}"
 
 
-def synthetic_shard(folder: Path, pairs: int, size: tuple[int, int]) -> Shard:
+def synthetic_shard(folder: Path, pairs: int, size: Sequence[int]) -> Shard:
     """A shard of pictures with about the detail, and so the bytes, of photographs."""
     rng = np.random.default_rng(0)
     with (folder / "00000.tar").open("wb") as tar:
         for i in range(pairs):
             coarse = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-            smooth = np.asarray(Image.fromarray(coarse).resize(tuple(size), Image.Resampling.BICUBIC), np.int16)
+            smooth = np.asarray(Image.fromarray(coarse).resize((size[0], size[1]), Image.Resampling.BICUBIC), np.int16)
             noisy = smooth + rng.integers(-12, 13, smooth.shape, dtype=np.int16)
             data = io.BytesIO()
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(data, "JPEG", quality=85)

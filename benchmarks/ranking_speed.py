@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 def one_thread() -> None:
     """Keep FAISS, BLAS and scikit-learn to one core from now on."""
     import faiss
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     faiss.omp_set_num_threads(1)
     threadpool_limits(1)
