@@ -61,7 +61,15 @@ def make_curated(
     pq.write_table(pa.Table.from_pylist(concepts, CONCEPTS), folder / "tables" / "concepts.parquet")
     rows = [dict(zip(REJECTS.names, reject, strict=True)) for reject in rejects]
     pq.write_table(pa.Table.from_pylist(rows, REJECTS), folder / "rejects.parquet")
-    whole = {"kind": "curated", "format": 1, "finished": True, "parameters": {"neighbours": 8}}
+    whole = {
+        "kind": "curated",
+        "format": 1,
+        "finished": True,
+        "parameters": {"neighbours": 8},
+        "inputs": [],
+        "shards": {},
+        "summary": {},
+    }
     (folder / "manifest.json").write_text(json.dumps(whole | manifest))
     return folder
 
