@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.commands import World, make_world, succeed
+from tests.integration.faults import Undisturbed, make_undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def index(world: World) -> Path:
 def curated(world: World, index: Path) -> Path:
     succeed("curate", "run", index, "--out", world.folder / "curated", "--neighbours", 8)
     return world.folder / "curated"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """What runs with faults are compared with."""
+    return make_undisturbed(tmp_path_factory.mktemp("undisturbed"))

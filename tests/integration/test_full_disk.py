@@ -1,0 +1,114 @@
+"""A small disk that fills up again and again, and one that cannot be written: nothing is lost, nothing half written."""
+
+import contextlib
+import gzip
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curation.errors import CurationError
+from curation.pairs import CaptionOptions, read_pairs
+from curation.shards import find_shards
+from tests.integration.commands import cocu
+from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same
+from tests.tiny_world import make_shards
+
+
+class Disk:
+    """A file system in memory of a settable size."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def resize(self, kilobytes: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", self.path], check=True)
+
+    def protect(self) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", self.path], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs a small file system, and mounting one is not permitted here: {done.stderr.strip()}")
+    yield Disk(path)
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def kilobytes(folder: Path) -> int:
+    """What the files take in pages."""
+    return sum(4 * (path.stat().st_size // 4096 + 2) for path in folder.rglob("*"))
+
+
+def fill_up(disk: Disk, arguments: tuple[object, ...], out: Path, size: int, steps: int) -> int:
+    """Run the command on a disk with too little room, then with more, and so on to its end; how often it failed."""
+    failed = 0
+    with WarmCommand() as command:
+        for room in range(8, 2 * size, max(4, size // steps)):
+            disk.resize(room)
+            command.start(arguments, disk.path.parent / "log")
+            code, log = command.wait(), (disk.path.parent / "log").read_text()
+            assert "Traceback" not in log, log
+            assert not any(out.rglob(".*.tmp")), log
+            if code == 0:
+                return failed
+            failed += 1
+            assert code == 1, log
+            last = log.strip().splitlines()[-1]
+            assert last.startswith(f"error: writing {out}"), log
+            assert "the disk is full" in last
+            assert "run the same command again" in last
+            with contextlib.suppress(FileNotFoundError):
+                contents(out)  # whatever is there is whole
+    raise AssertionError("never finished")
+
+
+@pytest.mark.timeout(300)
+def test_index_builds_on_a_full_disk(undisturbed: Undisturbed, disk: Disk) -> None:
+    out = disk.path / "index"
+    arguments = build(undisturbed.shards, out, undisturbed.model)
+    assert fill_up(disk, arguments, out, kilobytes(undisturbed.index), steps=7) >= 5
+    same(out, undisturbed.index)
+
+
+@pytest.mark.timeout(300)
+def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, disk: Disk) -> None:
+    out = disk.path / "curated"
+    assert fill_up(disk, curate(undisturbed.index, out), out, kilobytes(undisturbed.curated), steps=8) >= 5
+    same(out, undisturbed.curated)
+
+
+def test_no_room_for_the_copy_of_a_packed_shard(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = make_shards(tmp_path / "shards", 1, 60)[0]
+    packed = tmp_path / "0.tar.gz"
+    packed.write_bytes(gzip.compress(tar.read_bytes()))
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
+    (shard,) = find_shards([str(packed)])
+    with pytest.raises(CurationError, match=rf"{packed}: no room in {disk.path} .* set TMPDIR to a folder with room"):
+        list(read_pairs(shard, CaptionOptions()))
+    disk.resize(4096)
+    assert len(list(read_pairs(shard, CaptionOptions()))) == 60
+
+
+def test_folders_that_cannot_be_written(undisturbed: Undisturbed, disk: Disk, tmp_path: Path) -> None:
+    disk.resize(16_384)
+    index = disk.path / "index"
+    assert cocu(*build(undisturbed.shards, index, undisturbed.model)).code == 0
+    disk.protect()
+    for out in (disk.path / "new", index):
+        answer = cocu(*build(undisturbed.shards, out, undisturbed.model))
+        assert answer.code == 1
+        assert answer.err == (
+            f"error: {out}: cannot be written (Read-only file system); make it writable, or give another --out\n"
+        )
+    # An index is only read by what comes after it.
+    assert cocu("index", "info", index).code == 0
+    assert cocu("index", "search", index, "a dog").code == 0
+    answer = cocu(*curate(index, tmp_path / "curated"))
+    assert answer.code == 0, answer.err

@@ -1,0 +1,98 @@
+"""SIGKILL and Ctrl-C at random moments of whole commands: run again, they give what an undisturbed run gives."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, curate, run, running, same
+
+KILLS = 10
+
+
+def progress(out: Path) -> int:
+    """Files written so far; the state files go when all is done."""
+    return sum(len(names) for _, _, names in os.walk(out))
+
+
+@dataclass
+class Kills:
+    """What the kills of a command hit."""
+
+    hit: int = 0
+    at_work: int = 0
+    halfway: int = 0
+    files: list[int] = field(default_factory=list)
+
+
+def kill_again_and_again(arguments: tuple[object, ...], out: Path, last: int, seed: int) -> Kills:
+    """Start a command and kill it, `KILLS` times over: at random moments of its work, the later ones later in it."""
+    dice = random.Random(seed)
+    kills = Kills()
+    with WarmCommand() as command:
+        for aim in sorted(dice.randrange(1, last) for _ in range(KILLS)):
+            before = progress(out)
+            process = command.start(arguments, out.parent / "log")
+            end = time.monotonic() + 60
+            while running(process) and progress(out) < max(aim, before) and time.monotonic() < end:
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0, 0.03))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            kills.hit += command.wait() == -signal.SIGKILL
+            assert "Traceback" not in (out.parent / "log").read_text()
+            kills.at_work += progress(out) > before
+            kills.halfway += any(out.rglob(".*.tmp"))
+            kills.files.append(progress(out))
+    print(kills)
+    return kills
+
+
+@pytest.mark.timeout(300)
+def test_index_builds_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    arguments = build(undisturbed.shards, tmp_path / "index", undisturbed.model)
+    files = 2 * SHARDS + 18  # embeddings and states; vocabulary, arrays, FAISS files, their states, manifest, rejects
+    kills = kill_again_and_again(arguments, tmp_path / "index", files, seed=1)
+    assert kills.hit >= KILLS - 2
+    assert kills.at_work >= KILLS // 2
+    run(*arguments)
+    same(tmp_path / "index", undisturbed.index)
+    assert "already finished; nothing to do" in run(*arguments)
+
+
+@pytest.mark.timeout(300)
+def test_curate_runs_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    arguments = curate(undisturbed.index, tmp_path / "curated")
+    kills = kill_again_and_again(arguments, tmp_path / "curated", 4 * SHARDS + 3, seed=2)
+    assert kills.hit >= KILLS - 2
+    assert kills.at_work >= KILLS // 2
+    run(*arguments)
+    same(tmp_path / "curated", undisturbed.curated)
+    assert "already finished; nothing to do" in run(*arguments)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("stage", ["index", "curated"])
+def test_ctrl_c(stage: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    out, log = tmp_path / stage, tmp_path / "log"
+    index = build(undisturbed.shards, out, undisturbed.model)
+    arguments = index if stage == "index" else curate(undisturbed.index, out)
+    with WarmCommand() as command:
+        for files in (0, 5, 40):
+            process = command.start(arguments, log)
+            while running(process) and progress(out) < files:
+                time.sleep(0.001)
+            time.sleep(0.02)
+            os.killpg(process, signal.SIGINT)
+            assert command.wait() == 130, log.read_text()
+            assert log.read_text().endswith("interrupted; run the same command again to go on\n")
+            assert "Traceback" not in log.read_text()
+            assert not any(out.rglob(".*.tmp"))
+        command.start(arguments, log)
+        assert command.wait() == 0, log.read_text()
+    same(out, undisturbed.folder / stage)
