@@ -24,7 +24,9 @@ def test_a_written_header_is_tarfiles(name, size):
 
 
 @settings(max_examples=300, deadline=None)
-@given(NAMES, st.integers(0, 8**11 + 2), st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+@given(
+    NAMES, st.integers(0, 8**11 + 2), st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+)
 def test_a_plain_header_is_read_as_tarfile_reads_it(name, size, form):
     try:
         header = by_tarfile(name, size, form)
