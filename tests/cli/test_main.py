@@ -116,9 +116,7 @@ def test_misuse_ends_with_2(arguments: tuple[str, ...]) -> None:
         ("pass", 0, ""),
     ],
 )
-def test_an_error_becomes_a_message_and_an_exit_code(
-    body: str, exit_code: int, stderr: str | None
-) -> None:
+def test_an_error_becomes_a_message_and_an_exit_code(body: str, exit_code: int, stderr: str | None) -> None:
     done = fail(body)
     assert done.returncode == exit_code
     if stderr is not None:
@@ -145,9 +143,7 @@ def test_anything_else_is_called_a_bug_in_two_lines() -> None:
         ((), {"COCU_DEBUG": "0"}, False),
     ],
 )
-def test_traceback_only_when_asked_for(
-    options: tuple[str, ...], environment: dict[str, str], shown: bool
-) -> None:
+def test_traceback_only_when_asked_for(options: tuple[str, ...], environment: dict[str, str], shown: bool) -> None:
     done = fail("raise CurationError('no disk')", *options, **environment)
     assert done.returncode == 1
     assert ("Traceback" in done.stderr) is shown
@@ -213,14 +209,10 @@ def test_exit_codes_of_our_errors() -> None:
 
 
 def test_module_runs_as_the_command_does() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True)
     assert done.stdout == cocu("--version").stdout
 
 
 def test_completion_script_is_there() -> None:
-    done = subprocess.run(
-        [COCU], env=os.environ | {"_COCU_COMPLETE": "source_bash"}, capture_output=True, text=True
-    )
+    done = subprocess.run([COCU], env=os.environ | {"_COCU_COMPLETE": "source_bash"}, capture_output=True, text=True)
     assert "complete" in done.stdout
