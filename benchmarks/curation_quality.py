@@ -20,10 +20,12 @@ from curation.scorecard import score_folder
 from curation.shards import find_shards
 
 EXPANSIONS = ("image", "caption", "language", "mixed")
-NEIGHBOURS = (8, 16, 32, 64, 128)
-RANKINGS = ("paper", "support", "similarity", "random")
+NEIGHBOURS = (8, 16, 32, 64, 128, 256)
+RANKINGS = ("paper", "support", "posterior", "similarity", "random")
 K = 8
-START, END = "<!-- grid: begin -->", "<!-- grid: end -->"
+# What of a caption names objects: its concepts or its words, or its concepts alone.
+WAYS = ("either", "concepts")
+Cards = dict[str, dict[str, Any]]
 
 
 def interval(figure: dict[str, Any], digits: int = 2) -> str:
@@ -46,7 +48,10 @@ def main() -> None:
     parser.add_argument("--anchors", required=True)
     parser.add_argument("--truth", required=True, type=Path)
     parser.add_argument("--synonyms", required=True, type=Path)
-    parser.add_argument("--out", type=Path, help="Markdown file whose part between the grid markers is replaced")
+    parser.add_argument("--out", type=Path, help="Markdown file whose part between the grid's markers is replaced")
+    parser.add_argument(
+        "--grid", default="grid", help="name of the markers: <!-- NAME: begin --> and <!-- NAME: end -->"
+    )
     parser.add_argument("--json", type=Path, help="all figures as JSON")
     parser.add_argument("--expansions", default=",".join(EXPANSIONS))
     parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)))
@@ -57,19 +62,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards = AnchorShards(find_shards([arguments.anchors]), CaptionOptions(), embedded=Path(folder) / "anchors")
 
-        def score(name: str, options: CurateOptions) -> dict[str, Any]:
+        def score(name: str, options: CurateOptions) -> Cards:
             out = Path(folder) / name
             run_curation(index, out, options, shards)
-            card = score_folder(out, arguments.truth, arguments.synonyms).as_json()
-            rows.append({"name": name, "expansion": options.expansion, "neighbours": options.neighbours,
-                         "ranking": options.ranking, **card["scores"]["curated"]})  # fmt: skip
+            cards = {
+                way: score_folder(out, arguments.truth, arguments.synonyms, named_by=way).as_json() for way in WAYS
+            }
+            manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+            neighbours = options.neighbours or manifest["support"]["neighbours"]
+            rows.append(row(name, (options.expansion, neighbours, options.ranking), cards, "curated"))
             print(line(rows[-1]), flush=True)
-            return card
+            return cards
 
-        card = score("default", PRESETS["default"])
-        for reference in ("most frequent", "random order", "caption alone"):
-            rows.append({"name": reference, "expansion": "", "neighbours": "", "ranking": "",
-                         **card["scores"][reference]})  # fmt: skip
+        cards = score("default", PRESETS["default"])
+        rows += [row(name, ("", "", ""), cards, name) for name in ("most frequent", "random order", "caption alone")]
         score("paper", PRESETS["paper"])
         grid = itertools.product(
             arguments.expansions.split(","), map(int, arguments.neighbours.split(",")), arguments.rankings.split(",")
@@ -80,30 +86,39 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if arguments.out:
-        insert(arguments.out, markdown(rows))
+        insert(arguments.out, arguments.grid, markdown(rows))
+
+
+def row(name: str, how: tuple[str, int | str, str], cards: Cards, scored: str) -> dict[str, Any]:
+    """One row of the grid: how it was curated, and its figures by each way of telling what a caption names."""
+    figures = {way: card["scores"][scored] for way, card in cards.items()}
+    return {"name": name, "how": how, **figures}
 
 
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
-    cells = [row["name"] if not row["expansion"] or row["name"] in PRESETS else "", row["expansion"]]
-    cells += [str(row["neighbours"]), row["ranking"]]
-    cells += [interval(at_k(row, "recall")), interval(at_k(row, "precision")), interval(at_k(row, "precision_strict"))]
-    cells += [interval(row["mean_average_precision"])]
+    either = row["either"]
+    cells = [row["name"] if row["name"] in PRESETS or not row["how"][0] else "", *map(str, row["how"])]
+    cells += [interval(at_k(row[way], "recall")) for way in WAYS]
+    cells += [interval(at_k(either, "precision")), interval(at_k(either, "precision_strict"))]
+    cells += [interval(either["mean_average_precision"])]
     return "| " + " | ".join(cells) + " |"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The grid as a Markdown table."""
-    head = ("", "expansion", "L", "ranking", f"gap recall@{K}", f"precision@{K}", f"strict precision@{K}", "mAP")
+    recall = (f"gap recall@{K}", f"gap recall@{K}, concepts")
+    head = ("", "expansion", "L", "ranking", *recall, f"precision@{K}", f"strict precision@{K}", "mAP")
     return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)])
 
 
-def insert(path: Path, table: str) -> None:
-    """Replace what stands between the markers of a Markdown file."""
+def insert(path: Path, grid: str, table: str) -> None:
+    """Replace what stands between the grid's markers in a Markdown file."""
     text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
+    start, end = f"<!-- {grid}: begin -->", f"<!-- {grid}: end -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
