@@ -23,6 +23,7 @@ from curation.errors import CurationError, MisuseError
 from curation.index import Index, check_rejects
 from curation.nouns import normal_form
 from curation.pairs import CaptionOptions
+from curation.parts import count_rows, parquet_batches
 from curation.prefetch import ahead
 from curation.progress import Progress, Stopwatch, say
 from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
@@ -309,14 +310,11 @@ def _curate_shard(
 ) -> Tally:
     tally = Tally()
     source = embeddings / f"{shard.name}.parquet"
-    if not source.is_file():
-        raise CurationError(f"{source}: missing; the index is incomplete, build it again into a new folder")
-    file = pq.ParquetFile(source, pre_buffer=False)
-    total = max(1, file.metadata.num_rows)
+    total = max(1, count_rows(source))
 
     def blocks() -> Iterator[Block]:
         row = first_row
-        for batch in file.iter_batches(BLOCK):
+        for batch in parquet_batches(source, BLOCK):
             yield curator.curate(shard.name, batch, row, tally)
             row += len(batch) if row >= 0 else 0
 

@@ -17,6 +17,7 @@ from curation.errors import CurationError, MisuseError
 from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline
 from curation.pairs import CaptionOptions
+from curation.parts import reading
 from curation.progress import Progress, Stopwatch, say, size_text
 from curation.rows import CaptionRows, read_rows, write_rows
 from curation.run_folder import RunFolder
@@ -301,23 +302,24 @@ def _counts(rejects: dict[str, int]) -> str:
 
 
 def open_index(path: Path) -> Index:
-    """Open a finished index. Raises MisuseError when there is none."""
+    """Open a finished index. Raises MisuseError when there is none, CurationError when a part is missing or broken."""
     from curation.run_folder import read_manifest
 
     manifest = read_manifest(path, "index")
-    for name in ("concepts.parquet", "rows/offsets.npy", "captions.faiss"):
-        if not (path / name).is_file():
-            raise CurationError(f"{path / name}: missing; the index is incomplete, build it again into a new folder")
     rows = read_rows(path / "rows")
 
     def nearest(name: str, vectors: np.ndarray) -> NearestRows:
         settings = SearchSettings(**manifest["indexes"][name]["settings"])
-        return NearestRows(path / f"{name}.faiss", vectors, settings)
+        with reading(path / f"{name}.faiss"):
+            (path / f"{name}.faiss").stat()
+            return NearestRows(path / f"{name}.faiss", vectors, settings)
 
+    with reading(path / "concepts.parquet"):
+        vocabulary = read_vocabulary_table(path / "concepts.parquet")
     return Index(
         path,
         manifest,
-        read_vocabulary_table(path / "concepts.parquet"),
+        vocabulary,
         rows,
         nearest("captions", rows.text_vectors),
         nearest("images", rows.image_vectors) if "images" in manifest["indexes"] else None,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.array_files import ArrayWriter
 from curation.embeddings import arrow_to_vectors
+from curation.parts import parquet_batches, reading
 from curation.vocabulary import Vocabulary
 
 BATCH = 8192
@@ -113,7 +113,7 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
     ):
         offsets.write(np.zeros(1))
         for path in files:
-            for batch in pq.ParquetFile(path).iter_batches(BATCH):
+            for batch in parquet_batches(path, BATCH):
                 shown = arrow_to_vectors(batch["text_vec"])
                 text_vectors.write(shown)
                 text_hash.write(text_hashes(batch["caption"].to_pylist()))
@@ -133,6 +133,8 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
 def read_rows(folder: Path) -> CaptionRows:
     """The arrays of an INDEX, memory-mapped where they are large and read in part."""
     mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors")
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in mapped}
-    arrays |= {name: np.load(folder / f"{name}.npy") for name in ("offsets", "concept_ids", "similarity")}
+    arrays = {}
+    for name in (*mapped, "offsets", "concept_ids", "similarity"):
+        with reading(folder / f"{name}.npy"):
+            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if name in mapped else None)
     return CaptionRows(**arrays)

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError, MisuseError
+from curation.parts import parquet_batches
 from curation.rejects import Reject
 from curation.shards import Shard
 
 FORMAT = 1
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 120
+REJECTS_AT_ONCE = 10_000
 LIBRARIES = ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pyarrow", "numpy", "duckdb", "pillow")
 
 
@@ -297,7 +299,7 @@ class RunFolder:
 
         schema = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
         with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, schema) as writer:
-            for batch in pq.ParquetFile(before).iter_batches() if before else ():
+            for batch in parquet_batches(before, REJECTS_AT_ONCE) if before else ():
                 writer.write_batch(batch)
             for shard, record in sorted(self.records.items()):
                 rows = [{"shard": shard, "key": key, "reason": reason} for key, reason in record.get("rejects", ())]

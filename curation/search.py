@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from curation.errors import MisuseError
 from curation.images import BadPicture
 from curation.index import Index, open_encoder, open_index
+from curation.parts import reading
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def read_captions(index: Index, rows: list[int]) -> dict[int, tuple[str, str, st
     found: dict[int, tuple[str, str, str]] = {}
     for shard in sorted(set(shard_of.tolist())):
         name = order[shard]
-        table = pq.read_table(index.path / "embeddings" / f"{name}.parquet", columns=["key", "caption"])
+        path = index.path / "embeddings" / f"{name}.parquet"
+        with reading(path):
+            table = pq.read_table(path, columns=["key", "caption"])
         for row, at in zip(rows, shard_of, strict=True):
             if at == shard:
                 place = row - int(starts[shard])

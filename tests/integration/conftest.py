@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.commands import World, make_world, succeed
-from tests.integration.faults import Undisturbed, make_undisturbed
+from tests.integration.faults import Undisturbed, WarmCommand, make_undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,10 @@ def curated(world: World, index: Path) -> Path:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """What runs with faults are compared with."""
     return make_undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmCommand]:
+    """The command in processes that have its libraries loaded."""
+    with WarmCommand() as command:
+        yield command

@@ -1,17 +1,23 @@
 """A small disk that fills up again and again, and one that cannot be written: nothing is lost, nothing half written."""
 
 import contextlib
+import errno
 import gzip
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from curation import neighbours
+from curation.array_files import ArrayWriter
 from curation.errors import CurationError
 from curation.pairs import CaptionOptions, read_pairs
 from curation.shards import find_shards
+from curation.tables import PAIRS, TableWriter
 from tests.integration.commands import cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same
 from tests.tiny_world import make_shards
@@ -46,42 +52,77 @@ def kilobytes(folder: Path) -> int:
     return sum(4 * (path.stat().st_size // 4096 + 2) for path in folder.rglob("*"))
 
 
-def fill_up(disk: Disk, arguments: tuple[object, ...], out: Path, size: int, steps: int) -> int:
+def fill_up(warm: WarmCommand, disk: Disk, arguments: tuple[object, ...], out: Path, size: int, steps: int) -> int:
     """Run the command on a disk with too little room, then with more, and so on to its end; how often it failed."""
-    failed = 0
-    with WarmCommand() as command:
-        for room in range(8, 2 * size, max(4, size // steps)):
-            disk.resize(room)
-            command.start(arguments, disk.path.parent / "log")
-            code, log = command.wait(), (disk.path.parent / "log").read_text()
-            assert "Traceback" not in log, log
-            assert not any(out.rglob(".*.tmp")), log
-            if code == 0:
-                return failed
-            failed += 1
-            assert code == 1, log
-            last = log.strip().splitlines()[-1]
-            assert last.startswith(f"error: writing {out}"), log
-            assert "the disk is full" in last
-            assert "run the same command again" in last
-            with contextlib.suppress(FileNotFoundError):
-                contents(out)  # whatever is there is whole
+    for failed, room in enumerate(range(8, 2 * size, max(4, size // steps))):
+        disk.resize(room)
+        warm.start(arguments, disk.path.parent / "log")
+        code, log = warm.wait(), (disk.path.parent / "log").read_text()
+        assert "Traceback" not in log, log
+        assert not any(out.rglob(".*.tmp")), log
+        if code == 0:
+            return failed
+        assert code == 1, log
+        last = log.strip().splitlines()[-1]
+        assert last.startswith(f"error: writing {out}"), log
+        assert "the disk is full" in last
+        assert "run the same command again" in last
+        with contextlib.suppress(FileNotFoundError):
+            contents(out)  # whatever is there is whole
     raise AssertionError("never finished")
 
 
 @pytest.mark.timeout(300)
-def test_index_builds_on_a_full_disk(undisturbed: Undisturbed, disk: Disk) -> None:
+def test_index_builds_on_a_full_disk(undisturbed: Undisturbed, warm: WarmCommand, disk: Disk) -> None:
     out = disk.path / "index"
     arguments = build(undisturbed.shards, out, undisturbed.model)
-    assert fill_up(disk, arguments, out, kilobytes(undisturbed.index), steps=7) >= 5
+    assert fill_up(warm, disk, arguments, out, kilobytes(undisturbed.index), steps=7) >= 5
     same(out, undisturbed.index)
 
 
 @pytest.mark.timeout(300)
-def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, disk: Disk) -> None:
+def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, warm: WarmCommand, disk: Disk) -> None:
     out = disk.path / "curated"
-    assert fill_up(disk, curate(undisturbed.index, out), out, kilobytes(undisturbed.curated), steps=8) >= 5
+    assert fill_up(warm, disk, curate(undisturbed.index, out), out, kilobytes(undisturbed.curated), steps=8) >= 5
     same(out, undisturbed.curated)
+
+
+def write_array(path: Path, size: int) -> None:
+    with ArrayWriter(path, np.uint8) as writer:
+        writer.write(np.ones(size - 128, np.uint8))  # and a header of 128 bytes
+
+
+def write_faiss(path: Path, size: int) -> None:
+    neighbours.build(path, np.ones((size // 32, 8), np.float16), "Flat")
+
+
+def write_table(path: Path, size: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size // 100, 100), np.uint8)
+    columns = {name: [row.tobytes().hex() for row in noise] for name in ("key", "shard", "caption")}
+    with TableWriter(path, PAIRS) as writer:
+        for start in range(0, len(noise), 10):
+            rows = {name: values[start : start + 10] for name, values in columns.items()}
+            writer.write(pa.table({**rows, "caption_concepts": [[]] * len(rows["key"])}, schema=PAIRS))
+
+
+@pytest.mark.parametrize("write", [write_array, write_faiss, write_table])
+def test_files_that_fill_the_disk_in_their_middle_or_at_their_end(
+    write: Callable[[Path, int], None], disk: Disk, tmp_path: Path
+) -> None:
+    write(tmp_path / "whole", 40_000)
+    size = (tmp_path / "whole").stat().st_size
+    assert size > 32_768
+    pages = -(-size // 4096)
+    for room in (1, pages // 2, pages - 1):
+        disk.resize(4 * (pages + 2))
+        (disk.path / "ballast").write_bytes(bytes((pages + 2 - room) * 4096))
+        with pytest.raises(OSError, match="No space left") as full:
+            write(disk.path / "file", 40_000)
+        assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(disk.path / "file"))
+        assert [path.name for path in disk.path.iterdir()] == ["ballast"]
+    disk.resize(1024)
+    write(disk.path / "file", 40_000)
+    assert (disk.path / "file").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_no_room_for_the_copy_of_a_packed_shard(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,34 +30,33 @@ class Kills:
     files: list[int] = field(default_factory=list)
 
 
-def kill_again_and_again(arguments: tuple[object, ...], out: Path, last: int, seed: int) -> Kills:
+def kill_again_and_again(warm: WarmCommand, arguments: tuple[object, ...], out: Path, last: int, seed: int) -> Kills:
     """Start a command and kill it, `KILLS` times over: at random moments of its work, the later ones later in it."""
     dice = random.Random(seed)
     kills = Kills()
-    with WarmCommand() as command:
-        for aim in sorted(dice.randrange(1, last) for _ in range(KILLS)):
-            before = progress(out)
-            process = command.start(arguments, out.parent / "log")
-            end = time.monotonic() + 60
-            while running(process) and progress(out) < max(aim, before) and time.monotonic() < end:
-                time.sleep(0.001)
-            time.sleep(dice.uniform(0, 0.03))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            kills.hit += command.wait() == -signal.SIGKILL
-            assert "Traceback" not in (out.parent / "log").read_text()
-            kills.at_work += progress(out) > before
-            kills.halfway += any(out.rglob(".*.tmp"))
-            kills.files.append(progress(out))
+    for aim in sorted(dice.randrange(1, last) for _ in range(KILLS)):
+        before = progress(out)
+        process = warm.start(arguments, out.parent / "log")
+        end = time.monotonic() + 60
+        while running(process) and progress(out) < max(aim, before) and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.03))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        kills.hit += warm.wait() == -signal.SIGKILL
+        assert "Traceback" not in (out.parent / "log").read_text()
+        kills.at_work += progress(out) > before
+        kills.halfway += any(out.rglob(".*.tmp"))
+        kills.files.append(progress(out))
     print(kills)
     return kills
 
 
 @pytest.mark.timeout(300)
-def test_index_builds_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_index_builds_that_are_killed(undisturbed: Undisturbed, warm: WarmCommand, tmp_path: Path) -> None:
     arguments = build(undisturbed.shards, tmp_path / "index", undisturbed.model)
     files = 2 * SHARDS + 18  # embeddings and states; vocabulary, arrays, FAISS files, their states, manifest, rejects
-    kills = kill_again_and_again(arguments, tmp_path / "index", files, seed=1)
+    kills = kill_again_and_again(warm, arguments, tmp_path / "index", files, seed=1)
     assert kills.hit >= KILLS - 2
     assert kills.at_work >= KILLS // 2
     run(*arguments)
@@ -66,9 +65,9 @@ def test_index_builds_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) 
 
 
 @pytest.mark.timeout(300)
-def test_curate_runs_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_curate_runs_that_are_killed(undisturbed: Undisturbed, warm: WarmCommand, tmp_path: Path) -> None:
     arguments = curate(undisturbed.index, tmp_path / "curated")
-    kills = kill_again_and_again(arguments, tmp_path / "curated", 4 * SHARDS + 3, seed=2)
+    kills = kill_again_and_again(warm, arguments, tmp_path / "curated", 4 * SHARDS + 3, seed=2)
     assert kills.hit >= KILLS - 2
     assert kills.at_work >= KILLS // 2
     run(*arguments)
@@ -78,21 +77,20 @@ def test_curate_runs_that_are_killed(undisturbed: Undisturbed, tmp_path: Path) -
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("stage", ["index", "curated"])
-def test_ctrl_c(stage: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_ctrl_c(stage: str, undisturbed: Undisturbed, warm: WarmCommand, tmp_path: Path) -> None:
     out, log = tmp_path / stage, tmp_path / "log"
     index = build(undisturbed.shards, out, undisturbed.model)
     arguments = index if stage == "index" else curate(undisturbed.index, out)
-    with WarmCommand() as command:
-        for files in (0, 5, 40):
-            process = command.start(arguments, log)
-            while running(process) and progress(out) < files:
-                time.sleep(0.001)
-            time.sleep(0.02)
-            os.killpg(process, signal.SIGINT)
-            assert command.wait() == 130, log.read_text()
-            assert log.read_text().endswith("interrupted; run the same command again to go on\n")
-            assert "Traceback" not in log.read_text()
-            assert not any(out.rglob(".*.tmp"))
-        command.start(arguments, log)
-        assert command.wait() == 0, log.read_text()
+    for files in (0, 5, 40):
+        process = warm.start(arguments, log)
+        while running(process) and progress(out) < files:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        os.killpg(process, signal.SIGINT)
+        assert warm.wait() == 130, log.read_text()
+        assert log.read_text().endswith("interrupted; run the same command again to go on\n")
+        assert "Traceback" not in log.read_text()
+        assert not any(out.rglob(".*.tmp"))
+    warm.start(arguments, log)
+    assert warm.wait() == 0, log.read_text()
     same(out, undisturbed.folder / stage)
