@@ -86,6 +86,14 @@ for line in sys.stdin:
         os.setsid()
         os.dup2(os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(1, 2)
+        if request["renames"] is not None:
+            left = [request["renames"]]
+            def count(event, arguments):
+                if event == "os.rename":
+                    left[0] -= 1
+                    if left[0] < 0:
+                        os.kill(os.getpid(), 9)
+            sys.addaudithook(count)
         cli.main.main(request["arguments"])
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -110,10 +118,14 @@ class WarmCommand:
         self._parent.kill()
         self._parent.communicate()
 
-    def start(self, arguments: tuple[object, ...], log: Path) -> int:
-        """Start a command whose output goes to `log`; its process id, which is its group's, too."""
+    def start(self, arguments: tuple[object, ...], log: Path, renames: int | None = None) -> int:
+        """Start a command whose output goes to `log`; its process id, which is its group's, too.
+
+        renames: it is killed when it is about to put one file more than so many in place.
+        """
         assert self._parent.stdin is not None
-        self._parent.stdin.write(json.dumps({"arguments": [*map(str, arguments)], "log": str(log)}) + "\n")
+        request = {"arguments": [*map(str, arguments)], "log": str(log), "renames": renames}
+        self._parent.stdin.write(json.dumps(request) + "\n")
         self._parent.stdin.flush()
         return self._line()
 

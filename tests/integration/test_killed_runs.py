@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.commands import World
 from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, curate, run, running, same
 
 KILLS = 10
@@ -94,3 +95,27 @@ def test_ctrl_c(stage: str, undisturbed: Undisturbed, warm: WarmCommand, tmp_pat
     warm.start(arguments, log)
     assert warm.wait() == 0, log.read_text()
     same(out, undisturbed.folder / stage)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_before_every_single_file_is_put_in_place(world: World, warm: WarmCommand, tmp_path: Path) -> None:
+    log, index, curated = (tmp_path / name for name in ("log", "index", "curated"))
+
+    def end(arguments: tuple[object, ...], renames: int | None = None) -> int:
+        warm.start(arguments, log, renames)
+        return warm.wait()
+
+    assert end(build(world.shards, index, world.model)) == 0
+    assert end(curate(index, curated)) == 0
+    for whole, arguments in (
+        (index, lambda out: build(world.shards, out, world.model)),
+        (curated, lambda out: curate(index, out)),
+    ):
+        kills = 0
+        while end(arguments(tmp_path / f"{whole.name}-{kills}"), kills) == -signal.SIGKILL:
+            out = tmp_path / f"{whole.name}-{kills}"
+            assert end(arguments(out)) == 0, log.read_text()
+            same(out, whole)
+            kills += 1
+        assert kills >= 10
