@@ -26,7 +26,8 @@ from curation.vocabulary import Vocabulary, read_vocabulary_table, write_vocabul
 
 RECALL_SEED = 0
 RECALL_QUERIES = 1_000
-SEARCH_PARAMETERS = ("factory", "memory", "min_recall")
+# Of the last steps: other ones may be given until the index is finished, and the embeddings are kept.
+LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def build_index(
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
-    with RunFolder(out, "index", parameters, [*shards, *extra], SEARCH_PARAMETERS) as folder:
+    with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
         else:
@@ -188,9 +189,12 @@ def finish_index(
             f"each stands with its reason in {out / 'rejects.parquet'}"
         )
     clock = Stopwatch()
-    if not (out / "concepts.parquet").exists():
+    if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:
         say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
+        folder.undo("@vocabulary")
+        (out / "rows" / "offsets.npy").unlink(missing_ok=True)  # without it the arrays are written anew
         write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)
+        folder.commit("@vocabulary", {"min_count": options.min_count})
     vocabulary = read_vocabulary_table(out / "concepts.parquet")
     clock.lap("vocabulary")
     if not (out / "rows" / "offsets.npy").exists():

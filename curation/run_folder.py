@@ -283,6 +283,11 @@ class RunFolder:
         write_json(self.path / "state" / f"{name}.json", entry)
         self.records[name] = entry
 
+    def undo(self, name: str) -> None:
+        """Mark a step as not done, before its output is written over."""
+        (self.path / "state" / f"{name}.json").unlink(missing_ok=True)
+        self.records.pop(name, None)
+
     def reject_counts(self) -> dict[str, int]:
         """Number of rejects by reason; the part of a reason after ":" is left out, it names particulars."""
         counts: dict[str, int] = {}

@@ -121,6 +121,18 @@ def test_other_parameters_are_refused_with_both_values(undisturbed: Undisturbed,
     assert list(map(list, before)) == [list(contents(index)), list(contents(curated))]
 
 
+def test_options_of_the_last_steps_may_change_until_the_end(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    arguments = build(undisturbed.shards, out, undisturbed.model)
+    refused(cocu(*arguments, "--min-count", 1000), 1, "no concept is named by 1000 captions or more; lower --min-count")
+    coarse = ("--min-count", 15, "--factory", "PQ2x4", "--min-recall", 1)
+    refused(cocu(*arguments, *coarse), 1, out / "images.faiss", "under --min-recall 1", "another --factory", "are kept")
+    answer = cocu(*arguments)
+    assert answer.code == 0, answer.err
+    assert f"{SHARDS} of {SHARDS} shards are done already" in answer.err
+    same(out, undisturbed.index)
+
+
 def test_an_index_that_was_built_anew_is_another(world: World, index: Path, curated: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     shutil.copytree(world.shards, shards)
