@@ -150,8 +150,8 @@ def _expand_one(part: str) -> list[str]:
     if os.path.isdir(path):
         return _folder(Path(path))
     if os.path.exists(path):
-        if not shard_suffix(path):
-            raise MisuseError(f"{part}: not a shard; expected {', '.join(SUFFIXES)}")
+        if not shard_suffix(path) or not os.path.isfile(path):
+            raise MisuseError(f"{part}: not a shard; expected a file of kind {', '.join(SUFFIXES)}")
         return [path]
     found = sorted(glob.glob(path, recursive=True))
     if not found:

@@ -149,7 +149,8 @@ def test_commands_chains_and_odd_schemes_are_refused(name: str) -> None:
         ("{0..9999}{a,b}{0..99}.tar", "stands for more than"),
         ("missing.tar", "no such file or folder"),
         ("missing/*.tar", "no file matches"),
-        ("notes.md", "not a shard; expected .tar"),
+        ("notes.md", "not a shard; expected a file of kind .tar"),
+        ("pipe.tar", "not a shard"),
         ("*.md", "none of them a shard"),
         ("empty", "holds neither tars nor a table"),
         ("{missing-0,missing-1}.tar", "missing-0.tar: no such file"),
@@ -162,6 +163,7 @@ def test_commands_chains_and_odd_schemes_are_refused(name: str) -> None:
 def test_what_matches_nothing_says_so(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files(tmp_path, "notes.md")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.tar")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MisuseError, match=said):
         find_shards([name])

@@ -138,3 +138,17 @@ def test_nothing_but_rejects(world: World, tmp_path: Path) -> None:
         f"each stands with its reason in {out / 'rejects.parquet'}"
     )
     assert rejects(out) == {("0", "a", "unreadable picture"), ("0", "b", "no image")}
+
+
+def test_bad_rows_of_extra_captions(world: World, tmp_path: Path) -> None:
+    lines = ["key,caption", "a,a dog and a cat", "b,", "c,caf\udce9", "d,a dog, a cat", "e,a dog on a beach"]
+    table, out = tmp_path / "more.csv", tmp_path / "index"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
+    answer = cocu(*build(world.shards, out, world.model, "--extra-captions", table))
+    assert answer.code == 0, answer.err
+    assert rejects(out) == {
+        ("more-00000", "b", "empty caption"),
+        ("more-00000", "c", "caption is not UTF-8"),
+        ("more-00000", "row 4", "broken row"),
+    }
+    assert manifest(out)["summary"]["extra_captions"] == 2
