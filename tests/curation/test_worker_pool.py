@@ -57,9 +57,17 @@ def start(folder: Path, root: Path, seconds: float) -> tuple["subprocess.Popen[s
 def alive(processes: list[int], seconds: float = 10) -> list[int]:
     """Those that still run after up to so many seconds."""
     end = time.monotonic() + seconds
-    while (left := [p for p in processes if Path(f"/proc/{p}").exists()]) and time.monotonic() < end:
+    while (left := [process for process in processes if exists(process)]) and time.monotonic() < end:
         time.sleep(0.05)
     return left
+
+
+def exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("seconds", [0, 60])

@@ -139,12 +139,12 @@ class WarmCommand:
 
 
 def running(process: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """Whether a process is there."""
     try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
-    return state != "Z"
+    return True
 
 
 def build(shards: object, out: Path, model: str, *options: object) -> tuple[object, ...]:
