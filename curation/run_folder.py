@@ -208,8 +208,11 @@ class RunFolder:
                 "shards": {},
             }
             write_json(path, self._manifest)
-        for leftover in self.path.rglob(".*.tmp"):  # of a run that was killed; the lock says nobody writes it now
-            leftover.unlink(missing_ok=True)
+        for leftover in list(self.path.rglob(".*.tmp")):  # of a run that was killed; the lock says nobody writes it now
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
         if self.was_finished:
             shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
             return

@@ -46,11 +46,14 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
     # It spills beside the embeddings and not, as is its way, into the current folder.
     spill = str(files[0].parent / ".counting.tmp") if files else ""
     with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as connection:
-        return connection.sql(
-            "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM read_parquet($files)) "
-            "GROUP BY concept HAVING count(*) >= $least ORDER BY count DESC, concept",
-            params={"files": [str(path) for path in files], "least": min_count},
-        ).to_arrow_table()
+        try:
+            return connection.sql(
+                "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM read_parquet($files)) "
+                "GROUP BY concept HAVING count(*) >= $least ORDER BY count DESC, concept",
+                params={"files": [str(path) for path in files], "least": min_count},
+            ).to_arrow_table()
+        except duckdb.Error as error:  # a broken file, or no room to spill; it says which
+            raise CurationError(f"{files[0].parent}: concepts cannot be counted: {error}") from error
 
 
 def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder: Encoder) -> int:

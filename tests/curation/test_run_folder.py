@@ -102,6 +102,8 @@ def test_leavings_of_a_killed_run_are_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "out/embeddings").mkdir()
     for name in (".x.parquet.123.tmp", "embeddings/.y.parquet.99.tmp", "state/.t.json.1.tmp"):
         (tmp_path / "out" / name).write_text("half")
+    (tmp_path / "out/embeddings/.counting.tmp").mkdir()
+    (tmp_path / "out/embeddings/.counting.tmp/.x.tmp").touch()
     (tmp_path / "out/state/t-00000.json").write_text("{")  # a disk that lost what it had promised
     with folder(tmp_path) as run:
         assert run.done("0")

@@ -228,3 +228,16 @@ def test_a_damaged_index(damage: str, undisturbed: Undisturbed, tmp_path: Path) 
             refused(cocu(*arguments), 1, f"{path}: {'missing' if damage == 'gone' else 'broken ('}", "put ")
     assert cocu(*arguments).code == 0
     same(tmp_path / "curated", undisturbed.curated)
+
+
+def test_damaged_embeddings_of_an_index_that_is_not_done(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    arguments = build(undisturbed.shards, out, undisturbed.model)
+    refused(cocu(*arguments, "--min-count", 1000), 1, "lower --min-count")
+    path = out / "embeddings" / "00003.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    refused(cocu(*arguments), 1, path)
+    path.write_bytes(whole)
+    assert cocu(*arguments).code == 0
+    same(out, undisturbed.index)
