@@ -57,7 +57,7 @@ class Progress:
         self.done += weight
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, pairs=self.pairs, rate=self.rate)
-        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+        elif self.done < self.weight and time.monotonic() - self._last >= PLAIN_SECONDS:
             self._plain()
 
     @property
