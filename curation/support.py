@@ -14,7 +14,8 @@ whose caption names c, with mean mu over the latter, exp(...) would be the likel
 the indexed pairs, and kappa maximises the likelihood of the indexed pairs' own captions when those are held out. So
 nothing is tuned to pictures with known content.
 
-A concept whose score is no higher than pi(c) has no support: the picture makes it no likelier than the corpus does.
+A concept whose score is no higher than pi(c) has no support: the picture makes it no likelier than the corpus does. The
+ranking `support` leaves such concepts out, `posterior` keeps them.
 """
 
 from __future__ import annotations
