@@ -30,7 +30,7 @@ from benchmarks import synthetic
 from benchmarks.measure import print_table
 from curation.curated_shards import tar_member
 from curation.embeddings import schema, vectors_to_arrow
-from curation.encoder import EncoderSpec
+from curation.encoder_names import EncoderSpec
 from curation.index import IndexOptions, finish_index
 from curation.nouns import NounOptions
 from curation.pairs import CaptionOptions

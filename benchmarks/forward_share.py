@@ -28,7 +28,8 @@ from PIL import Image
 from benchmarks.measure import print_table
 from curation.curated_shards import tar_member
 from curation.embeddings import ShardResult, embed_shard
-from curation.encoder import Encoder, EncoderSpec
+from curation.encoder import Encoder
+from curation.encoder_names import EncoderSpec
 from curation.nouns import ConceptExtractor, NounOptions
 from curation.pairs import CaptionOptions
 from curation.shards import Shard, find_shards

@@ -28,11 +28,17 @@ def build(
         typer.Option(help="Folder of the index. Run again with the same options, the build goes on where it stopped."),
     ],
     model: Annotated[
-        str, typer.Option(help="open_clip model name, local-dir:FOLDER, hf-hub:NAME, or a config JSON.")
+        str,
+        typer.Option(
+            help="open_clip model name, local-dir:FOLDER, hf-hub:NAME, a config JSON, or miniature, the small model "
+            "of the built-in world that comes with cocu."
+        ),
     ] = "ViT-B-16",
     pretrained: Annotated[
         str | None,
-        typer.Option(help="Pretrained tag of open_clip's, or a checkpoint file; not used with local-dir: and hf-hub:."),
+        typer.Option(
+            help="Pretrained tag of open_clip's, or a checkpoint file; not used with local-dir:, hf-hub: and miniature."
+        ),
     ] = "openai",
     extra_captions: Annotated[
         list[str] | None,
@@ -85,14 +91,14 @@ def build(
     import os
 
     from cli.sizes import parse_size
-    from curation.encoder import EncoderSpec
+    from curation.encoder_names import EncoderSpec
     from curation.index import IndexOptions, build_index
     from curation.nouns import NounOptions
     from curation.pairs import CaptionOptions
     from curation.shards import find_caption_tables, find_shards
 
     options = IndexOptions(
-        encoder=EncoderSpec(model, None if model.startswith(("local-dir:", "hf-hub:")) else pretrained, precision),
+        encoder=EncoderSpec(model, pretrained, precision),
         captions=CaptionOptions(caption_field, all_captions, image_column, caption_column),
         nouns=NounOptions(pipeline=spacy_pipeline, adjectives=adjectives, names=names),
         min_count=min_count,

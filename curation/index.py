@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from curation.embeddings import embed_extra_captions, embed_shard
-from curation.encoder import Encoder, EncoderSpec, weights_digest
+from curation.encoder import Encoder
+from curation.encoder_names import EncoderSpec, weights_digest
 from curation.errors import CurationError, MisuseError
 from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline

@@ -11,7 +11,8 @@ import pytest
 
 from curation import embeddings
 from curation.embeddings import arrow_to_vectors, embed_extra_captions, embed_shard, vectors_to_arrow
-from curation.encoder import Encoder, EncoderSpec
+from curation.encoder import Encoder
+from curation.encoder_names import EncoderSpec
 from curation.noun_phrases import NounOptions
 from curation.nouns import ConceptExtractor
 from curation.pairs import CaptionOptions

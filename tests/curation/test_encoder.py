@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from curation.encoder import Encoder, EncoderSpec, resolve_device, resolve_precision, weights_digest
+from curation.encoder import Encoder, resolve_device, resolve_precision
+from curation.encoder_names import EncoderSpec, weights_digest
 from curation.errors import CurationError, MisuseError
 from curation.images import BadPicture, open_picture
 from tests.tiny_world import TINY_CONFIG, caption, make_tiny_clip, picture
@@ -244,7 +245,7 @@ def test_weights_that_cannot_be_fetched_are_given_up_soon(monkeypatch: pytest.Mo
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("curation.encoder.getproxies", dict)
+    monkeypatch.setattr("curation.encoder_names.getproxies", dict)
     start = time.monotonic()
     with pytest.raises(CurationError, match=r"ViT-B-16 \(laion400m_e31\).*not on this machine.*cannot be reached"):
         Encoder(EncoderSpec("ViT-B-16", "laion400m_e31"), "cpu")

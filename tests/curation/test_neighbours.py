@@ -230,7 +230,7 @@ def resident() -> int:
 
 
 def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
-    from curation.encoder import EncoderSpec
+    from curation.encoder_names import EncoderSpec
     from curation.index import IndexOptions, build_one
     from curation.nouns import NounOptions
     from curation.pairs import CaptionOptions

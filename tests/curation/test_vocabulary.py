@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.encoder import Encoder, EncoderSpec
+from curation.encoder import Encoder
+from curation.encoder_names import EncoderSpec
 from curation.errors import CurationError
 from curation.vocabulary import count_concepts, read_vocabulary_table, write_vocabulary
 from tests.tiny_world import make_tiny_clip
