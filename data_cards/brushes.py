@@ -1,42 +1,70 @@
 """Anti-aliased shapes on small arrays: what the miniature's pictures are drawn with.
 
-A shape is a signed distance, negative inside. A pixel is covered by 0.5 - distance / pixel size, cut
-to 0..1, which smooths edges without drawing at a larger size.
+A shape is a signed distance, negative inside. A pixel is covered by 0.5 - distance in pixels, cut to
+0..1, which smooths edges without drawing at a larger size. Grids are small, so the number of calls is
+what costs: a shape is computed within its bounding box only, and many of one colour are painted as one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Colour = tuple[float, float, float] | Array
+Colour = tuple[float, float, float]
+Point = tuple[float, float]
+# left, low, right, high
+Bounds = tuple[float, float, float, float]
 
-# Light falls from the upper left.
-LIGHT = np.array([-0.5, 0.75], np.float32)
+# Light falls from the upper left: what a shaded part gains across its half width and half height.
+LIGHT = (-0.5, 0.75)
 
 
 class Sketch:
-    """A thing on a grid of its own: height 1, foot at y = 0, x from -aspect/2 to aspect/2, y up.
+    """A thing on a grid of its own: height 1, foot at y = 0, x from -half to half, y up.
 
-    height, width: pixels of the grid. aspect: width of the thing over its height. mirrored: drawn
-    the other way round. noise: [h, w] about 0, at least as large as the grid, for shaded parts.
-    colour [h, w, 3] 0..1 and cover [h, w] 0..1 hold what was painted so far.
+    height, width: pixels of the grid. aspect: width of the thing over its height. half: aspect / 2.
+    mirrored: seen the other way round, while the light stays where it is. noise: [h, w] float32
+    about 0 with deviation 1, at least as large as the grid, for the grain of rough parts.
+
+    What was painted so far: cover [h, w], 0..1, and colour [h, w, 3], 0..1, in proportion to the cover
+    ("premultiplied"). So picture * (1 - cover) + colour puts the thing before a picture.
+
+    Every shape takes a colour; a shade: how much lighter its lit side is than its middle; a grain: how much
+    of the noise shows; and onto: paint only where something was painted before, as spots on a hide.
     """
 
     def __init__(self, height: int, width: int, aspect: float, noise: Array, mirrored: bool = False) -> None:
-        self.pixel = 1.0 / height
-        y = 1.0 - (np.arange(height, dtype=np.float32) + 0.5) * np.float32(self.pixel)
-        x = ((np.arange(width, dtype=np.float32) + 0.5) / np.float32(width) - np.float32(0.5)) * np.float32(aspect)
-        if mirrored:
-            x = -x
         self.aspect = aspect
-        self.x, self.y = x[None, :], y[:, None]
-        self.noise = noise[:height, :width]
-        self.colour = np.zeros((height, width, 3), np.float32)
-        self.cover = np.zeros((height, width), np.float32)
+        self.half = aspect / 2
+        self.mirrored = mirrored
+        self.noise = noise
+        self._height, self._width = height, width
+        self._across = width / aspect  # pixels per unit
+        self._light_x = -LIGHT[0] if mirrored else LIGHT[0]
+        self.y = (np.arange(height, 0, -1).astype(np.float32) - 0.5)[:, None] / height
+        self.x = (np.arange(width).astype(np.float32) + 0.5) / self._across - self.half
+        # Red, green, blue, and what still shows of the ground behind: so all four are painted alike.
+        self._planes = np.zeros((4, height, width), np.float32)
+        self._planes[3] = 1
+
+    @property
+    def cover(self) -> Array:
+        """[h, w]: how much of each pixel the thing covers, 0..1."""
+        cover = 1 - self._planes[3]
+        return cover[:, ::-1] if self.mirrored else cover
+
+    @property
+    def colour(self) -> Array:
+        """[h, w, 3]: what the thing adds to each pixel, at most its cover."""
+        planes = np.minimum(self._planes[:3], 1 - self._planes[3])
+        np.maximum(planes, 0, out=planes)
+        colour = planes.transpose(1, 2, 0)
+        return colour[:, ::-1] if self.mirrored else colour
 
     def ellipse(
         self,
@@ -48,37 +76,85 @@ class Sketch:
         angle: float = 0.0,
         shade: float = 0.25,
         grain: float = 0.0,
+        onto: bool = False,
+        above: float | None = None,
     ) -> None:
-        """An ellipse about (x, y) with half axes rx, ry, turned left by `angle` radians."""
-        dx, dy = self.x - x, self.y - y
+        """An ellipse about (x, y) with half axes rx, ry, turned left by `angle` radians; the part `above` a height."""
         if angle:
-            cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-            dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
-        u, v = dx / rx, dy / ry
-        radius = np.sqrt(u * u + v * v)
-        distance = (radius - 1) * min(rx, ry)
-        self._paint(distance, colour, (u * LIGHT[0] + v * LIGHT[1]) if shade else None, shade, grain)
+            cos, sin = math.cos(angle), math.sin(angle)
+            bounds = _around(x, y, math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos))
+        else:
+            bounds = (x - rx, y - ry if above is None else above, x + rx, y + ry)
+        window = self._window(bounds)
+        if window is None:
+            return
+        dx, dy = self.x[window[1]] - x, self.y[window[0]] - y
+        if angle:
+            along, across = dx * (cos / rx) + dy * (sin / rx), dy * (cos / ry) - dx * (sin / ry)
+            along *= along
+            across *= across
+        else:
+            along, across = np.square(dx * (1 / rx)), np.square(dy * (1 / ry))
+        squares = along + across
+        distance = np.sqrt(squares)
+        if rx == ry:
+            distance -= 1
+            distance *= rx
+        else:
+            # To first order: the excess of the radius over its gradient.
+            slopes = along * (1 / rx**2) + across * (1 / ry**2)
+            slopes += 1e-9
+            np.subtract(squares, distance, out=distance)
+            distance /= np.sqrt(slopes, out=slopes)
+        if above is not None:
+            np.maximum(distance, above - self.y[window[0]], out=distance)
+        self._paint(window, distance, colour, bounds, shade, grain, onto)
+
+    def dots(
+        self,
+        dots: Sequence[tuple[float, float, float, float]],
+        colour: Colour,
+        shade: float = 0.0,
+        grain: float = 0.0,
+        onto: bool = False,
+    ) -> None:
+        """Upright ellipses (x, y, rx, ry) painted as one shape: wool, leaves, spots, petals."""
+        table = np.array(dots, np.float32)
+        x, y, rx, ry = table.T
+        bounds = _outline(x - rx, y - ry, x + rx, y + ry)
+        window = self._window(bounds)
+        if window is None:
+            return
+        u, v = (self.x[window[1]] - x[:, None]) / rx[:, None], (self.y[window[0], 0] - y[:, None]) / ry[:, None]
+        u *= u
+        v *= v
+        radius = np.sqrt(u[:, None, :] + v[:, :, None])
+        radius -= 1
+        radius *= np.minimum(rx, ry)[:, None, None]
+        self._paint(window, radius.min(0), colour, bounds, shade, grain, onto)
 
     def polygon(
-        self, points: Sequence[tuple[float, float]], colour: Colour, shade: float = 0.15, grain: float = 0.0
+        self, points: Sequence[Point], colour: Colour, shade: float = 0.15, grain: float = 0.0, onto: bool = False
     ) -> None:
         """A convex polygon, corners in either order."""
-        corners = np.asarray(points, np.float32)
-        edges = np.roll(corners, -1, axis=0) - corners
-        area = np.sum(corners[:, 0] * np.roll(corners[:, 1], -1) - np.roll(corners[:, 0], -1) * corners[:, 1])
-        normals = np.stack([edges[:, 1], -edges[:, 0]], 1) * np.sign(area)
-        normals /= np.maximum(np.hypot(normals[:, 0], normals[:, 1])[:, None], 1e-9)
-        offsets = (normals * corners).sum(1)
-        distance = normals[0, 0] * self.x + (normals[0, 1] * self.y - offsets[0])
-        for (nx, ny), offset in zip(normals[1:], offsets[1:], strict=True):
-            np.maximum(distance, nx * self.x + (ny * self.y - offset), out=distance)
-        light = None
-        if shade:
-            (left, low), (right, high) = corners.min(0), corners.max(0)
-            u = (self.x - (left + right) / 2) * (2 / max(right - left, 1e-6))
-            v = (self.y - (low + high) / 2) * (2 / max(high - low, 1e-6))
-            light = u * LIGHT[0] + v * LIGHT[1]
-        self._paint(distance, colour, light, shade, grain)
+        xs, ys = zip(*points, strict=True)
+        bounds = (min(xs), min(ys), max(xs), max(ys))
+        window = self._window(bounds)
+        if window is None:
+            return
+        following = [*points[1:], points[0]]
+        area = sum(ax * by - bx * ay for (ax, ay), (bx, by) in zip(points, following, strict=True))
+        sign = math.copysign(1.0, area)
+        sides = []
+        for (ax, ay), (bx, by) in zip(points, following, strict=True):
+            length = sign * math.hypot(bx - ax, by - ay)
+            if length:
+                nx, ny = (by - ay) / length, (ax - bx) / length
+                sides.append((nx, ny, nx * ax + ny * ay))
+        table = np.array(sides, np.float32)
+        across, up = table[:, :1] * self.x[window[1]], table[:, 1:2] * self.y[window[0], 0] - table[:, 2:]
+        distance = (across[:, None, :] + up[:, :, None]).max(0)
+        self._paint(window, distance, colour, bounds, shade, grain, onto)
 
     def box(
         self,
@@ -90,59 +166,180 @@ class Sketch:
         rounding: float = 0.0,
         shade: float = 0.15,
         grain: float = 0.0,
+        onto: bool = False,
     ) -> None:
         """An upright rectangle with corners rounded by `rounding`."""
-        cx, cy, hw, hh = (left + right) / 2, (low + high) / 2, (right - left) / 2, (high - low) / 2
-        dx, dy = np.abs(self.x - cx) - (hw - rounding), np.abs(self.y - cy) - (hh - rounding)
+        bounds = (left, low, right, high)
+        window = self._window(bounds)
+        if window is None:
+            return
+        dx, dy = np.abs(self.x[window[1]] - (left + right) / 2), np.abs(self.y[window[0]] - (low + high) / 2)
+        dx -= (right - left) / 2 - rounding
+        dy -= (high - low) / 2 - rounding
+        distance = np.maximum(dx, dy)
         if rounding:
-            outside = np.sqrt(np.square(np.maximum(dx, 0)) + np.square(np.maximum(dy, 0)))
-            distance = outside + np.minimum(np.maximum(dx, dy), 0) - rounding
-        else:
-            distance = np.maximum(dx, dy)
-        light = (
-            (self.x - cx) * (LIGHT[0] / max(hw, 1e-6)) + (self.y - cy) * (LIGHT[1] / max(hh, 1e-6)) if shade else None
-        )
-        self._paint(distance, colour, light, shade, grain)
+            np.minimum(distance, 0, out=distance)
+            distance += np.sqrt(np.square(np.maximum(dx, 0)) + np.square(np.maximum(dy, 0)))
+            distance -= rounding
+        self._paint(window, distance, colour, bounds, shade, grain, onto)
+
+    def boxes(
+        self, boxes: Sequence[Bounds], colour: Colour, shade: float = 0.0, grain: float = 0.0, onto: bool = False
+    ) -> None:
+        """Upright rectangles (left, low, right, high) painted as one shape: windows, stripes."""
+        left, low, right, high = np.array(boxes, np.float32).T[:, :, None]
+        bounds = _outline(left, low, right, high)
+        window = self._window(bounds)
+        if window is None:
+            return
+        x, y = self.x[window[1]], self.y[window[0], 0]
+        dx, dy = np.maximum(left - x, x - right), np.maximum(low - y, y - high)
+        self._paint(window, np.maximum(dx[:, None, :], dy[:, :, None]).min(0), colour, bounds, shade, grain, onto)
 
     def line(
         self,
-        start: tuple[float, float],
-        end: tuple[float, float],
+        start: Point,
+        end: Point,
         thick: float,
         colour: Colour,
         thin: float | None = None,
         shade: float = 0.0,
         grain: float = 0.0,
+        onto: bool = False,
     ) -> None:
         """A round-ended stroke, `thick` across at its start and `thin` (or the same) at its end."""
-        ax, ay = start
-        dx, dy = end[0] - ax, end[1] - ay
-        along = np.clip(((self.x - ax) * dx + (self.y - ay) * dy) / max(dx * dx + dy * dy, 1e-9), 0, 1)
-        px, py = self.x - ax - along * dx, self.y - ay - along * dy
-        radius = thick / 2 if thin is None else thick / 2 + along * ((thin - thick) / 2)
-        distance = np.sqrt(px * px + py * py) - radius
-        light = (px * LIGHT[0] + py * LIGHT[1]) / max(thick, 1e-6) if shade else None
-        self._paint(distance, colour, light, shade, grain)
+        self.lines([(*start, *end)], thick, colour, thin, shade, grain, onto)
 
-    def ring(self, x: float, y: float, radius: float, thick: float, colour: Colour) -> None:
+    def lines(
+        self,
+        lines: Sequence[tuple[float, float, float, float]],
+        thick: float,
+        colour: Colour,
+        thin: float | None = None,
+        shade: float = 0.0,
+        grain: float = 0.0,
+        onto: bool = False,
+    ) -> None:
+        """Strokes (x, y, end x, end y) painted as one shape: legs, spokes, a tail of several pieces."""
+        ax, ay, bx, by = np.array(lines, np.float32).T[:, :, None, None]
+        reach = max(thick, thin or 0.0) / 2
+        left, low, right, high = _outline(
+            np.minimum(ax, bx), np.minimum(ay, by), np.maximum(ax, bx), np.maximum(ay, by)
+        )
+        bounds = (left - reach, low - reach, right + reach, high + reach)
+        window = self._window(bounds)
+        if window is None:
+            return
+        dx, dy = bx - ax, by - ay
+        scale = 1 / np.maximum(dx * dx + dy * dy, 1e-9)
+        x, y = self.x[window[1]] - ax, self.y[window[0]] - ay
+        along = x * (dx * scale) + y * (dy * scale)
+        np.maximum(along, 0, out=along)
+        np.minimum(along, 1, out=along)
+        px, py = x - along * dx, y - along * dy
+        px *= px
+        py *= py
+        px += py
+        if thin is None:
+            distance = np.sqrt(px.min(0))
+            distance -= thick / 2
+        else:
+            np.sqrt(px, out=px)
+            along *= (thick - thin) / 2
+            px += along
+            distance = px.min(0)
+            distance -= thick / 2
+        self._paint(window, distance, colour, bounds, shade, grain, onto)
+
+    def ring(self, x: float, y: float, radius: float, thick: float, colour: Colour, onto: bool = False) -> None:
         """A circle's outline, `thick` across."""
-        dx, dy = self.x - x, self.y - y
-        distance = np.abs(np.sqrt(dx * dx + dy * dy) - radius) - thick / 2
-        self._paint(distance, colour, None, 0.0, 0.0)
+        bounds = _around(x, y, radius + thick / 2, radius + thick / 2)
+        window = self._window(bounds)
+        if window is None:
+            return
+        distance = np.sqrt(np.square(self.x[window[1]] - x) + np.square(self.y[window[0]] - y))
+        distance -= radius
+        np.abs(distance, out=distance)
+        distance -= thick / 2
+        self._paint(window, distance, colour, bounds, 0.0, 0.0, onto)
 
     def shape(
-        self, distance: Array, colour: Colour, light: Array | None = None, shade: float = 0.0, grain: float = 0.0
+        self, distance: Array, colour: Colour, shade: float = 0.0, grain: float = 0.0, onto: bool = False
     ) -> None:
-        """Any shape: its signed distance [h, w] in the units of x and y."""
-        self._paint(distance, colour, light, shade, grain)
+        """Any shape: its signed distance [h, w] at the grid's x and y."""
+        everything = (slice(0, self._height), slice(0, self._width))
+        self._paint(everything, distance.copy(), colour, (-self.half, 0.0, self.half, 1.0), shade, grain, onto)
 
-    def _paint(self, distance: Array, colour: Colour, light: Array | None, shade: float, grain: float) -> None:
-        cover = np.clip(0.5 - distance / np.float32(self.pixel), 0, 1)
-        paint = np.asarray(colour, np.float32)
-        if light is not None or grain:
-            tone: Array = np.full_like(cover, 1.0) if light is None else 1.0 + np.float32(shade) * light
+    def _window(self, bounds: Bounds) -> tuple[slice, slice] | None:
+        """Rows and columns that a shape within these bounds can reach; None where there are none."""
+        left, low, right, high = bounds
+        first = max(0, int((left + self.half) * self._across - 0.5))
+        last = min(self._width, int((right + self.half) * self._across + 1.5))
+        top = max(0, int((1 - high) * self._height - 0.5))
+        bottom = min(self._height, int((1 - low) * self._height + 1.5))
+        return (slice(top, bottom), slice(first, last)) if first < last and top < bottom else None
+
+    def _paint(
+        self,
+        window: tuple[slice, slice],
+        distance: Array,
+        colour: Colour,
+        bounds: Bounds,
+        shade: float,
+        grain: float,
+        onto: bool,
+    ) -> None:
+        """Paint over what is there. `distance` is overwritten."""
+        rows, columns = window
+        cover = distance
+        cover *= -self._height
+        cover += 0.5
+        np.maximum(cover, 0, out=cover)
+        np.minimum(cover, 1, out=cover)
+        planes = self._planes[:, rows, columns]
+        paint: NDArray[Any] = np.array((*colour, 0.0), np.float32)[:, None, None]
+        if shade:
+            left, low, right, high = bounds
+            along, up = shade * self._light_x * 2 / (right - left), shade * LIGHT[1] * 2 / (high - low)
+            level = 1 - along * (left + right) / 2 - up * (low + high) / 2
+            tone = self.x[columns] * along + (self.y[rows] * up + level)
             if grain:
-                tone = tone + np.float32(grain) * self.noise
-            paint = np.clip(paint * tone[:, :, None], 0, 1)
-        self.colour += cover[:, :, None] * (paint - self.colour)
-        np.maximum(self.cover, cover, out=self.cover)
+                tone += grain * self.noise[rows, columns]
+            paint = paint * tone
+        elif grain:
+            paint = paint * (1 + grain * self.noise[rows, columns])
+        if onto:
+            paint = paint * (1 - planes[3])
+            paint[3] = planes[3]
+        change = paint - planes
+        change *= cover
+        planes += change
+
+
+def _around(x: float, y: float, rx: float, ry: float) -> Bounds:
+    return (x - rx, y - ry, x + rx, y + ry)
+
+
+def _outline(left: Array, low: Array, right: Array, high: Array) -> Bounds:
+    return (float(left.min()), float(low.min()), float(right.max()), float(high.max()))
+
+
+def between(low: float, high: float, share: float) -> float:
+    """From low (share 0) to high (share 1): what a chance number becomes."""
+    return low + (high - low) * share
+
+
+def blend(colour: Colour, other: Colour, share: float) -> Colour:
+    """The colour with a `share` of another in it."""
+    (r, g, b), (r2, g2, b2) = colour, other
+    return (r + (r2 - r) * share, g + (g2 - g) * share, b + (b2 - b) * share)
+
+
+def darker(colour: Colour, share: float = 0.25) -> Colour:
+    """The colour in shadow: towards a deep blue, which keeps it from turning to mud."""
+    return blend(colour, (0.12, 0.10, 0.20), share)
+
+
+def lighter(colour: Colour, share: float = 0.25) -> Colour:
+    """The colour in the light: towards a warm white."""
+    return blend(colour, (1.0, 0.98, 0.92), share)
