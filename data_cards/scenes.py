@@ -6,7 +6,6 @@ the last layer that covers at least half of it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,7 +82,7 @@ def _landscape(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon:
         height = min(round(size * (low + (high - low) * rng.random())), round(horizon * 0.92)) + 2
         patch = Patch(rng, height, size, size, time, horizon=-height)
         canvas.lay(back, *draw_stuff(back, patch), horizon + 2 - height, 0)
-    bands = _pick(rng, dict((bands, weight) for weight, bands in place.grounds))
+    bands = _pick(rng, {bands: weight for weight, bands in place.grounds})
     return _bands(canvas, rng, bands, horizon) | {
         "edge": (horizon + 0.01 * size, horizon + 0.1 * (size - horizon)),
         "air": (0.0, horizon),
@@ -119,7 +118,7 @@ def _room(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int)
     colour, _ = draw_stuff(wall, patch)
     colour[:, -max(1, size // 32) :] *= np.float32(0.72)  # the skirting
     canvas.lay(wall, colour, None, 0, 0)
-    ((floor, _),) = _pick(rng, dict((bands, weight) for weight, bands in place.grounds))
+    ((floor, _),) = _pick(rng, {bands: weight for weight, bands in place.grounds})
     canvas.lay(floor, draw_stuff(floor, Patch(rng, size - horizon, size, size))[0], None, horizon, 0)
     if rng.random() < place.extras.get("carpet", 0) and floor != "carpet":
         top = horizon + round((size - horizon) * (0.15 + 0.25 * rng.random()))
