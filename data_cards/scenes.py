@@ -21,7 +21,7 @@ from data_cards.scene_places import HERDS, PLACES, STANDS, Band, Place
 from data_cards.stuff import draw_stuff
 from data_cards.stuff_indoors import drawn_aside, rug_outline
 from data_cards.stuff_skies import cloud_cover
-from data_cards.textures import Array, Patch
+from data_cards.textures import Array, Patch, cut, grain
 from data_cards.things import PALETTE, THINGS, Thing
 
 TIMES = ("day", "dusk", "night")
@@ -104,7 +104,7 @@ def _bands(canvas: _Canvas, rng: np.random.Generator, bands: tuple[Band, ...], h
         cover = None
         if soft:
             swing = (patch.profile(16) * 0.4 + patch.x * (patch.between(-0.8, 0.8) / 32)) * rise
-            cover = np.clip(patch.y * patch.unit - (rise + np.clip(swing, -rise, rise)) + 0.5, 0, 1)
+            cover = cut(patch.y * patch.unit - (rise + np.minimum(np.maximum(swing, -rise), rise)) + 0.5)
         canvas.lay(name, *_with_cover(draw_stuff(name, patch), cover), first, 0)
         zones[name] = (max(top + 0.3 * (end - top), horizon + 0.1 * ground), 0.985 * end)
     return zones
@@ -223,13 +223,13 @@ def _place(
 
 def _draw(canvas: _Canvas, rng: np.random.Generator, one: _Placed) -> None:
     thing = THINGS[one.name]
-    grain = Patch(rng, one.height, one.width, canvas.size).noise(0.8)
-    sketch = Sketch(one.height, one.width, one.aspect, grain, mirrored=rng.random() < 0.5)
+    noise = grain(rng, one.height, one.width, canvas.size)
+    sketch = Sketch(one.height, one.width, one.aspect, noise, mirrored=rng.random() < 0.5)
     thing.draw(sketch, PALETTE[one.word] if one.word else (0.5, 0.5, 0.5), rng)
     top, left = round(one.foot) - one.height, round(one.middle - one.width / 2)
     if one.zone not in ("air", "wall", "hover"):
         canvas.shadow(one.foot, one.middle, one.width / 2, 0.22 if one.zone in _WATER else 0.42)
-    canvas.lay(one.name, np.moveaxis(sketch.colour, 2, 0), sketch.cover, top, left, one.word, painted=True)
+    canvas.lay(one.name, sketch.colour.transpose(2, 0, 1), sketch.cover, top, left, one.word, painted=True)
 
 
 class _Canvas:
@@ -278,7 +278,8 @@ class _Canvas:
             under += (colour - under) * cover
         mine = cover >= 0.5
         self.owner[place][mine] = len(self.layers)
-        self.layers[-1] = (name, word, int(mine.sum()))
+        if painted:
+            self.layers[-1] = (name, word, np.count_nonzero(mine))
 
     def shadow(self, foot: float, middle: float, reach: float, depth: float) -> None:
         """Darken the ground under a thing: an ellipse about its foot."""
@@ -291,34 +292,43 @@ class _Canvas:
 
     def finish(self, place: str) -> Drawing:
         """The picture with its mask and the list of what it shows."""
-        pixels = np.bincount(self.owner.ravel(), minlength=len(self.layers) + 1).tolist()
+        count, size = len(self.layers) + 1, self.size
+        grid = np.arange(0, size * count, count)
+        by_row = np.bincount((self.owner + grid[:, None]).ravel(), minlength=size * count).reshape(size, count)
+        by_column = np.bincount((self.owner + grid).ravel(), minlength=size * count).reshape(size, count)
+        pixels = by_row.sum(0).tolist()
+        spans = [(by_column > 0), (by_row > 0)]
+        firsts = [span.argmax(0).tolist() for span in spans]
+        lasts = [(size - span[::-1].argmax(0)).tolist() for span in spans]
+        boxes = list(zip(*firsts, *lasts, strict=True))
         members: dict[str, list[int]] = {}
-        for number, (name, _, _) in enumerate(self.layers, 1):
+        for number, layer in enumerate(self.layers, 1):
             if pixels[number]:
-                members.setdefault(name, []).append(number)
-        objects = [self._object(name, numbers, pixels) for name, numbers in members.items()]
+                members.setdefault(layer[0], []).append(number)
+        objects = [self._object(name, numbers, pixels, boxes) for name, numbers in members.items()]
         objects.sort(key=lambda one: (-one.area, one.name))
-        index = np.array([0, *(_CLASSES[name][0] for name, _, _ in self.layers)], np.uint8)
-        image = np.clip(self.picture * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+        index = np.array([0, *(_CLASSES[layer[0]][0] for layer in self.layers)], np.uint8)
+        image = (cut(self.picture) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
         return Drawing(
-            image=np.ascontiguousarray(np.moveaxis(image, 0, 2)),
+            image=np.ascontiguousarray(image.transpose(1, 2, 0)),
             mask=index[self.owner],
             scene=Scene(place, self.time, tuple(objects)),
         )
 
-    def _object(self, name: str, numbers: list[int], pixels: list[int]) -> SceneObject:
+    def _object(
+        self, name: str, numbers: list[int], pixels: list[int], boxes: list[tuple[int, int, int, int]]
+    ) -> SceneObject:
         kind = _CLASSES[name][1]
-        here = np.isin(self.owner, numbers) if len(numbers) > 1 else self.owner == numbers[0]
-        rows, columns = np.flatnonzero(here.any(1)), np.flatnonzero(here.any(0))
         # An instance of which hardly anything shows is not one that people count.
         seen = sum(pixels[n] >= max(3, 0.15 * self.layers[n - 1][2]) for n in numbers) if kind == "thing" else 1
         words = {self.layers[n - 1][1] for n in numbers}
+        left, top, right, bottom = zip(*(boxes[n] for n in numbers), strict=True)
         return SceneObject(
             name=name,
             kind=kind,
             count=max(1, seen),
             area=sum(pixels[n] for n in numbers) / self.owner.size,
-            box=(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1),
+            box=(min(left), min(top), max(right), max(bottom)),
             colour=words.pop() if len(words) == 1 else None,
         )
 

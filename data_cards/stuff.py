@@ -15,9 +15,9 @@ from data_cards.stuff_grounds import grass, road, sand, snow, wheat_field
 from data_cards.stuff_indoors import brick_wall, carpet, curtain, floor, wallpaper
 from data_cards.stuff_skies import clouds, night_sky, sky, sunset
 from data_cards.stuff_waters import lake, pool, sea
-from data_cards.textures import Array, Patch
+from data_cards.textures import Array, Patch, cut
 
-# Stuff that fills its patch wholly: patch -> colour [3, h, w], 0..1.
+# Stuff that fills its patch wholly: patch -> colour [3, h, w], cut to 0..1 in the end.
 FILLS: dict[str, Callable[[Patch], Array]] = {
     "sky": sky,
     "clouds": clouds,
@@ -47,7 +47,7 @@ STUFF = (*FILLS, *OUTLINED)
 
 
 def draw_stuff(name: str, patch: Patch) -> tuple[Array, Array | None]:
-    """Colour [3, h, w] 0..1 of a stuff class on a patch, and its cover [h, w], None where it fills all."""
+    """Colour [3, h, w] of a stuff class on a patch, and its cover [h, w], None where it fills all."""
     if name in OUTLINED:
         return OUTLINED[name](patch)
     return FILLS[name](patch), None
@@ -60,4 +60,4 @@ def stuff_crop(name: str, rng: np.random.Generator, height: int, width: int, siz
     if cover is not None:
         haze = np.float32(0.80)
         colour = haze + (colour - haze) * cover
-    return np.ascontiguousarray(np.moveaxis(np.broadcast_to(colour, (3, height, width)), 0, 2))
+    return np.ascontiguousarray(cut(colour).transpose(1, 2, 0))

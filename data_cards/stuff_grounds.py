@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.textures import Array, Patch, mix, tinted
+from data_cards.textures import Array, Patch, cut, mix, tinted
 
 _GREENS = (
     (0.30, 0.52, 0.16),
@@ -26,7 +26,7 @@ def grass(patch: Patch) -> Array:
     light = green * 1.25 + np.array((0.10, 0.08, -0.02), np.float32)
     blades = patch.noise(3.4, 0.75) * (0.35 + 0.65 * patch.near) + patch.noise(1.5, 0.7) * (0.9 - 0.5 * patch.near)
     field = 0.45 + 0.30 * blades + 0.16 * patch.ground_noise(9, 14) - 0.12 * patch.near
-    return np.clip(mix(green * 0.62, light, np.clip(field, 0, 1.1)), 0, 1)
+    return mix(green * 0.62, light, cut(field))
 
 
 def wheat_field(patch: Patch) -> Array:
@@ -36,7 +36,7 @@ def wheat_field(patch: Patch) -> Array:
     stalks = patch.noise(2.6, 0.6)
     ears = patch.noise(1.1, 0.7)
     tone = 0.26 * rows * (0.4 + 0.6 * patch.near) + 0.20 * stalks + np.where(ears > 0.9, 0.28, -0.04).astype(np.float32)
-    return np.clip(mix(tinted(straw, tone), (0.95, 0.86, 0.60), (1 - patch.near) * 0.25), 0, 1)
+    return mix(tinted(straw, tone), (0.95, 0.86, 0.60), (1 - patch.near) * 0.25)
 
 
 def sand(patch: Patch) -> Array:
@@ -46,7 +46,7 @@ def sand(patch: Patch) -> Array:
     tone = (
         0.085 * waves * np.minimum(1.0, patch.near * 2.2) + 0.055 * patch.noise(0.7) + 0.05 * patch.ground_noise(12, 22)
     )
-    return np.clip(tinted(base, tone), 0, 1)
+    return tinted(base, tone)
 
 
 def snow(patch: Patch) -> Array:
@@ -56,7 +56,7 @@ def snow(patch: Patch) -> Array:
     crest = np.sin(1.6 * drifts + patch.depth * 2.0)
     blue = base * np.array((0.74, 0.83, 0.95), np.float32)
     field = 0.66 + 0.34 * crest + 0.10 * patch.noise(7) + np.float32(0.30) * (patch.noise(0.6) > 2.1)
-    return np.clip(mix(blue, base, np.clip(field, 0, 1.15)), 0, 1)
+    return mix(blue, base, cut(field))
 
 
 def road(patch: Patch) -> Array:
@@ -76,4 +76,4 @@ def road(patch: Patch) -> Array:
         sides = (np.abs(patch.y - 1.4) < 0.5) | (np.abs(patch.y - span + 1.6) < 0.55)
         marks = dashed | (sides & (patch.x > -999))
     worn = 0.88 - 0.18 * patch.noise(0.9)
-    return np.clip(mix(body, paint, np.where(marks, worn, 0).astype(np.float32)), 0, 1)
+    return mix(body, paint, np.where(marks, worn, 0).astype(np.float32))

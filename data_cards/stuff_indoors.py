@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.textures import Array, Patch, mix, tinted
+from data_cards.textures import Array, Patch, cut, mix, tinted
 
 _BRICKS = (
     (0.62, 0.28, 0.20),
@@ -67,7 +67,7 @@ def brick_wall(patch: Patch) -> Array:
     gap = ((up - course) * tall < 0.95) | ((along - which) * wide < 0.95)
     tone = 0.44 * (burnt - 0.5) + 0.10 * patch.noise(0.8)
     body = np.where(gap, tinted(mortar, 0.08 * patch.noise(0.8)), tinted(brick, tone))
-    return np.clip(body, 0, 1)
+    return body
 
 
 def wallpaper(patch: Patch) -> Array:
@@ -97,7 +97,7 @@ def wallpaper(patch: Patch) -> Array:
             share = ((a * a * 4 + b * b * 26 < 0.62) | ((w - 0.25) ** 2 + (v + 0.2) ** 2 < 0.014)) * 1.0
     body = mix(ground, figure, np.minimum(share, 1).astype(np.float32))
     shade = 0.025 * patch.noise(0.7) - 0.004 * patch.x
-    return np.clip(tinted(body, shade), 0, 1)
+    return tinted(body, shade)
 
 
 def curtain(patch: Patch) -> Array:
@@ -112,7 +112,7 @@ def curtain(patch: Patch) -> Array:
     if patch.chance(0.3):
         trim = np.abs(patch.y - patch.y[-1, 0] + patch.between(3, 6) + 0.6 * fold) < 1.0
         body = mix(body, np.minimum(cloth * 0.4 + 0.5, 1), trim * (0.7 + 0.25 * fold))
-    return np.clip(body, 0, 1)
+    return body
 
 
 def floor(patch: Patch) -> Array:
@@ -125,7 +125,7 @@ def floor(patch: Patch) -> Array:
     own = patch.rng.random(256).astype(np.float32)[(plank * 29 + piece * 53) % 256]
     gap = (np.abs((across - plank) - 0.5) > 0.5 - 0.055 * np.minimum(patch.depth, 2.2)) | ((far - piece) < 0.05)
     tone = 0.32 * (own - 0.5) + 0.07 * patch.noise(3.5, 0.7) - np.float32(0.42) * gap + 0.10 * (1 - patch.near)
-    return np.clip(tinted(wood, tone), 0, 1)
+    return tinted(wood, tone)
 
 
 def carpet(patch: Patch) -> Array:
@@ -140,7 +140,7 @@ def carpet(patch: Patch) -> Array:
     if patch.chance(0.5):
         body = np.where((ring > 0.5) & (ring < 0.62), (0.55 * third + 0.45 * wool)[:, None, None], body)
     weave = 0.10 * patch.noise(0.7) + 0.05 * np.sin(patch.y * 4.2)
-    return np.clip(tinted(body, weave), 0, 1)
+    return tinted(body, weave)
 
 
 def drawn_aside(patch: Patch) -> Array:
@@ -149,7 +149,7 @@ def drawn_aside(patch: Patch) -> Array:
     gathered = patch.between(0.0, 0.5) * np.exp(np.square((down - patch.between(0.55, 0.75)) / 0.2) * -1)
     across = (patch.x - patch.x[0, 0]) / (patch.x[0, -1] - patch.x[0, 0])
     edge = (0.94 - gathered + 0.03 * np.sin(patch.y * 0.5)) - across
-    return np.clip(edge * patch.width + 0.5, 0, 1)
+    return cut(edge * patch.width + 0.5)
 
 
 def rug_outline(patch: Patch, colour: Array) -> tuple[Array, Array]:
@@ -166,5 +166,5 @@ def rug_outline(patch: Patch, colour: Array) -> tuple[Array, Array]:
         distance = (np.sqrt(np.square((patch.x * depth - middle) / half) + near * near) - 1) * half
     border = (distance > -3.2) & (distance < -1.6)
     colour = np.where(border, colour * 0.45 + 0.45, colour)
-    cover = np.clip(distance * (-patch.unit / depth) + 0.5, 0, 1) * (rows <= end)
+    cover = cut(distance * (-patch.unit / depth) + 0.5) * (rows <= end)
     return colour.astype(np.float32), cover.astype(np.float32)

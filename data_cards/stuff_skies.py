@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.textures import Array, Patch, mix, ramp
+from data_cards.textures import Array, Patch, cut, mix, ramp
 
 _TOPS = (
     (0.16, 0.42, 0.82),
@@ -46,7 +46,7 @@ def clouds(patch: Patch) -> Array:
     bright = (high, high - 0.3 * abs(warm), high - warm)
     if patch.time == "dusk":
         bright, dark = (high, high * 0.74, high * 0.62), (light * 0.72, light * 0.56, light * 0.66)
-    return mix(dark, bright, np.clip(0.5 + 0.22 * lumps + 0.35 * lit, 0, 1))
+    return mix(dark, bright, cut(0.5 + 0.22 * lumps + 0.35 * lit))
 
 
 def cloud_cover(patch: Patch) -> Array:
@@ -54,7 +54,7 @@ def cloud_cover(patch: Patch) -> Array:
     lumps = patch.fractal(7, 2.4)
     middle, thick = patch.between(0.25, 0.6), patch.between(0.25, 0.4)
     band = np.square((patch.y / patch.y[-1, 0] - middle) / thick)
-    return np.clip((lumps + patch.between(0.5, 1.0) - 0.8 * band) * 2.5, 0, 1)
+    return cut((lumps + patch.between(0.5, 1.0) - 0.8 * band) * 2.5)
 
 
 def sunset(patch: Patch) -> Array:
@@ -67,7 +67,7 @@ def sunset(patch: Patch) -> Array:
         below = patch.y - patch.y[-1, 0] * patch.between(0.5, 0.92)
         distance = np.sqrt(across * across + below * below)
         glow = np.exp(distance * (-0.16 / radius * 3)) * 0.55
-        disc = np.clip((radius - distance) * patch.unit + 0.5, 0, 1)
+        disc = cut((radius - distance) * patch.unit + 0.5)
         picture = mix(picture, (1.0, 0.93, 0.70), np.maximum(glow, disc))
     return np.minimum(picture, 1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.textures import Array, Patch, mix, tinted
+from data_cards.textures import Array, Patch, cut, mix, tinted
 
 _SEAS = (
     (0.10, 0.34, 0.56),
@@ -32,9 +32,9 @@ def sea(patch: Patch) -> Array:
     ripple = patch.noise(1.0, 4.5)
     waves = 0.6 * swell * np.minimum(1.0, 0.45 + patch.near) + 0.5 * ripple
     light = np.minimum(deep * 1.55 + 0.10, 1.0)
-    body = mix(deep * 0.78, light, np.clip(0.42 + 0.26 * waves - 0.15 * patch.near + 0.1, 0, 1))
+    body = mix(deep * 0.78, light, cut(0.42 + 0.26 * waves - 0.15 * patch.near + 0.1))
     foam = np.clip((waves - patch.between(0.75, 1.35)) * 2.4, 0, 0.95)
-    return np.clip(mix(body, (0.95, 0.97, 0.97), foam), 0, 1)
+    return mix(body, (0.95, 0.97, 0.97), foam)
 
 
 def lake(patch: Patch) -> Array:
@@ -44,11 +44,11 @@ def lake(patch: Patch) -> Array:
     bank = water * np.array((0.46, 0.56, 0.42), np.float32)
     span = patch.y[-1, 0]
     reach = span * np.clip(patch.between(0.2, 0.5) + 0.16 * patch.profile(7), 0.04, 0.9)
-    hanging = np.clip((reach - patch.y) * 0.7 + 0.5, 0, 1) * (0.72 + 0.10 * patch.profile(2.0))
-    body = mix(water, bright, np.clip(0.25 + 0.45 * patch.y / span + 0.10 * patch.noise(5, 30), 0, 1))
+    hanging = cut((reach - patch.y) * 0.7 + 0.5) * (0.72 + 0.10 * patch.profile(2.0))
+    body = mix(water, bright, cut(0.25 + 0.45 * patch.y / span + 0.10 * patch.noise(5, 30)))
     body = mix(body, bank, hanging)
     streaks = np.clip((patch.noise(0.6, 26) - 1.35) * 1.3, 0, 0.55)
-    return np.clip(mix(body, (0.93, 0.96, 0.98), streaks), 0, 1)
+    return mix(body, (0.93, 0.96, 0.98), streaks)
 
 
 def pool(patch: Patch) -> Array:
@@ -65,4 +65,4 @@ def pool(patch: Patch) -> Array:
         rope = np.abs(patch.y - span * patch.between(0.3, 0.7) - 0.03 * patch.x) < 0.65
         red = ((patch.x + 64) % 5 < 2.5).astype(np.float32)
         body = np.where(rope, mix((0.96, 0.96, 0.94), (0.85, 0.15, 0.12), red), body)
-    return np.clip(body, 0, 1)
+    return body

@@ -7,7 +7,7 @@ is drawn once per process, always the same, and a patch cuts a window out of it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Colour = Sequence[float]
 
-TILE = 256  # rows and columns after which noise repeats; no patch may be larger
+TILE = 256  # rows and columns after which noise repeats: a power of two; no patch may be larger
 UNITS = 64  # a picture is this many units high, whatever its pixels
 
 
@@ -25,8 +25,7 @@ class Patch:
     height, width: its pixels. size: pixels of the whole picture's height. time: "day", "dusk" or "night".
     horizon: row of the patch where the ground begins, may be above it (negative); foot: row of the
     patch where the picture ends. With them `near` tells how near a row is.
-    x [1, w]: units from the middle. y [h, 1]: units from the top. near [h, 1]: 0 at the horizon, 1 at
-    the foot. depth [h, 1]: the distance of the ground there, 1 at the foot.
+    x [1, w]: units from the middle. y [h, 1]: units from the top.
     """
 
     def __init__(
@@ -42,12 +41,19 @@ class Patch:
         self.rng, self.time = rng, time
         self.height, self.width = height, width
         self.unit = size / UNITS
-        self.x: Array = ((np.arange(width, dtype=np.float32) + (0.5 - width / 2)) / self.unit)[None, :]
-        rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
-        self.y: Array = rows / self.unit
-        last = height if foot is None else foot
-        self.near: Array = np.clip((rows - horizon) / max(last - horizon, 1.0), 0.02, 1.0)
-        self.depth: Array = 1.15 / (self.near + 0.15)
+        self.x, self.y = _grid(height, width, size)
+        self._horizon, self._ground = horizon, max((height if foot is None else foot) - horizon, 1.0)
+
+    @cached_property
+    def near(self) -> Array:
+        """[h, 1]: 0 at the horizon, 1 at the foot of the picture."""
+        rows: Array = (self.y * self.unit - self._horizon) / self._ground
+        return np.minimum(np.maximum(rows, 0.02), 1.0)
+
+    @cached_property
+    def depth(self) -> Array:
+        """[h, 1]: the distance of the ground, 1 at the foot of the picture."""
+        return 1.15 / (self.near + 0.15)
 
     def between(self, low: float, high: float) -> float:
         """A random number, low <= number < high."""
@@ -59,9 +65,12 @@ class Patch:
 
     def choice(self, colours: Sequence[Colour], spread: float = 0.06, light: float = 0.12) -> Array:
         """One of the colours, each channel varied by up to `spread`, the whole by up to `light`: [3]."""
-        r = self.rng.random(5).astype(np.float32)
-        base = np.asarray(colours[int(r[0] * len(colours))], np.float32)
-        return np.clip((base + (r[1:4] - 0.5) * (2 * spread)) * (1 + (r[4] - 0.5) * (2 * light)), 0.0, 1.0)
+        number, red, green, blue, level = self.rng.random(5).tolist()
+        base = colours[int(number * len(colours))]
+        gain = 1 + (level - 0.5) * (2 * light)
+        tints = (red - 0.5, green - 0.5, blue - 0.5)
+        mixed = [min(1.0, (part + tint * (2 * spread)) * gain) for part, tint in zip(base, tints, strict=True)]
+        return np.array(mixed, np.float32)
 
     def noise(self, tall: float, wide: float | None = None) -> Array:
         """[h, w], mean 0, deviation 1, its blobs `tall` by `wide` units."""
@@ -85,9 +94,9 @@ class Patch:
         """[h, w], mean 0, deviation 1: noise lying on the ground, finer and narrower in the distance."""
         tile = _tile(round(tall * self.unit, 2), round(wide * self.unit, 2))
         top, left = self._place()
-        rows = (self.depth * (-24 * self.unit)).astype(np.int32) + (top + 64 * TILE)
-        columns = (self.x * self.unit * self.depth).astype(np.int32) + (left + 64 * TILE)
-        return tile[rows % TILE, columns % TILE]
+        rows = (self.depth * (-24 * self.unit)).astype(np.int32) + top
+        columns = (self.x * self.depth * self.unit).astype(np.int32)
+        return tile[rows & (TILE - 1), columns + left & (TILE - 1)]
 
     def stars(self) -> Array:
         """[h, w] 0..1: bright dots, far apart."""
@@ -96,7 +105,20 @@ class Patch:
         return tile[top : top + self.height, left : left + self.width]
 
     def _place(self) -> tuple[int, int]:
-        return int(self.rng.random() * TILE), int(self.rng.random() * TILE)
+        return divmod(int(self.rng.random() * (TILE * TILE)), TILE)
+
+
+def grain(rng: np.random.Generator, height: int, width: int, size: int) -> Array:
+    """[h, w], mean 0, deviation 1: the fine noise of a surface, in a picture of this size."""
+    tile = _tile(round(0.8 * size / UNITS, 2), round(0.8 * size / UNITS, 2))
+    top, left = divmod(int(rng.random() * (TILE * TILE)), TILE)
+    return tile[top : top + height, left : left + width]
+
+
+def cut(values: Array) -> Array:
+    """The values, those below 0 and above 1 set to these."""
+    positive = np.maximum(values, np.float32(0))
+    return np.minimum(positive, np.float32(1), out=positive)
 
 
 def mix(low: Colour | Array, high: Colour | Array, share: Array) -> Array:
@@ -108,10 +130,9 @@ def mix(low: Colour | Array, high: Colour | Array, share: Array) -> Array:
 def ramp(colours: Sequence[Colour] | Array, share: Array) -> Array:
     """Colours [3, h, w] along evenly spaced stops; share [h, w], 0 is the first colour, 1 the last."""
     stops = np.asarray(colours, np.float32).reshape(-1, 3)
-    at = np.clip(share, 0.0, 1.0).astype(np.float32)
     places = np.linspace(0, 1, len(stops))
     table = np.stack([np.interp(np.linspace(0, 1, 256), places, stops[:, c]) for c in range(3)]).astype(np.float32)
-    return np.take(table, (at * 255).astype(np.uint8), axis=1)
+    return np.take(table, (cut(share) * 255).astype(np.uint8), axis=1)
 
 
 def tinted(colour: Colour | Array, tone: Array) -> Array:
@@ -136,6 +157,14 @@ def _smooth(seed: int, tall: float, wide: float) -> Array:
 def _doubled(tile: Array) -> Array:
     """The tile beside itself, so that a window may begin anywhere in the first copy."""
     return np.tile(tile, (2, 2))
+
+
+@lru_cache(maxsize=1024)
+def _grid(height: int, width: int, size: int) -> tuple[Array, Array]:
+    unit = size / UNITS
+    x = (np.arange(width) + (0.5 - width / 2)) / unit
+    y = (np.arange(height) + 0.5) / unit
+    return x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
 
 
 @lru_cache(maxsize=256)
