@@ -170,7 +170,7 @@ PLACES: tuple[Place, ...] = (
         "harbour",
         4.5,
         ((0.75, (("sea", 0.0),)), (0.25, (("sea", 0.0), ("road", 0.72)))),
-        {"boat": 8, "bird": 3.5, "lighthouse": 1.8, "person": 2.4, "airplane": 0.8, "house": 0.8},
+        {"boat": 8, "bird": 3.5, "lighthouse": 1.8, "person": 2.4, "airplane": 0.8},
         horizon=(0.34, 0.5),
         times=(0.6, 0.26, 0.14),
         backs={"skyline": 0.3, "mountain": 0.3, "": 0.4},
@@ -323,13 +323,14 @@ PLACES: tuple[Place, ...] = (
     ),
 )
 
-# Zones besides the bands: "edge" is the far end of the ground, "hover" the air over the ground.
+# Zones besides the bands: "edge" is the far end of the ground, "hover" the air over the ground, "wall"
+# a room's wall, "rear" the floor along it. A zone listed twice is twice as likely.
 LAND = ("grass", "sand", "snow", "road", "floor", "carpet")
 STANDS: dict[str, tuple[str, ...]] = {
     "person": (*LAND, "wheat field"),
     "dog": LAND,
     "cat": ("grass", "floor", "carpet"),
-    "bird": ("air",),
+    "bird": ("air", "air", "grass", "sand"),
     "horse": ("grass", "sand"),
     "cow": ("grass",),
     "sheep": ("grass", "snow"),
@@ -353,14 +354,30 @@ STANDS: dict[str, tuple[str, ...]] = {
     "moon": ("air",),
     "ball": ("grass", "sand", "floor", "carpet", "pool"),
     "chair": ("floor", "carpet", "grass", "sand"),
-    "table": ("floor", "carpet", "grass"),
-    "lamp": ("floor", "carpet"),
-    "sofa": ("floor", "carpet"),
-    "television": ("wall",),
+    "table": ("floor", "floor", "carpet", "rear", "grass"),
+    "lamp": ("rear", "floor", "carpet"),
+    "sofa": ("rear", "rear", "floor", "carpet"),
+    "television": ("rear",),
     "clock": ("wall",),
 }
 # How often one of a kind is followed by another of the same.
 HERDS: dict[str, float] = {
-    "person": 0.22, "sheep": 0.45, "cow": 0.35, "horse": 0.25, "duck": 0.5, "boat": 0.35, "bird": 0.5, "flower": 0.5, "tree": 0.3,
-    "car": 0.3, "chair": 0.35, "balloon": 0.4, "butterfly": 0.3, "kite": 0.2, "house": 0.2, "tent": 0.25, "umbrella": 0.2, "dog": 0.12,
-}  # fmt: skip
+    "person": 0.22,
+    "dog": 0.12,
+    "bird": 0.5,
+    "horse": 0.25,
+    "cow": 0.35,
+    "sheep": 0.45,
+    "duck": 0.5,
+    "butterfly": 0.3,
+    "tree": 0.3,
+    "flower": 0.5,
+    "house": 0.2,
+    "tent": 0.25,
+    "umbrella": 0.2,
+    "car": 0.3,
+    "boat": 0.35,
+    "balloon": 0.4,
+    "kite": 0.2,
+    "chair": 0.35,
+}

@@ -28,7 +28,7 @@ TIMES = ("day", "dusk", "night")
 _TINTS = {
     "day": (1.0, 1.0, 1.0),
     "dusk": (0.98, 0.80, 0.68),
-    "night": (0.42, 0.48, 0.66),
+    "night": (0.50, 0.56, 0.74),
 }
 _OWN_LIGHT = {"sky", "clouds", "sunset", "night sky", "skyline", "moon"}
 _HOW_MANY = {1: 0.13, 2: 0.28, 3: 0.33, 4: 0.26}  # things in a picture
@@ -43,6 +43,7 @@ _BACK_HEIGHTS = {"mountain": (0.2, 0.42), "forest": (0.14, 0.3), "skyline": (0.2
 _SOFT_EDGED = {"grass", "wheat field", "sand", "snow"}
 _WATER = {"sea", "lake", "pool"}
 _ASLEEP = {"butterfly", "kite", "bird", "balloon"}  # not about at night
+_FLYING, _PERCHED = (1.26, 1.45), (1.05, 1.24)  # aspects of birds, which are drawn accordingly
 _SAME_COLOUR = 0.6  # of two things of one kind
 
 Choice = TypeVar("Choice")
@@ -133,7 +134,11 @@ def _room(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int)
             canvas.lay("curtain", colour[:, :, ::-1], cover[:, ::-1], 0, size - width)
         if sides != 1:
             canvas.lay("curtain", colour, cover, 0, 0)
-    return {floor: (horizon + 0.12 * (size - horizon), 0.985 * size), "wall": (0.08 * horizon, 0.9 * horizon)}
+    return {
+        floor: (horizon + 0.12 * (size - horizon), 0.985 * size),
+        "wall": (0.08 * horizon, 0.9 * horizon),
+        "rear": (horizon + 0.02 * (size - horizon), horizon + 0.14 * (size - horizon)),
+    }
 
 
 @dataclass
@@ -142,7 +147,7 @@ class _Placed:
 
     name: str
     zone: str
-    word: str | None
+    word: str
     foot: float
     middle: float
     height: int
@@ -153,12 +158,12 @@ class _Placed:
 def _things(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int, zones: Zones) -> None:
     count = _pick(rng, _HOW_MANY)
     likely = _who_may_come(place, frozenset(zones), canvas.time)
-    chosen: list[tuple[str, str | None]] = []
+    chosen: list[tuple[str, str]] = []
     if canvas.time == "night" and rng.random() < _MOON:
-        chosen.append(("moon", None))
+        chosen.append(("moon", _colour_word(rng, THINGS["moon"])))
         count += 1
     while len(chosen) < count and likely:
-        last, word = chosen[-1] if chosen else ("", None)
+        last, word = chosen[-1] if chosen else ("", "")
         if rng.random() < HERDS.get(last, 0.0):
             name = last
             word = word if rng.random() < _SAME_COLOUR else _colour_word(rng, THINGS[name])
@@ -189,21 +194,23 @@ def _who_may_come(place: Place, zones: frozenset[str], time: str) -> Mapping[str
     }
 
 
-def _colour_word(rng: np.random.Generator, thing: Thing) -> str | None:
-    return thing.colours[int(rng.random() * len(thing.colours))] if thing.colours else None
+def _colour_word(rng: np.random.Generator, thing: Thing) -> str:
+    """One of its words, the first ones more often: they are the commoner."""
+    return thing.colours[int(rng.random() ** 1.5 * len(thing.colours))]
 
 
 def _place(
-    canvas: _Canvas, rng: np.random.Generator, name: str, word: str | None, across: float, horizon: int, zones: Zones
+    canvas: _Canvas, rng: np.random.Generator, name: str, word: str, across: float, horizon: int, zones: Zones
 ) -> _Placed:
     """Where a thing stands, and how large it is there. across: share of the picture's width, 0..1."""
     size, thing = canvas.size, THINGS[name]
     open_to = [zone for zone in STANDS[name] if zone in zones]
     zone = open_to[int(rng.random() * len(open_to))]
     low, high = zones[zone]
-    r = rng.random(3)
+    r = rng.random(3).tolist()
     height = size * (thing.size[0] + (thing.size[1] - thing.size[0]) * r[0])
-    aspect = thing.aspect[0] + (thing.aspect[1] - thing.aspect[0]) * r[1]
+    narrow, wide = (_FLYING if zone == "air" else _PERCHED) if name == "bird" else thing.aspect
+    aspect = narrow + (wide - narrow) * r[1]
     if zone in ("air", "wall", "hover"):
         height *= 0.75 + 0.25 * r[0]
         height = min(height, 0.9 * (high - low), 0.8 * size / aspect)
@@ -225,7 +232,7 @@ def _draw(canvas: _Canvas, rng: np.random.Generator, one: _Placed) -> None:
     thing = THINGS[one.name]
     noise = grain(rng, one.height, one.width, canvas.size)
     sketch = Sketch(one.height, one.width, one.aspect, noise, mirrored=rng.random() < 0.5)
-    thing.draw(sketch, PALETTE[one.word] if one.word else (0.5, 0.5, 0.5), rng)
+    thing.draw(sketch, PALETTE[one.word], rng)
     top, left = round(one.foot) - one.height, round(one.middle - one.width / 2)
     if one.zone not in ("air", "wall", "hover"):
         canvas.shadow(one.foot, one.middle, one.width / 2, 0.22 if one.zone in _WATER else 0.42)
@@ -279,7 +286,7 @@ class _Canvas:
         mine = cover >= 0.5
         self.owner[place][mine] = len(self.layers)
         if painted:
-            self.layers[-1] = (name, word, np.count_nonzero(mine))
+            self.layers[-1] = (name, word, int(np.count_nonzero(mine)))
 
     def shadow(self, foot: float, middle: float, reach: float, depth: float) -> None:
         """Darken the ground under a thing: an ellipse about its foot."""

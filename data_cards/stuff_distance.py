@@ -65,10 +65,8 @@ def forest(patch: Patch) -> tuple[Array, Array]:
         which = place.astype(np.int32)
         u = (place - which) * 2 - 1
         tall = sizes[which + 59 * row & 255]
-        if pointed:
-            top = np.abs(u) * 1.5 + 1.1 * tall - 0.5
-        else:
-            top = 0.75 - 0.8 * np.sqrt(1.02 - u * u) + 0.7 * tall
+        outline = np.abs(u) * 1.5 - 0.5 if pointed else 0.75 - 0.8 * np.sqrt(1.02 - u * u)
+        top = outline + (1.1 if pointed else 0.7) * tall
         below = patch.y - np.maximum(height * (0.05 + 0.26 * row) + wide * top, 0.4)
         here = cut(below * patch.unit + 0.5)
         shade += (np.maximum((0.55 * tall - 0.22 * u - 0.05) - 0.075 * below, -0.75) - shade) * here
@@ -104,9 +102,9 @@ def skyline(patch: Patch) -> tuple[Array, Array]:
     near = patch.y > tops[1]
     below = patch.y - np.where(near, tops[1], tops[0])
     inside = np.where(near, insides[1], insides[0])
-    body = np.take(walls.T, np.where(near, numbers[1], numbers[0]), axis=1)
+    body: Array = np.take(walls.T, np.where(near, numbers[1], numbers[0]), axis=1)
     window = ((below % 2.2) > 0.9) & (below > 0.8) & ((inside % 2.0) > 0.75)
     lit = patch.noise(0.9) > (0.1 if dark else -0.5)
     panes = (1.0, 0.84, 0.46) if dark else (0.78, 0.88, 0.95)
-    picture = mix(body * (1.08 - 0.05 * np.minimum(inside, 6.0)), panes, window * np.where(lit, _LIT, _UNLIT))
+    picture = mix(tinted(body, 0.08 - 0.05 * np.minimum(inside, 6.0)), panes, window * np.where(lit, _LIT, _UNLIT))
     return picture, (below > 0).astype(np.float32)

@@ -87,14 +87,15 @@ def wallpaper(patch: Patch) -> Array:
         v = rows % 1.0 - 0.5
         w = (u + half + 0.5) % 1.0 - 0.5  # every second row is shifted by half a step
         if kind == 1:
-            share = (w * w + v * v < 0.075) * 1.0
+            share = (w * w + v * v < 0.075) * np.float32(1)
         elif kind == 2:
-            share = (np.abs(np.abs(w) + np.abs(v) - 0.36) < 0.09) + (np.abs(w) + np.abs(v) < 0.12) * 1.0
+            share = (np.abs(np.abs(w) + np.abs(v) - 0.36) < 0.09) + (np.abs(w) + np.abs(v) < 0.12) * np.float32(1)
         elif kind == 3:
-            share = 0.5 * (u > 0) + 0.5 * (v > 0)
+            share = np.float32(0.5) * (u > 0) + np.float32(0.5) * (v > 0)
         else:
-            a, b = w + v, w - v
-            share = ((a * a * 4 + b * b * 26 < 0.62) | ((w - 0.25) ** 2 + (v + 0.2) ** 2 < 0.014)) * 1.0
+            radius = np.sqrt(w * w + v * v)
+            petals = 0.3 + 0.1 * np.cos(5 * np.arctan2(w, v))
+            share = ((radius < petals) & (radius > 0.11)) * np.float32(1)
     body = mix(ground, figure, np.minimum(share, 1).astype(np.float32))
     shade = 0.025 * patch.noise(0.7) - 0.004 * patch.x
     return tinted(body, shade)
@@ -131,9 +132,10 @@ def floor(patch: Patch) -> Array:
 def carpet(patch: Patch) -> Array:
     """Woven ornaments lying on the ground: diamonds, a net of lines, knots."""
     wool, yarn, third = patch.choice(_WOOLS), patch.choice(_YARNS), patch.choice(_YARNS)
-    step = patch.between(9.0, 12.0)
-    u = np.abs((patch.x * patch.depth / step + (32 + patch.between(0, 1))) % 1.0 - 0.5)
-    v = np.abs((patch.depth * (22 / step) + patch.between(0, 1)) % 1.0 - 0.5)
+    step = patch.between(10.0, 13.0)
+    depth = 1.6 / (patch.near + 0.6)  # flatter than the ground, or the far ornaments would blur
+    u = np.abs((patch.x * depth / step + (32 + patch.between(0, 1))) % 1.0 - 0.5)
+    v = np.abs((depth * (34 / step) + patch.between(0, 1)) % 1.0 - 0.5)
     ring = u + v
     body = mix(wool, yarn, ((np.abs(ring - 0.33) < 0.055) | (ring > 0.90)).astype(np.float32))
     body = np.where(ring < 0.15, third[:, None, None], body)

@@ -46,7 +46,7 @@ def clouds(patch: Patch) -> Array:
     bright = (high, high - 0.3 * abs(warm), high - warm)
     if patch.time == "dusk":
         bright, dark = (high, high * 0.74, high * 0.62), (light * 0.72, light * 0.56, light * 0.66)
-    return mix(dark, bright, cut(0.5 + 0.22 * lumps + 0.35 * lit))
+    return mix(dark, bright, cut(0.5 + 0.24 * lumps + 0.5 * lit))
 
 
 def cloud_cover(patch: Patch) -> Array:
@@ -61,7 +61,7 @@ def sunset(patch: Patch) -> Array:
     """Bands of glowing colour; at times the sun's disc."""
     down = patch.y / patch.y[-1, 0]
     field = down + 0.045 * patch.noise(2.5, 22) + 0.03 * patch.noise(1.2, 9)
-    picture = ramp(np.asarray(_SUNSETS[int(patch.rng.random() * len(_SUNSETS))]) * patch.between(0.88, 1.05), field)
+    picture = ramp(_SUNSETS[int(patch.rng.random() * len(_SUNSETS))], field) * patch.between(0.88, 1.05)
     if patch.chance(0.6):
         across, radius = patch.x - patch.between(-24, 24), patch.between(3.0, 5.5)
         below = patch.y - patch.y[-1, 0] * patch.between(0.5, 0.92)
@@ -69,7 +69,7 @@ def sunset(patch: Patch) -> Array:
         glow = np.exp(distance * (-0.16 / radius * 3)) * 0.55
         disc = cut((radius - distance) * patch.unit + 0.5)
         picture = mix(picture, (1.0, 0.93, 0.70), np.maximum(glow, disc))
-    return np.minimum(picture, 1.0)
+    return picture
 
 
 def night_sky(patch: Patch) -> Array:

@@ -58,8 +58,8 @@ def pool(patch: Patch) -> Array:
     wobble = 0.8 * patch.noise(4, 4)
     across = (patch.x * patch.depth + wobble) * 0.22
     along = (patch.depth * 9 + 0.35 * wobble) * 0.5
-    tiles = ((across % 1.0) < 0.13) | ((along % 1.0) < 0.13)
-    body = tinted(water, 0.42 * net - 0.12 - np.float32(0.17) * tiles)
+    tiles = (((across % 1.0) < 0.13) | ((along % 1.0) < 0.13)).astype(np.float32)
+    body = tinted(water, 0.42 * net - 0.12 - 0.17 * tiles)
     if patch.chance(0.45):
         span = patch.y[-1, 0]
         rope = np.abs(patch.y - span * patch.between(0.3, 0.7) - 0.03 * patch.x) < 0.65

@@ -174,7 +174,7 @@ def _tile(tall: float, wide: float) -> Array:
 
 @lru_cache(maxsize=64)
 def _fractal(coarsest: float, stretch: float) -> Array:
-    octaves = [_smooth(2 + o, coarsest / 2**o, stretch * coarsest / 2**o) / np.float32(1.8**o) for o in range(5)]
+    octaves = [_smooth(2 + o, coarsest / 2**o, stretch * coarsest / 2**o) / np.float32(2.1**o) for o in range(4)]
     total = np.sum(octaves, axis=0)
     return _doubled((total / total.std()).astype(np.float32))
 
