@@ -48,7 +48,7 @@ class GuardedStep:
         self._saved = [buffer.clone() for buffer in self._buffers]
 
     def end(self, loss: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        """After the backward pass: the step. Returns the norm of the gradient, and whether the step was taken (bool)."""
+        """After the backward pass: the step. Returns the norm of the gradient, and whether it was taken (bool)."""
         norm = clip_grad_norm_(self.parameters, self.clip)
         finite = torch.isfinite(norm) & torch.isfinite(loss)
         for buffer, saved in zip(self._buffers, self._saved, strict=True):

@@ -130,7 +130,7 @@ class Signals:
         return self._asked >= TERMINATE
 
     def agreed(self, wish: int = GOING_ON) -> int:
-        """What the processes do now: the most that any of them wishes or was asked for. All call it after every step."""
+        """What the processes do now: the most that any wishes or was asked for. All call it after every step."""
         mine = max(wish, self._asked)
         if self._place.world == 1:
             return mine
