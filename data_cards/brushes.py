@@ -22,6 +22,8 @@ Bounds = tuple[float, float, float, float]
 
 # Light falls from the upper left: what a shaded part gains across its half width and half height.
 LIGHT = (-0.5, 0.75)
+# An ellipse no longer than this, over its width, has edges as a circle's: the difference does not show.
+ROUND = 1.4
 
 
 class Sketch:
@@ -97,9 +99,9 @@ class Sketch:
             along, across = np.square(dx * (1 / rx)), np.square(dy * (1 / ry))
         squares = along + across
         distance = np.sqrt(squares)
-        if rx == ry:
+        if max(rx, ry) < ROUND * min(rx, ry):
             distance -= 1
-            distance *= rx
+            distance *= math.sqrt(rx * ry)
         else:
             # To first order: the excess of the radius over its gradient.
             slopes = along * (1 / rx**2) + across * (1 / ry**2)
@@ -119,12 +121,11 @@ class Sketch:
         onto: bool = False,
     ) -> None:
         """Upright ellipses (x, y, rx, ry) painted as one shape: wool, leaves, spots, petals."""
-        table = np.array(dots, np.float32)
-        x, y, rx, ry = table.T
-        bounds = _outline(x - rx, y - ry, x + rx, y + ry)
+        bounds = _outline([(x - rx, y - ry, x + rx, y + ry) for x, y, rx, ry in dots])
         window = self._window(bounds)
         if window is None:
             return
+        x, y, rx, ry = np.array(dots, np.float32).T
         u, v = (self.x[window[1]] - x[:, None]) / rx[:, None], (self.y[window[0], 0] - y[:, None]) / ry[:, None]
         u *= u
         v *= v
@@ -187,11 +188,11 @@ class Sketch:
         self, boxes: Sequence[Bounds], colour: Colour, shade: float = 0.0, grain: float = 0.0, onto: bool = False
     ) -> None:
         """Upright rectangles (left, low, right, high) painted as one shape: windows, stripes."""
-        left, low, right, high = np.array(boxes, np.float32).T[:, :, None]
-        bounds = _outline(left, low, right, high)
+        bounds = _outline(boxes)
         window = self._window(bounds)
         if window is None:
             return
+        left, low, right, high = np.array(boxes, np.float32).T[:, :, None]
         x, y = self.x[window[1]], self.y[window[0], 0]
         dx, dy = np.maximum(left - x, x - right), np.maximum(low - y, y - high)
         self._paint(window, np.maximum(dx[:, None, :], dy[:, :, None]).min(0), colour, bounds, shade, grain, onto)
@@ -221,34 +222,39 @@ class Sketch:
         onto: bool = False,
     ) -> None:
         """Strokes (x, y, end x, end y) painted as one shape: legs, spokes, a tail of several pieces."""
-        ax, ay, bx, by = np.array(lines, np.float32).T[:, :, None, None]
         reach = max(thick, thin or 0.0) / 2
-        left, low, right, high = _outline(
-            np.minimum(ax, bx), np.minimum(ay, by), np.maximum(ax, bx), np.maximum(ay, by)
+        bounds = _outline(
+            [
+                (min(ax, bx) - reach, min(ay, by) - reach, max(ax, bx) + reach, max(ay, by) + reach)
+                for ax, ay, bx, by in lines
+            ]
         )
-        bounds = (left - reach, low - reach, right + reach, high + reach)
         window = self._window(bounds)
         if window is None:
             return
-        dx, dy = bx - ax, by - ay
-        scale = 1 / np.maximum(dx * dx + dy * dy, 1e-9)
-        x, y = self.x[window[1]] - ax, self.y[window[0]] - ay
-        along = x * (dx * scale) + y * (dy * scale)
+        # Of each: its start, its direction, and how far along it the coordinates' origin lies.
+        rows = []
+        for ax, ay, bx, by in lines:
+            dx, dy = bx - ax, by - ay
+            scale = 1 / max(dx * dx + dy * dy, 1e-9)
+            rows.append((ax, ay, dx, dy, dx * scale, dy * scale, (ax * dx + ay * dy) * scale))
+        table: Any = rows[0] if len(rows) == 1 else np.array(rows, np.float32).T[:, :, None, None]
+        ax, ay, dx, dy, sx, sy, origin = table
+        x, y = self.x[window[1]], self.y[window[0]]
+        along = x * sx + (y * sy - origin)
         np.maximum(along, 0, out=along)
         np.minimum(along, 1, out=along)
-        px, py = x - along * dx, y - along * dy
+        px, py = (x - ax) - along * dx, (y - ay) - along * dy
         px *= px
         py *= py
         px += py
-        if thin is None:
-            distance = np.sqrt(px.min(0))
-            distance -= thick / 2
-        else:
-            np.sqrt(px, out=px)
+        distance = np.sqrt(px, out=px)
+        if thin is not None:
             along *= (thick - thin) / 2
-            px += along
-            distance = px.min(0)
-            distance -= thick / 2
+            distance += along
+        if len(rows) > 1:
+            distance = distance.min(0)
+        distance -= thick / 2
         self._paint(window, distance, colour, bounds, shade, grain, onto)
 
     def ring(self, x: float, y: float, radius: float, thick: float, colour: Colour, onto: bool = False) -> None:
@@ -320,8 +326,9 @@ def _around(x: float, y: float, rx: float, ry: float) -> Bounds:
     return (x - rx, y - ry, x + rx, y + ry)
 
 
-def _outline(left: Array, low: Array, right: Array, high: Array) -> Bounds:
-    return (float(left.min()), float(low.min()), float(right.max()), float(high.max()))
+def _outline(shapes: Sequence[Bounds]) -> Bounds:
+    lefts, lows, rights, highs = zip(*shapes, strict=True)
+    return (min(lefts), min(lows), max(rights), max(highs))
 
 
 def between(low: float, high: float, share: float) -> float:
@@ -333,6 +340,15 @@ def blend(colour: Colour, other: Colour, share: float) -> Colour:
     """The colour with a `share` of another in it."""
     (r, g, b), (r2, g2, b2) = colour, other
     return (r + (r2 - r) * share, g + (g2 - g) * share, b + (b2 - b) * share)
+
+
+def apart(colour: Colour, choices: Sequence[Colour], share: float) -> Colour:
+    """One of the choices, at a `share` of the way through them, or the next that does not look like the colour."""
+    first = int(share * len(choices))
+    for choice in (*choices[first:], *choices[:first]):
+        if sum(abs(part - other) for part, other in zip(colour, choice, strict=True)) > 0.45:
+            break
+    return choice
 
 
 def darker(colour: Colour, share: float = 0.25) -> Colour:

@@ -9,12 +9,9 @@ import numpy as np
 
 from data_cards.brushes import Colour, Sketch
 from data_cards.things_animals import (
-    draw_bird,
-    draw_butterfly,
     draw_cat,
     draw_cow,
     draw_dog,
-    draw_duck,
     draw_horse,
     draw_sheep,
 )
@@ -41,6 +38,7 @@ from data_cards.things_vehicles import (
     draw_moon,
     draw_truck,
 )
+from data_cards.things_winged import draw_bird, draw_butterfly, draw_duck
 
 # Colour words and what they look like before jitter.
 PALETTE: dict[str, Colour] = {
@@ -56,8 +54,8 @@ PALETTE: dict[str, Colour] = {
     "white": (0.93, 0.91, 0.87),
     "grey": (0.60, 0.60, 0.62),
 }
-# How far a thing's colour strays from the word's: in brightness, and in each channel.
-BRIGHTNESS, TINT = 0.10, 0.035
+# How far a thing's colour strays from the word's, as a share: in brightness, and in each channel.
+BRIGHTNESS, TINT = 0.15, 0.06
 
 COATS = ("brown", "black", "white", "grey", "orange")
 PAINTS = ("red", "blue", "yellow", "green", "white", "orange", "grey", "black", "purple", "pink")
@@ -84,14 +82,14 @@ class Thing:
         level, *tints = rng.random(4).tolist()
         gain = 1 + BRIGHTNESS * (2 * level - 1)
         red, green, blue = (
-            min(0.97, part * gain + TINT * (2 * tint - 1)) for part, tint in zip(colour, tints, strict=True)
+            min(0.97, part * (gain + TINT * (2 * tint - 1))) for part, tint in zip(colour, tints, strict=True)
         )
         self.paint(sketch, (red, green, blue), rng)
 
 
 THINGS: dict[str, Thing] = {
     "person": Thing((0.40, 0.54), (0.42, 0.75), (*CLOTHS, "white", "black", "grey"), draw_person),
-    "dog": Thing((1.05, 1.30), (0.30, 0.50), (*COATS, "yellow"), draw_dog),
+    "dog": Thing((0.86, 1.28), (0.30, 0.50), (*COATS, "yellow"), draw_dog),
     "cat": Thing((0.72, 1.25), (0.30, 0.50), COATS, draw_cat),
     "bird": Thing((1.05, 1.45), (0.22, 0.42), ("brown", "blue", "red", "grey", "yellow", "white", "black"), draw_bird),
     "horse": Thing((1.15, 1.35), (0.40, 0.62), ("brown", "black", "white", "grey", "orange"), draw_horse),

@@ -1,51 +1,73 @@
-"""How the animals of the miniature are drawn, seen from the side and looking right.
+"""How the four-legged animals of the miniature are drawn, seen from the side and looking right.
 
-Each function paints one animal on a sketch: `colour` is its coat or plumage, chance comes from `rng` alone.
+Each function paints one animal on a sketch: `colour` is its coat, chance comes from `rng` alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from data_cards.brushes import Colour, Sketch, between, blend, darker, lighter
+from data_cards.brushes import Colour, Sketch, between, darker, lighter
 
 INK = (0.15, 0.13, 0.16)
 CREAM = (0.95, 0.91, 0.83)
 PINK = (0.90, 0.66, 0.64)
-BEAK = (0.93, 0.62, 0.22)
 
 
 def draw_dog(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A dog: hanging ear, long muzzle with a black nose, tail held up, often a collar or patches."""
+    """A dog: hanging ear, long muzzle with a black nose, a lively tail, often a collar or patches.
+
+    Seated where the sketch is narrow, else standing.
+    """
     a, b, c, d, e, f, g = rng.random(7).tolist()
-    half, far = sketch.half, darker(colour, 0.35)
-    ear = darker(colour, 0.45) if a < 0.7 else lighter(colour, 0.4)
-    x, y = half - 0.42, between(0.72, 0.76, b)
-    back, chest = -half + 0.27, x - 0.04
-    step = between(-0.07, 0.07, c)
-    sketch.lines(
-        [(back + 0.08, 0.4, back + 0.08 + step, 0.06), (chest - 0.12, 0.4, chest - 0.12 - step, 0.06)], 0.12, far
-    )
-    tail = between(0.0, 0.16, d)
-    sketch.lines(
-        [(back - 0.06, 0.5, -half + 0.09, 0.66), (-half + 0.09, 0.66, -half + 0.06 + tail, 0.84)], 0.08, colour
-    )
-    sketch.box(back - 0.12, 0.3, chest + 0.1, 0.6, colour, rounding=0.14, shade=0.2, grain=0.05)
-    if e < 0.4:
-        spot = CREAM if f < 0.6 else ear
-        sketch.dots([(between(back, chest, f), 0.53, 0.15, 0.13), (chest + 0.08, 0.34, 0.1, 0.12)], spot, onto=True)
-    sketch.lines([(back - 0.03, 0.4, back - 0.03 - step, 0.06), (chest, 0.4, chest + step, 0.06)], 0.13, colour)
-    sketch.line((chest - 0.02, 0.5), (x, y), 0.25, colour, thin=0.2)
-    if g < 0.5:
-        sketch.line((chest - 0.04, 0.62), (x + 0.06, 0.53), 0.06, (0.78, 0.27, 0.24) if f < 0.5 else (0.27, 0.46, 0.7))
-    muzzle = lighter(colour, 0.35) if a < 0.5 else colour
+    x, y = sketch.half - 0.42, between(0.71, 0.76, b)
+    patch = None if e > 0.4 else (CREAM if f < 0.6 else darker(colour, 0.45))
+    collar = None if g > 0.5 else ((0.78, 0.27, 0.24) if f < 0.5 else (0.27, 0.46, 0.70))
+    if sketch.aspect < 1.0:
+        _dog_seated(sketch, colour, patch, x, c)
+    else:
+        _dog_standing(sketch, colour, patch, x, between(-0.07, 0.07, c), between(0.0, 0.16, d))
+    sketch.line((x - 0.06, 0.5), (x, y), 0.25, colour, thin=0.2)
+    if collar:
+        sketch.line((x - 0.08, 0.62), (x + 0.06, 0.53), 0.06, collar)
     if g > 0.75:
-        sketch.line((x + 0.22, 0.62), (x + 0.24, 0.56), 0.07, PINK)
-    sketch.box(x, y - 0.14, half - 0.07, y + 0.03, muzzle, rounding=0.07, shade=0.15)
+        sketch.line((x + 0.22, y - 0.1), (x + 0.24, y - 0.18), 0.07, PINK)
+    muzzle = lighter(colour, 0.35) if a < 0.5 else colour
+    sketch.box(x, y - 0.14, x + 0.35, y + 0.03, muzzle, rounding=0.07, shade=0.15)
     sketch.ellipse(x, y + 0.02, 0.19, 0.18, colour)
-    sketch.ellipse(half - 0.09, y + 0.0, 0.055, 0.05, INK, shade=0.0)
-    sketch.ellipse(x + 0.08, y + 0.06, 0.035, 0.04, INK, shade=0.0)
+    sketch.dots([(x + 0.33, y, 0.055, 0.05), (x + 0.08, y + 0.06, 0.037, 0.04)], INK)
+    ear = darker(colour, 0.45) if a < 0.7 else lighter(colour, 0.4)
     sketch.ellipse(x - 0.11, y - 0.04, 0.085, 0.18, ear, angle=-0.15)
+
+
+def _dog_standing(sketch: Sketch, colour: Colour, patch: Colour | None, x: float, step: float, tail: float) -> None:
+    back, chest, end = -sketch.half + 0.27, x - 0.04, -sketch.half + 0.09
+    sketch.lines(
+        [(back + 0.08, 0.4, back + 0.08 + step, 0.06), (chest - 0.12, 0.4, chest - 0.12 - step, 0.06)],
+        0.12,
+        darker(colour, 0.35),
+    )
+    sketch.lines([(back - 0.06, 0.5, end, 0.66), (end, 0.66, end - 0.03 + tail, 0.84)], 0.08, colour)
+    sketch.box(back - 0.12, 0.3, chest + 0.1, 0.6, colour, rounding=0.14, shade=0.2, grain=0.03)
+    if patch:
+        sketch.dots(
+            [(between(back, chest, tail * 5), 0.53, 0.15, 0.13), (chest + 0.08, 0.34, 0.1, 0.12)], patch, onto=True
+        )
+    sketch.lines([(back - 0.03, 0.4, back - 0.03 - step, 0.06), (chest, 0.4, chest + step, 0.06)], 0.13, colour)
+
+
+def _dog_seated(sketch: Sketch, colour: Colour, patch: Colour | None, x: float, chance: float) -> None:
+    hip = -sketch.half + 0.3
+    tip = (-sketch.half + 0.07, between(0.16, 0.34, chance))
+    sketch.lines([(hip - 0.05, 0.1, -sketch.half + 0.12, 0.1), (-sketch.half + 0.12, 0.1, *tip)], 0.08, colour)
+    sketch.line((x + 0.05, 0.4), (x + 0.06, 0.06), 0.11, darker(colour, 0.35))
+    sketch.line((hip + 0.04, 0.22), (x - 0.05, 0.5), 0.38, colour, thin=0.28, grain=0.03)
+    if patch:
+        sketch.dots([(x + 0.06, 0.42, 0.12, 0.14), (hip + 0.02, 0.42, 0.1, 0.12)], patch, onto=True)
+    sketch.ellipse(hip, 0.2, 0.19, 0.18, colour, shade=0.2)
+    sketch.lines(
+        [(x - 0.05, 0.42, x - 0.04, 0.06), (hip + 0.06, 0.055, hip + 0.16, 0.055)], 0.11, lighter(colour, 0.08)
+    )
 
 
 def draw_cat(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
@@ -140,7 +162,7 @@ def draw_horse(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     """A horse: high neck with a mane, long face, long legs and tail; at times a saddle or white stockings."""
     a, b, c, d, e = rng.random(5).tolist()
     half, far = sketch.half, darker(colour, 0.35)
-    mane = darker(colour, 0.6) if a < 0.65 else lighter(colour, 0.55)
+    mane = darker(colour, 0.6) if a < 0.65 and sum(colour) > 0.9 else lighter(colour, 0.5)
     back, chest = -half + 0.27, half - 0.42
     step = between(-0.08, 0.1, b)
     sketch.lines(
@@ -148,8 +170,8 @@ def draw_horse(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     )
     sway = between(0.0, 0.08, c)
     sketch.lines([(back - 0.1, 0.6, -half + 0.08, 0.5), (-half + 0.08, 0.5, -half + 0.05 + sway, 0.24)], 0.09, mane)
-    sketch.ellipse((back + chest) / 2, 0.53, (chest - back) / 2 + 0.13, 0.155, colour, shade=0.22)
-    sketch.ellipse(back, 0.54, 0.16, 0.165, colour, shade=0.15)
+    sketch.ellipse((back + chest) / 2, 0.53, (chest - back) / 2 + 0.15, 0.17, colour, shade=0.22)
+    sketch.ellipse(back + 0.02, 0.54, 0.18, 0.175, colour, shade=0.15)
     front = chest + max(step, -0.03) * 1.3
     sketch.lines([(back - 0.05, 0.48, back - 0.05 - step, 0.06), (chest + 0.04, 0.48, front + 0.04, 0.06)], 0.1, colour)
     sock = CREAM if d < 0.35 else INK
@@ -162,10 +184,10 @@ def draw_horse(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
         sock,
     )
     x, y = half - 0.24, between(0.8, 0.84, c)
-    sketch.line((chest + 0.0, 0.55), (x - 0.02, y), 0.26, colour, thin=0.15)
+    sketch.line((chest, 0.55), (x - 0.02, y), 0.29, colour, thin=0.17)
     sketch.lines([(chest - 0.1, 0.68, x - 0.1, y + 0.02), (x - 0.1, y + 0.02, x - 0.02, y + 0.1)], 0.09, mane)
     sketch.polygon([(x - 0.04, y + 0.06), (x - 0.02, y + 0.18), (x + 0.04, y + 0.07)], colour, shade=0.0)
-    sketch.line((x + 0.0, y + 0.01), (half - 0.085, y - 0.16), 0.17, colour, thin=0.12)
+    sketch.line((x, y + 0.01), (half - 0.09, y - 0.16), 0.19, colour, thin=0.13)
     sketch.ellipse(half - 0.08, y - 0.17, 0.06, 0.055, darker(colour, 0.35) if d < 0.7 else CREAM, shade=0.0)
     sketch.ellipse(x + 0.04, y + 0.01, 0.026, 0.03, INK, shade=0.0)
     if e < 0.3:
@@ -253,12 +275,12 @@ def draw_sheep(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     curls = 0.1 * rng.random(11) - 0.05
     angles = np.linspace(0, 2 * np.pi, 11, endpoint=False) + curls
     ring = np.stack([middle + (wide - 0.06) * np.cos(angles), 0.52 + 0.19 * np.sin(angles)], 1).tolist()
-    sketch.dots([(x, y, 0.13, 0.13) for x, y in ring], darker(colour, 0.12), shade=0.15, grain=0.08)
-    sketch.ellipse(middle, 0.52, wide, 0.24, colour, shade=0.2, grain=0.12)
+    sketch.dots([(x, y, 0.13, 0.13) for x, y in ring], darker(colour, 0.12), shade=0.15, grain=0.05)
+    sketch.ellipse(middle, 0.52, wide, 0.24, colour, shade=0.2, grain=0.06)
     sketch.dots(
         [(x * 0.6 + middle * 0.4, y * 0.6 + 0.52 * 0.4 + 0.02, 0.08, 0.07) for x, y in ring[::2]],
-        lighter(colour, 0.5),
-        grain=0.06,
+        lighter(colour, 0.22 if sum(colour) < 2.2 else 0.5),
+        grain=0.05,
         shade=0.1,
     )
     x, y = half - 0.24, between(0.56, 0.72, c)
@@ -268,110 +290,3 @@ def draw_sheep(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     if d < 0.3:
         sketch.ring(x - 0.1, y + 0.04, 0.075, 0.055, (0.78, 0.66, 0.46))
     sketch.ellipse(x + 0.08, y + 0.02, 0.028, 0.028, INK if a >= 0.6 else CREAM, shade=0.0)
-
-
-def draw_bird(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A songbird: on thin legs where the sketch is narrow, else in flight with its wings spread."""
-    a, b, c, d = rng.random(4).tolist()
-    belly = ((0.90, 0.52, 0.30), CREAM, lighter(colour, 0.5))[int(a * 3)]
-    wing = darker(colour, 0.35)
-    beak = BEAK if b < 0.6 else INK
-    if sketch.aspect < 1.25:
-        _bird_perched(sketch, colour, belly, wing, beak, c)
-    else:
-        _bird_flying(sketch, colour, belly, wing, beak, c, d)
-
-
-def _bird_perched(sketch: Sketch, colour: Colour, belly: Colour, wing: Colour, beak: Colour, chance: float) -> None:
-    half = sketch.half
-    x, y = half - 0.38, between(0.7, 0.74, chance)
-    sketch.lines(
-        [(-0.04, 0.25, -0.06, 0.03), (0.08, 0.25, 0.06, 0.03), (-0.06, 0.03, 0.0, 0.03), (0.06, 0.03, 0.12, 0.03)],
-        0.045,
-        darker(BEAK, 0.4),
-    )
-    sketch.line((-0.12, 0.4), (-half + 0.07, between(0.24, 0.5, chance)), 0.2, wing, thin=0.1)
-    sketch.ellipse(-0.02, 0.44, 0.34, 0.25, colour, angle=0.5)
-    sketch.ellipse(0.09, 0.42, 0.2, 0.2, belly, angle=0.7, shade=0.15)
-    sketch.polygon([(x + 0.14, y + 0.07), (x + 0.13, y - 0.06), (half - 0.04, y - 0.02)], beak, shade=0.1)
-    sketch.ellipse(x, y, 0.2, 0.19, colour)
-    sketch.ellipse(x + 0.08, y + 0.04, 0.04, 0.045, INK, shade=0.0)
-    sketch.ellipse(-0.13, 0.43, 0.27, 0.13, wing, angle=0.55, shade=0.2)
-    sketch.line((-0.28, 0.33), (-0.1, 0.44), 0.03, lighter(wing, 0.4))
-
-
-def _bird_flying(
-    sketch: Sketch, colour: Colour, belly: Colour, wing: Colour, beak: Colour, chance: float, other: float
-) -> None:
-    half, y = sketch.half, 0.36
-    up = between(0.86, 0.93, chance)
-    sketch.polygon([(0.02, 0.42), (0.2, 0.42), (between(0.2, 0.38, other), up)], darker(wing, 0.3), shade=0.1)
-    sketch.polygon([(-0.3, y), (-half + 0.04, y + 0.14), (-half + 0.1, y - 0.08)], wing, shade=0.1)
-    sketch.ellipse(-0.02, y, 0.42, 0.16, colour, angle=0.12)
-    sketch.ellipse(0.06, y - 0.06, 0.28, 0.09, belly, angle=0.15, shade=0.1)
-    x = half - 0.26
-    sketch.polygon([(x + 0.1, y + 0.13), (x + 0.1, y + 0.02), (half - 0.03, y + 0.06)], beak, shade=0.1)
-    sketch.ellipse(x, y + 0.08, 0.16, 0.15, colour)
-    sketch.ellipse(x + 0.07, y + 0.11, 0.035, 0.035, INK, shade=0.0)
-    tip = between(-0.42, -0.12, other)
-    sketch.polygon([(-0.22, 0.4), (0.16, 0.42), (tip + 0.1, up + 0.03), (tip - 0.04, up - 0.04)], wing, shade=0.25)
-    sketch.polygon([(-0.16, 0.42), (0.1, 0.43), (tip + 0.08, up - 0.16), (tip + 0.02, up - 0.2)], colour, shade=0.1)
-
-
-def draw_duck(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A duck afloat: flat bill, round head on an upright neck, upturned tail; drakes wear a ring about the neck."""
-    a, b, c = rng.random(3).tolist()
-    half = sketch.half
-    drake = a < 0.45
-    head = (0.18, 0.42, 0.32) if drake else colour
-    x, y = half - 0.4, between(0.74, 0.79, b)
-    sketch.polygon(
-        [(-half + 0.22, 0.12), (-half + 0.04, between(0.5, 0.58, c)), (-half + 0.44, 0.4)],
-        darker(colour, 0.2),
-        shade=0.15,
-    )
-    sketch.line((x - 0.04, 0.34), (x, y), 0.26, head, thin=0.2)
-    if drake:
-        sketch.line((x - 0.13, 0.5), (x + 0.1, 0.48), 0.06, CREAM)
-    sketch.ellipse(
-        0.0,
-        0.24,
-        half - 0.08,
-        0.25,
-        blend(colour, (0.50, 0.33, 0.22), 0.5) if drake else colour,
-        above=0.02,
-        grain=0.06,
-    )
-    sketch.ellipse(-0.06, 0.29, 0.3, 0.14, darker(colour, 0.22) if c < 0.6 else lighter(colour, 0.35), angle=-0.18)
-    sketch.line((-0.24, 0.3), (0.02, 0.23), 0.035, darker(colour, 0.5))
-    sketch.box(x + 0.1, y - 0.08, half - 0.03, y + 0.0, BEAK, rounding=0.04, shade=0.2)
-    sketch.ellipse(x, y, 0.19, 0.18, head)
-    sketch.ellipse(x + 0.07, y + 0.05, 0.035, 0.04, INK, shade=0.0)
-
-
-def draw_butterfly(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A butterfly from above: two pairs of bordered, spotted wings on a dark body with feelers."""
-    a, b, c, d = rng.random(4).tolist()
-    half = sketch.half
-    edge = darker(colour, 0.75) if a < 0.65 else lighter(colour, 0.6)
-    spot = CREAM if b < 0.5 else ((0.94, 0.76, 0.36) if b < 0.75 else (0.36, 0.52, 0.72))
-    wide, tall = half * between(0.46, 0.5, c), between(0.24, 0.28, d)
-    for side in (-1, 1):
-        x, lower = side * (half - wide - 0.02), side * half * 0.45
-        tilt = side * 0.5
-        sketch.ellipse(lower, 0.28, wide * 0.72, 0.23, edge, angle=-tilt, shade=0.0)
-        sketch.ellipse(x, 0.64, wide, tall, edge, angle=tilt, shade=0.0)
-        sketch.ellipse(lower * 0.93, 0.3, wide * 0.55, 0.16, darker(colour, 0.12), angle=-tilt)
-        sketch.ellipse(x * 0.93, 0.63, wide * 0.78, tall * 0.72, colour, angle=tilt)
-    far = half - wide * 0.85
-    sketch.dots(
-        [
-            (-far, 0.72, 0.06, 0.06),
-            (far, 0.72, 0.06, 0.06),
-            (-half * 0.48, 0.26, 0.065, 0.065),
-            (half * 0.48, 0.26, 0.065, 0.065),
-        ],
-        spot,
-    )
-    sketch.lines([(0.0, 0.74, -0.14, 0.95), (0.0, 0.74, 0.14, 0.95)], 0.035, INK)
-    sketch.lines([(0.0, 0.22, 0.0, 0.74)], 0.08, INK)

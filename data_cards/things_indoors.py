@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.brushes import Colour, Sketch, between, blend, darker, lighter
+from data_cards.brushes import Colour, Sketch, apart, between, blend, darker, lighter
 
 INK = (0.15, 0.13, 0.16)
 CREAM = (0.96, 0.93, 0.86)
@@ -81,7 +81,6 @@ def draw_table(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
         [(-half + 0.02, top), (half - 0.02, top), (back, far), (-back, far)],
         lighter(colour, 0.12),
         shade=0.2,
-        grain=0.05,
     )
     sketch.box(-half + 0.02, top - 0.05, half - 0.02, top + 0.01, colour, rounding=0.02, shade=0.15)
     if set_out:
@@ -137,16 +136,16 @@ def draw_lamp(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
     wide = half - 0.03
     if b < 0.7:
         low, neck = between(0.58, 0.66, c), wide * between(0.45, 0.75, d)
-        sketch.line((0.0, 0.05), (0.0, low + 0.05), 0.05, stem)
+        sketch.line((0.0, 0.05), (0.0, low + 0.05), 0.065, stem)
         sketch.ellipse(0.0, 0.01, min(0.2, wide), 0.06, darker(stem, 0.2), above=0.0)
         sketch.polygon([(-wide, low), (wide, low), (neck, 0.97), (-neck, 0.97)], colour, shade=0.2)
-        sketch.ellipse(0.0, low + 0.02, wide * 0.62, 0.27, glow, shade=0.0, onto=True)
-        sketch.boxes([(-half, low, half, low + 0.03)], darker(colour, 0.4), onto=True)
+        sketch.ellipse(0.0, low, wide * 0.62, 0.28, glow, shade=0.0, onto=True, above=low)
+        sketch.boxes([(-wide, low, wide, low + 0.03)], darker(colour, 0.35))
         sketch.box(-neck, 0.945, neck, 0.97, darker(colour, 0.3), shade=0.0)
     else:
         x, foot = half - 0.19, -half + 0.15
         sketch.lines(
-            [(foot, 0.05, foot, 0.72), (foot, 0.72, foot + 0.06, 0.9), (foot + 0.06, 0.9, x, 0.95)], 0.05, stem
+            [(foot, 0.05, foot, 0.72), (foot, 0.72, foot + 0.06, 0.9), (foot + 0.06, 0.9, x, 0.95)], 0.065, stem
         )
         sketch.ellipse(foot, 0.01, 0.13, 0.07, darker(stem, 0.2), above=0.0)
         sketch.ellipse(x, 0.72, 0.16, 0.22, colour, above=0.72, shade=0.25)
@@ -177,7 +176,7 @@ def draw_sofa(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
         )
     if seats > 1:
         sketch.lines([(left + pitch * i, 0.52, left + pitch * i, 0.86) for i in range(1, seats)], 0.025, shade)
-    pillow = ((0.92, 0.78, 0.45), (0.40, 0.56, 0.68), CREAM, (0.80, 0.42, 0.38))[int(c * 4)]
+    pillow = apart(colour, ((0.92, 0.78, 0.45), (0.40, 0.56, 0.68), CREAM, (0.80, 0.42, 0.38)), c)
     if d < 0.7:
         sketch.box(left + 0.02, 0.47, left + 0.29, 0.73, pillow, rounding=0.06, shade=0.25)
     if d > 0.35:

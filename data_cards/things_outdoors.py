@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.brushes import Colour, Sketch, between, blend, darker, lighter
+from data_cards.brushes import Colour, Sketch, apart, between, blend, darker, lighter
 
 INK = (0.15, 0.13, 0.16)
 CREAM = (0.95, 0.91, 0.83)
@@ -83,17 +83,17 @@ def draw_tree(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
     half = sketch.half
     fork = between(-0.05, 0.05, a)
     bark = blend(BARK, (0.75, 0.72, 0.68), 0.7) if a < 0.2 else BARK
-    sketch.polygon([(-0.07, 0.0), (0.07, 0.0), (0.045 + fork, 0.5), (-0.045 + fork, 0.5)], bark, shade=0.4, grain=0.15)
+    sketch.polygon([(-0.07, 0.0), (0.07, 0.0), (0.045 + fork, 0.5), (-0.045 + fork, 0.5)], bark, shade=0.4, grain=0.08)
     sketch.lines([(fork * 0.5, 0.3, -half * 0.45, 0.5), (fork * 0.6, 0.33, half * 0.45, 0.5)], 0.05, darker(bark, 0.2))
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False) + between(0, 0.7, b)
     sizes = between(0.15, 0.19, c) + 0.03 * rng.random(8)
     xs, ys = (half - 0.2) * np.cos(angles), 0.66 + 0.16 * np.sin(angles)
     crown = np.stack([xs, ys, sizes, sizes], 1)
-    sketch.dots(crown.tolist(), darker(colour, 0.22), shade=0.2, grain=0.12)
-    sketch.ellipse(0.0, 0.69, half - 0.1, 0.25, colour, shade=0.3, grain=0.16)
+    sketch.dots(crown.tolist(), darker(colour, 0.22), shade=0.2, grain=0.08)
+    sketch.ellipse(0.0, 0.69, half - 0.1, 0.25, colour, shade=0.3, grain=0.09)
     crown *= (0.6, 1.0, 0.55, 0.5)
     crown += (-0.06, 0.05, 0.0, 0.0)
-    sketch.dots(crown[::2].tolist(), lighter(colour, 0.2), shade=0.15, grain=0.14)
+    sketch.dots(crown[::2].tolist(), lighter(colour, 0.2), shade=0.15, grain=0.08)
     if c < 0.3:
         fruit = (0.82, 0.28, 0.22) if c < 0.2 else (0.95, 0.72, 0.30)
         sketch.dots([(x * 0.75, y * 0.9 + 0.07, 0.04, 0.04) for x, y in zip(xs, ys, strict=True)], fruit)
@@ -112,7 +112,7 @@ def _fir(sketch: Sketch, colour: Colour, chance: float, other: float) -> None:
             [(-wide, low), (0.0, low - 0.04), (wide, low), (0.0, high)],
             blend(deep, colour, skirt / skirts),
             shade=0.35,
-            grain=0.14,
+            grain=0.08,
         )
     if other < 0.25:
         sketch.lines(
@@ -177,7 +177,7 @@ def draw_house(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
             [(-half + 0.02, eaves), (half - 0.02, eaves), (half - inset, 0.9), (inset - half, 0.9)],
             roof,
             shade=0.2,
-            grain=0.08,
+            grain=0.05,
         )
         sketch.boxes(
             [(-half, eaves + step, half, eaves + step + 0.015) for step in (0.12, 0.24)], darker(roof, 0.3), onto=True
@@ -186,9 +186,9 @@ def draw_house(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     door = between(-0.5, 0.5, d) * wall
     lit = (0.98, 0.84, 0.50) if e > 0.8 else GLASS
     places = [p for p in (-wall * 0.62, 0.0, wall * 0.62) if abs(p - door) > 0.19]
-    sketch.boxes([(p - 0.095, 0.19, p + 0.095, 0.42) for p in places] or [(-0.5 * wall, 0.2, -0.3 * wall, 0.42)], CREAM)
-    sketch.boxes([(p - 0.07, 0.215, p + 0.07, 0.395) for p in places] or [(0.0, 0.2, 0.01, 0.21)], lit)
-    sketch.boxes([(p - 0.01, 0.2, p + 0.01, 0.4) for p in places] or [(0.0, 0.2, 0.01, 0.21)], CREAM)
+    sketch.boxes([(p - 0.095, 0.19, p + 0.095, 0.42) for p in places], CREAM)
+    sketch.boxes([(p - 0.07, 0.215, p + 0.07, 0.395) for p in places], lit)
+    sketch.boxes([(p - 0.01, 0.2, p + 0.01, 0.4) for p in places], CREAM)
     paint = ((0.55, 0.30, 0.22), (0.28, 0.42, 0.52), (0.36, 0.50, 0.36))[int(c * 3)]
     sketch.box(door - 0.09, 0.0, door + 0.09, 0.36, CREAM, shade=0.0)
     sketch.box(door - 0.07, 0.0, door + 0.07, 0.34, paint, shade=0.2)
@@ -201,7 +201,7 @@ def draw_lighthouse(sketch: Sketch, colour: Colour, rng: np.random.Generator) ->
     foot, top = half * between(0.62, 0.72, a), half * between(0.4, 0.46, a)
     white = (0.94, 0.92, 0.88)
     rock = (0.50, 0.47, 0.46)
-    sketch.ellipse(0.0, 0.03, half - 0.02, 0.09, rock, above=0.0, grain=0.2)
+    sketch.ellipse(0.0, 0.03, half - 0.02, 0.09, rock, above=0.0, grain=0.1)
     sketch.polygon([(-foot, 0.03), (foot, 0.03), (top, 0.72), (-top, 0.72)], white, shade=0.3)
     bands = 2 + int(b * 2)
     step = 0.69 / (2 * bands - 1) if c < 0.75 else 0.3
@@ -307,7 +307,7 @@ def draw_kite(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
     """A kite: a diamond in two or four colours on crossed spars, with a tail of bows."""
     a, b, c, d = rng.random(4).tolist()
     half = sketch.half
-    second = ((0.95, 0.80, 0.40), (0.36, 0.55, 0.74), CREAM, (0.84, 0.40, 0.36))[int(a * 4)]
+    second = apart(colour, ((0.95, 0.80, 0.40), (0.36, 0.55, 0.74), CREAM, (0.84, 0.40, 0.36)), a)
     x, arms = between(-0.06, 0.06, b), between(0.66, 0.74, c)
     wide, low = half - 0.03, 0.3
     points = [(x + 0.1, low - 0.1), (x - 0.08, low - 0.17), (x + 0.06, 0.05)]
@@ -345,5 +345,4 @@ def draw_ball(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
         sketch.ellipse(0.0, 0.5, size, size, colour, shade=0.25)
         sketch.lines([(-0.5, between(0.3, 0.6, b), 0.5, between(0.4, 0.7, c))], 0.2, white, onto=True)
         sketch.lines([(-0.5, between(0.3, 0.6, b), 0.5, between(0.4, 0.7, c))], 0.07, darker(colour, 0.4), onto=True)
-    sketch.ellipse(0.14, 0.36, size * 0.95, size * 0.9, darker(colour, 0.9), shade=0.0, onto=True) if a > 2 else None
     sketch.ellipse(-0.17 if not sketch.mirrored else 0.17, 0.69, 0.1, 0.08, lighter(colour, 0.75), angle=0.5, shade=0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.brushes import Colour, Sketch, between, blend, darker, lighter
+from data_cards.brushes import Colour, Sketch, apart, between, blend, darker, lighter
 
 INK = (0.15, 0.13, 0.16)
 TYRE = (0.17, 0.16, 0.19)
@@ -114,7 +114,7 @@ def draw_truck(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     elif b < 0.82:
         heap = ((0.74, 0.62, 0.42), (0.45, 0.36, 0.30), (0.52, 0.52, 0.54))[int(c * 3)]
         middle = (left + load_end) / 2
-        sketch.ellipse(middle, 0.6, (load_end - left) / 2 - 0.06, 0.3, heap, above=0.5, grain=0.25)
+        sketch.ellipse(middle, 0.6, (load_end - left) / 2 - 0.06, 0.3, heap, above=0.5, grain=0.13)
         sketch.polygon([(left, 0.64), (load_end, 0.64), (load_end - 0.1, 0.28), (left + 0.12, 0.28)], colour, shade=0.2)
         ribs = [left + (load_end - left) * t for t in (0.3, 0.5, 0.7)]
         sketch.boxes([(x - 0.015, 0.3, x + 0.015, 0.62) for x in ribs], darker(colour, 0.35))
@@ -162,7 +162,7 @@ def draw_bicycle(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> No
     sketch.lines(
         [(x - u, axle - v, x + u, axle + v) for x in (rear, front) for u, v in arms], 0.022, (0.66, 0.66, 0.68)
     )
-    tyre = TYRE if c < 0.7 else (0.55, 0.42, 0.30)
+    tyre = TYRE if c < 0.45 else ((0.55, 0.42, 0.30), (0.82, 0.76, 0.66), darker(colour, 0.3))[int(c * 9) % 3]
     sketch.ring(rear, axle, size, 0.085, tyre)
     sketch.ring(front, axle, size, 0.085, tyre)
     crank, seat, head = (rear * 0.25, axle - 0.02), (rear * 0.45, 0.73), (front * 0.62, 0.76)
@@ -270,7 +270,7 @@ def draw_balloon(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> No
     """A hot air balloon: gores or rings in two colours, ropes, a wicker basket."""
     a, b, c = rng.random(3).tolist()
     half = sketch.half
-    second = ((0.95, 0.83, 0.50), WHITE, (0.36, 0.54, 0.70), (0.86, 0.46, 0.36), darker(colour, 0.35))[int(a * 5)]
+    second = apart(colour, ((0.95, 0.83, 0.50), WHITE, (0.36, 0.54, 0.70), (0.86, 0.46, 0.36)), a)
     size = half - 0.025
     middle = 0.975 - size
     bottom = 0.24
@@ -300,16 +300,8 @@ def draw_balloon(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> No
             onto=True,
         )
     else:
-        points = [
-            (-half + size * 2 * i / 5, middle + between(-0.06, 0.06, c), half - size * 2 * i / 5, middle)
-            for i in range(0)
-        ]
-        sketch.lines(
-            [*points, (-half, middle + 0.1, 0.0, middle - 0.12), (0.0, middle - 0.12, half, middle + 0.1)],
-            0.13,
-            second,
-            onto=True,
-        )
+        dip = middle - between(0.1, 0.16, c)
+        sketch.lines([(-half, middle + 0.1, 0.0, dip), (0.0, dip, half, middle + 0.1)], 0.13, second, onto=True)
     sketch.box(-0.1, 0.01, 0.1, 0.14, (0.62, 0.43, 0.26), rounding=0.03, shade=0.3)
     sketch.line((-0.1, 0.135), (0.1, 0.135), 0.035, (0.44, 0.29, 0.18))
 
