@@ -1,0 +1,62 @@
+"""Texts -> token ids, CLIP's BPE: captions, and concepts in one of CLIP's ImageNet prompts.
+
+Captions come once an epoch, prompted concepts over and over: the ids of a concept are kept, and joined to those of the
+prompt's words before and after it. All files of the tokenizer are in open_clip.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+from open_clip.tokenizer import SimpleTokenizer
+
+KEPT_CONCEPTS = 200_000
+
+
+def text_id(kind: str, text: str) -> int:
+    """Identity of a text, a whole number of 63 bits: equal kind and text <=> equal number, in all processes."""
+    digest = blake2b(f"{kind}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Tokenizer:
+    """CLIP's tokenizer at one context length; ids as open_clip's gives them."""
+
+    def __init__(self, context_length: int) -> None:
+        self.context_length = context_length
+        self._bpe = SimpleTokenizer(context_length=context_length)
+        split = [template("\n").split("\n") for template in OPENAI_IMAGENET_TEMPLATES]
+        self.templates = [(before, after) for before, after in split]
+        self._around = [(self._bpe.encode(before), self._bpe.encode(after)) for before, after in self.templates]
+        self._concept = lru_cache(KEPT_CONCEPTS)(self._encode_concept)
+
+    def caption(self, text: str) -> list[int]:
+        """Ids of a text, without those of start and end."""
+        return list(self._bpe.encode(text))
+
+    def prompted(self, concept: str, template: int) -> tuple[list[int], int]:
+        """Ids of a concept in prompt number `template`, and the identity of the concept."""
+        ids, identity, joins = self._concept(concept)
+        if not joins:
+            before, after = self.templates[template]
+            return self._bpe.encode(before + concept + after), identity
+        before_ids, after_ids = self._around[template]
+        return [*before_ids, *ids, *after_ids], identity
+
+    def write(self, row: np.ndarray, ids: list[int]) -> None:
+        """Put ids into a row of zeros [context_length], with start and end; what does not fit is cut."""
+        ids = ids[: self.context_length - 2]
+        row[0] = self._bpe.sot_token_id
+        row[1 : 1 + len(ids)] = ids
+        row[1 + len(ids)] = self._bpe.eot_token_id
+
+    def _encode_concept(self, concept: str) -> tuple[list[int], int, bool]:
+        """Ids, identity, and whether its tokens stay the same next to a prompt's words.
+
+        They do unless its first or last sign may merge with a neighbour, or be cleaned away with it.
+        """
+        joins = concept.isascii() and concept[:1].isalnum() and concept[-1:].isalnum() and "&" not in concept
+        return self._bpe.encode(concept), text_id("concept", concept), joins
