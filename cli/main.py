@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli.curate import app as curate_app
+from cli.data import app as data_app
 from cli.index import app as index_app
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.add_typer(index_app, name="index")
 app.add_typer(curate_app, name="curate")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,7 @@ A pair is a pure function of the split, the seed, its index and the size of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,11 @@ def contact_sheet(
         top, left = (index // columns) * (size + pad), (index % columns) * (size + pad)
         sheet[top : top + size, left : left + size] = draw_pair(split, seed, index, size).image
     return Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1))
+
+
+def write_contact_sheet(path: Path, split: str, seed: int, size: int = 64) -> None:
+    """Write a contact sheet as PNG."""
+    contact_sheet(split, seed, size=size).save(path, "PNG")
 
 
 def _generator(split: str, seed: int, index: int, stream: int) -> np.random.Generator:

@@ -101,10 +101,14 @@ def skyline(patch: Patch) -> tuple[Array, Array]:
 
     near = patch.y > tops[1]
     below = patch.y - np.where(near, tops[1], tops[0])
-    inside = np.where(near, insides[1], insides[0])
+    inside: Array = np.where(near, insides[1], insides[0])
     body: Array = np.take(walls.T, np.where(near, numbers[1], numbers[0]), axis=1)
     window = ((below % 2.2) > 0.9) & (below > 0.8) & ((inside % 2.0) > 0.75)
     lit = patch.noise(0.9) > (0.1 if dark else -0.5)
     panes = (1.0, 0.84, 0.46) if dark else (0.78, 0.88, 0.95)
-    picture = mix(tinted(body, 0.08 - 0.05 * np.minimum(inside, 6.0)), panes, window * np.where(lit, _LIT, _UNLIT))
+    picture = mix(
+        tinted(body, np.float32(0.08) - np.minimum(inside, 6.0) * np.float32(0.05)),
+        panes,
+        window * np.where(lit, _LIT, _UNLIT),
+    )
     return picture, (below > 0).astype(np.float32)

@@ -1,0 +1,85 @@
+"""The commands `cocu data ...`: argument handling and printing only."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from data_cards.miniature_shards import Written
+
+app = typer.Typer(help="Make the data that come with the package.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """A group stays a group however many commands it has."""
+
+
+@app.command()
+def miniature(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the shards. Run again with the same options, the run goes on where it stopped."),
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pictures with captions.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    size: Annotated[int, typer.Option(help="Height and width of the pictures, in pixels.")] = 64,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="train; val: with masks; clip: with captions that name whatever shows. They have no picture in common."
+        ),
+    ] = "train",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores.")] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write the first pictures side by side into one image, to look at."),
+    ] = None,
+) -> None:
+    """Draw a small world: pictures, captions that leave most of it unsaid, and the truth to the pixel."""
+    from data_cards.miniature import write_contact_sheet
+    from data_cards.miniature_shards import write_miniature
+
+    if out is None and sheet is None:
+        raise typer.BadParameter("give a folder, or --sheet FILE.png for a look", param_hint="--out")
+    if sheet is not None:
+        write_contact_sheet(sheet, split, seed, size)
+        typer.echo(f"wrote {sheet}")
+    if out is not None:
+        with _progress(pairs) as progress:
+            written = write_miniature(out, pairs, seed, size, split, workers, progress)
+        typer.echo(_summary(out, written))
+
+
+@contextmanager
+def _progress(pairs: int) -> Iterator[Callable[[int], None]]:
+    """A bar where somebody watches."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=pairs)
+        yield lambda done: bar.advance(task, done)
+
+
+def _summary(out: Path, written: "Written") -> str:
+    tally = written.tally
+    drawn, speed = written.pairs_drawn, written.pairs_drawn / written.seconds
+    rows = {
+        "pairs": f"{tally.pairs:,} in {written.shards:,} shard{'s' if written.shards > 1 else ''}",
+        "drawn now": f"{drawn:,} pairs in {written.seconds:.1f} s, {speed:,.0f} pairs/s"
+        if drawn
+        else "nothing, all was there",
+        "visible classes": f"{tally.visible:.2f} per picture, of 1 % of its area or more: "
+        f"{tally.stuff / tally.pairs:.2f} stuff, {tally.things / tally.pairs:.2f} things",
+        "named by captions": f"{tally.named:.1%} of the visible classes: "
+        f"{tally.stuff_named / tally.stuff:.1%} of stuff, {tally.things_named / tally.things:.1%} of things",
+        "empty or wrong": f"{tally.silent / tally.pairs:.1%} of the captions name nothing that shows",
+        "truth": f"{out / 'truth.parquet'} and {out / 'synonyms.json'}, for `cocu curate score`",
+    }
+    width = max(map(len, rows))
+    return "\n".join([f"miniature {out}", *(f"  {name:<{width}}  {value}" for name, value in rows.items())])
