@@ -114,7 +114,7 @@ class Sketch:
 
     def dots(
         self,
-        dots: Sequence[tuple[float, float, float, float]],
+        dots: Sequence[Sequence[float]],
         colour: Colour,
         shade: float = 0.0,
         grain: float = 0.0,
@@ -213,7 +213,7 @@ class Sketch:
 
     def lines(
         self,
-        lines: Sequence[tuple[float, float, float, float]],
+        lines: Sequence[Sequence[float]],
         thick: float,
         colour: Colour,
         thin: float | None = None,
@@ -331,7 +331,7 @@ def _outline(shapes: Sequence[Bounds]) -> Bounds:
     return (min(lefts), min(lows), max(rights), max(highs))
 
 
-def between(low: float, high: float, share: float) -> float:
+def between(low: float, high: float, share: Any) -> Any:
     """From low (share 0) to high (share 1): what a chance number becomes."""
     return low + (high - low) * share
 

@@ -169,7 +169,7 @@ def draw_horse(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
         [(back + 0.08, 0.45, back + 0.1 + step, 0.05), (chest - 0.05, 0.45, chest - 0.03 - step, 0.05)], 0.085, far
     )
     sway = between(0.0, 0.08, c)
-    sketch.lines([(back - 0.1, 0.6, -half + 0.08, 0.5), (-half + 0.08, 0.5, -half + 0.05 + sway, 0.24)], 0.09, mane)
+    sketch.lines([(back - 0.1, 0.6, -half + 0.08, 0.5), (-half + 0.08, 0.5, -half + 0.065 + sway, 0.24)], 0.09, mane)
     sketch.ellipse((back + chest) / 2, 0.53, (chest - back) / 2 + 0.15, 0.17, colour, shade=0.22)
     sketch.ellipse(back + 0.02, 0.54, 0.18, 0.175, colour, shade=0.15)
     front = chest + max(step, -0.03) * 1.3
@@ -183,10 +183,10 @@ def draw_horse(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
         0.085,
         sock,
     )
-    x, y = half - 0.24, between(0.8, 0.84, c)
+    x, y = half - 0.24, between(0.78, 0.82, c)
     sketch.line((chest, 0.55), (x - 0.02, y), 0.29, colour, thin=0.17)
     sketch.lines([(chest - 0.1, 0.68, x - 0.1, y + 0.02), (x - 0.1, y + 0.02, x - 0.02, y + 0.1)], 0.09, mane)
-    sketch.polygon([(x - 0.04, y + 0.06), (x - 0.02, y + 0.18), (x + 0.04, y + 0.07)], colour, shade=0.0)
+    sketch.polygon([(x - 0.04, y + 0.06), (x - 0.02, y + 0.165), (x + 0.04, y + 0.07)], colour, shade=0.0)
     sketch.line((x, y + 0.01), (half - 0.09, y - 0.16), 0.19, colour, thin=0.13)
     sketch.ellipse(half - 0.08, y - 0.17, 0.06, 0.055, darker(colour, 0.35) if d < 0.7 else CREAM, shade=0.0)
     sketch.ellipse(x + 0.04, y + 0.01, 0.026, 0.03, INK, shade=0.0)
@@ -259,7 +259,7 @@ def draw_sheep(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     half = sketch.half
     face = (0.22, 0.20, 0.22) if a < 0.6 else (0.80, 0.70, 0.60)
     legs = darker(face, 0.2)
-    left, right = -half + 0.2, half - 0.42
+    left, right = -half + 0.25, half - 0.42
     step = between(-0.04, 0.04, b)
     sketch.lines(
         [

@@ -63,7 +63,7 @@ def draw_table(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     a, b, c, d = rng.random(4).tolist()
     half = sketch.half
     set_out = a < 0.7
-    top = between(0.6, 0.66, b) if set_out else between(0.82, 0.88, b)
+    top = between(0.55, 0.61, b) if set_out else between(0.8, 0.85, b)
     back, far = half - between(0.16, 0.26, c), top + 0.13
     dark = darker(colour, 0.4)
     if d < 0.72:

@@ -75,28 +75,36 @@ def _hands(chance: float, reach: float, shoulder: float) -> tuple[tuple[float, f
 
 
 def draw_tree(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A tree: a fir of stacked skirts where the sketch is narrow, else a round crown, at times with fruit."""
+    """A tree: a crown of leaves, at times with fruit, slender where the sketch is narrow; green ones may be firs."""
     a, b, c = rng.random(3).tolist()
-    if sketch.aspect < 0.62:
+    if sketch.aspect < 0.62 and colour[1] > colour[0]:
         _fir(sketch, colour, a, b)
         return
     half = sketch.half
     fork = between(-0.05, 0.05, a)
     bark = blend(BARK, (0.75, 0.72, 0.68), 0.7) if a < 0.2 else BARK
     sketch.polygon([(-0.07, 0.0), (0.07, 0.0), (0.045 + fork, 0.5), (-0.045 + fork, 0.5)], bark, shade=0.4, grain=0.08)
-    sketch.lines([(fork * 0.5, 0.3, -half * 0.45, 0.5), (fork * 0.6, 0.33, half * 0.45, 0.5)], 0.05, darker(bark, 0.2))
+    middle, tall = (0.62, 0.31) if sketch.aspect < 0.62 else (0.68, 0.26)
+    wide = half - 0.1
+    if wide > 0.25:
+        sketch.lines(
+            [(fork * 0.5, 0.3, -wide * 0.6, 0.5), (fork * 0.6, 0.33, wide * 0.6, 0.5)], 0.05, darker(bark, 0.2)
+        )
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False) + between(0, 0.7, b)
-    sizes = between(0.15, 0.19, c) + 0.03 * rng.random(8)
-    xs, ys = (half - 0.2) * np.cos(angles), 0.66 + 0.16 * np.sin(angles)
-    crown = np.stack([xs, ys, sizes, sizes], 1)
+    spread = rng.random(8)
+    crown = np.empty((8, 4))
+    crown[:, 0], crown[:, 1] = (wide - 0.1) * np.cos(angles), middle + (tall - 0.13) * np.sin(angles)
+    crown[:, 2:] = between(0.12, 0.15, c) + 0.03 * spread[:, None]
     sketch.dots(crown.tolist(), darker(colour, 0.22), shade=0.2, grain=0.08)
-    sketch.ellipse(0.0, 0.69, half - 0.1, 0.25, colour, shade=0.3, grain=0.09)
-    crown *= (0.6, 1.0, 0.55, 0.5)
+    sketch.ellipse(0.0, middle, wide, tall, colour, shade=0.3, grain=0.09)
+    crown *= (0.6, 1.0, 0.6, 0.55)
     crown += (-0.06, 0.05, 0.0, 0.0)
     sketch.dots(crown[::2].tolist(), lighter(colour, 0.2), shade=0.15, grain=0.08)
     if c < 0.3:
         fruit = (0.82, 0.28, 0.22) if c < 0.2 else (0.95, 0.72, 0.30)
-        sketch.dots([(x * 0.75, y * 0.9 + 0.07, 0.04, 0.04) for x, y in zip(xs, ys, strict=True)], fruit)
+        reach = between(0.3, 0.9, spread)[:, None]
+        places = reach * np.stack([wide * np.cos(angles), tall * np.sin(angles)], 1) + (0.0, middle)
+        sketch.dots([(x, y, 0.035, 0.035) for x, y in places.tolist()], fruit)
 
 
 def _fir(sketch: Sketch, colour: Colour, chance: float, other: float) -> None:
@@ -114,13 +122,6 @@ def _fir(sketch: Sketch, colour: Colour, chance: float, other: float) -> None:
             shade=0.35,
             grain=0.08,
         )
-    if other < 0.25:
-        sketch.lines(
-            [(-half * 0.6, 0.2, -half * 0.1, 0.36), (-half * 0.35, 0.47, 0.0, 0.6), (-half * 0.2, 0.72, 0.0, 0.86)],
-            0.06,
-            (0.95, 0.96, 0.97),
-            onto=True,
-        )
 
 
 def draw_flower(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
@@ -130,15 +131,15 @@ def draw_flower(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> Non
     x, bend = between(-0.04, 0.04, a), between(-0.08, 0.08, b)
     stem = (0.36, 0.55, 0.30)
     sketch.lines([(bend, 0.0, bend * 0.5, 0.3), (bend * 0.5, 0.3, x, 0.62)], 0.06, stem)
-    sketch.ellipse(bend - 0.15, 0.19, 0.19, 0.07, darker(stem, 0.1), angle=-0.6)
-    sketch.ellipse(bend + 0.15, 0.24, 0.18, 0.065, lighter(stem, 0.12), angle=0.6)
+    sketch.ellipse(bend * 0.5 - half + 0.21, 0.19, 0.18, 0.07, darker(stem, 0.1), angle=-0.6)
+    sketch.ellipse(bend * 0.5 + half - 0.21, 0.24, 0.17, 0.065, lighter(stem, 0.12), angle=0.6)
     if c < 0.35:
         y = 0.74
         sketch.ellipse(x - 0.11, y, 0.12, 0.24, darker(colour, 0.15), angle=0.25)
         sketch.ellipse(x + 0.11, y, 0.12, 0.24, darker(colour, 0.25), angle=-0.25)
         sketch.ellipse(x, y - 0.04, 0.13, 0.21, lighter(colour, 0.08))
         return
-    reach = min(half, 0.31) - 0.125
+    reach = min(half, 0.31) - 0.145
     petals = 6 + int(d * 3)
     angles = np.arange(petals) * (2 * np.pi / petals) + a
     ring = np.stack([x + reach * np.cos(angles), 0.68 + reach * np.sin(angles)], 1).tolist()
@@ -169,7 +170,7 @@ def draw_house(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
     if sketch.aspect < 1.15:
         sketch.polygon([(-half + 0.02, eaves), (half - 0.02, eaves), (0.0, 0.97)], darker(roof, 0.15), shade=0.1)
         sketch.polygon([(-half + 0.12, eaves), (half - 0.12, eaves), (0.0, 0.88)], colour, shade=0.1)
-        sketch.lines([(-half + 0.05, eaves + 0.02, 0.0, 0.94), (0.0, 0.94, half - 0.05, eaves + 0.02)], 0.09, roof)
+        sketch.lines([(-half + 0.06, eaves + 0.02, 0.0, 0.94), (0.0, 0.94, half - 0.06, eaves + 0.02)], 0.09, roof)
         sketch.ellipse(0.0, eaves + 0.12, 0.06, 0.06, lighter(GLASS, 0.2), shade=0.2)
     else:
         inset = between(0.1, 0.3, b)
@@ -262,7 +263,7 @@ def draw_umbrella(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> N
         sketch.lines(
             [(-lean, foot + 0.04, 0.07 - lean, foot), (0.07 - lean, foot, 0.13 - lean, foot + 0.06)], 0.055, pole
         )
-    wide, tall = half - 0.03, 0.95 - low
+    wide, tall = half - 0.055, 0.95 - low
     sketch.ellipse(lean * 0.5, low, wide, tall, colour, above=low, shade=0.3)
     sketch.ellipse(lean * 0.5, low, wide * 0.72, tall, second, above=low, shade=0.25)
     sketch.ellipse(lean * 0.5, low, wide * 0.3, tall, colour, above=low, shade=0.2)

@@ -54,7 +54,7 @@ def draw_car(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
     sketch.box(-half + 0.02, 0.42, -half + 0.08, 0.51, TAIL_LAMP, rounding=0.02, shade=0.0)
     _wheels(sketch, [-half * 0.6, half * 0.6], between(0.19, 0.22, d))
     if c > 0.8:
-        sketch.box(pillar - 0.12, roof - 0.01, pillar + 0.1, roof + 0.06, LAMP, rounding=0.02, shade=0.1)
+        sketch.box(pillar - 0.12, roof - 0.01, pillar + 0.1, roof + 0.045, LAMP, rounding=0.02, shade=0.1)
 
 
 def draw_bus(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
