@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from cli.curate import app as curate_app
 from cli.data import app as data_app
 from cli.index import app as index_app
+from cli.train import app as train_app
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.add_typer(index_app, name="index")
 app.add_typer(curate_app, name="curate")
+app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 
 

@@ -120,12 +120,13 @@ class Checkpoints:
             return []
         return sorted(int(match[1]) for path in self.folder.iterdir() if (match := NAME.fullmatch(path.name)))
 
-    def newest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest whole checkpoint, its step and state; None where there is none. Damaged ones are passed over."""
+    def newest(self) -> int | None:
+        """Step of the newest whole checkpoint; None where there is none. Damaged ones are passed over."""
         for step in reversed(self.steps()):
             try:
                 _check_weights(self.path(step) / WEIGHTS)
-                return step, load_state(self.path(step))
+                load_state(self.path(step))
+                return step
             except TrainingError as error:
                 warnings.warn(f"passed over a damaged checkpoint: {error}", stacklevel=2)
         return None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from training.groupvit import GroupViT, GroupViTConfig
 from training.patch_alignment import PatchAlignment, PatchAlignmentConfig
 
-ConceptSource = Literal["caption", "curated-top", "curated-cluster"]
+ConceptSource = Literal["caption", "curated-top", "curated-cluster", "none"]
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -25,17 +25,21 @@ class Section(BaseModel):
 class Data(Section):
     """How batches are made.
 
-    batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the backbones at
+    batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the encoders at
     once; null: all of its share of the batch. The loss is that of the whole batch either way
-    (training/gradient_cache.py). shuffle_buffer: samples among which a worker draws the next. augment: DeiT's
-    augmentation.
+    (training/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale:
+    training/augment.py. shuffle_buffer: samples that are shuffled together, on each rank. samples: how many the shards
+    hold; null: they are counted.
     """
 
     batch: Count = 4096
     micro_batch: Count | None = None
     concepts_per_image: Count = 3
-    augment: bool = True
+    concept_temperature: Annotated[float, Field(gt=0)] = 1.0
+    augment: Literal["none", "light", "deit"] = "deit"
+    crop_scale: tuple[Share, Share] = (0.08, 1.0)
     shuffle_buffer: Count = 10000
+    samples: Count | None = None
 
 
 class Loss(Section):
@@ -94,7 +98,7 @@ class Recipe(Section):
     """Everything that shapes the result of a run, apart from the shards themselves.
 
     concepts: what the second loss aligns pictures with: nouns of the caption (the baseline), the best curated concepts,
-    or draws from their clusters (PAPER.md, curation step 4). epochs: passes over the shards; steps, if given, is the
+    or draws from their clusters; none: there is no second loss. epochs: passes over the shards; steps, if given, is the
     length of the run in their stead. precision: auto is bf16 on a GPU, fp32 on the CPU.
     """
 
@@ -143,7 +147,10 @@ class PatchAlignmentRecipe(Recipe):
 RECIPES: dict[str, type[Recipe]] = {"groupvit": GroupViTRecipe, "patch-alignment": PatchAlignmentRecipe}
 
 
-def build_learner(recipe: Recipe) -> GroupViT | PatchAlignment:
+AnyLearner = GroupViT | PatchAlignment
+
+
+def build_learner(recipe: Recipe) -> AnyLearner:
     """The learner that a recipe names, with fresh weights from torch's global random state."""
     if isinstance(recipe.model, GroupViTConfig):
         return GroupViT(recipe.model)

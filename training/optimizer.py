@@ -60,3 +60,21 @@ class GuardedStep:
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         return norm, finite
+
+
+class Verdict:
+    """Whether a step was taken, and its loss: tensors on the device, on their way to the CPU."""
+
+    def __init__(self, step: int, keys: Sequence[str], finite: Tensor, loss: Tensor) -> None:
+        self.step, self.keys = step, keys
+        self._values = torch.stack([finite.float(), loss.float()]).to("cpu", non_blocking=True)
+        self._arrived = torch.cuda.Event() if finite.is_cuda else None
+        if self._arrived:
+            self._arrived.record()
+
+    def read(self) -> tuple[bool, float]:
+        """Whether the step was taken, and the loss; waits until they have arrived."""
+        if self._arrived:
+            self._arrived.synchronize()
+        finite, loss = self._values.tolist()
+        return bool(finite), loss

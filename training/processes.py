@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import IntEnum
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,16 +20,31 @@ import torch.distributed as dist
 
 from training.errors import MisuseError
 
-GOING_ON, SAVE, TERMINATE, INTERRUPT = range(4)
+MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's validation
+
+T = TypeVar("T")
+
+
+class Wish(IntEnum):
+    """What a process wants to happen after a step; of all processes' wishes the highest comes true."""
+
+    GO_ON = 0
+    SAVE = 1
+    TERMINATE = 2
+    INTERRUPT = 3
 
 
 @dataclass(frozen=True)
 class Place:
-    """This process among the `world` of the run, and the device it works on."""
+    """This process among the `world` of the run, and the device it works on.
+
+    control: the group in which processes talk about other things than tensors of the model; it waits longer.
+    """
 
     rank: int
     world: int
     device: torch.device
+    control: Any = None
 
     @property
     def leads(self) -> bool:
@@ -38,7 +56,7 @@ class Place:
 def joined(device: str) -> Iterator[Place]:
     """The place of this process; inside the block the processes that torchrun started know each other.
 
-    device: auto, cpu or cuda. Tensors on a GPU go from process to process by NCCL, those on the CPU by gloo. Raises
+    device: auto, cpu or cuda. Tensors of the model go from process to process by NCCL on GPUs, by gloo on CPUs. Raises
     MisuseError where there is no such device.
     """
     if device not in ("auto", "cpu", "cuda"):
@@ -59,14 +77,20 @@ def joined(device: str) -> Iterator[Place]:
     if world == 1:
         yield Place(0, 1, where)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", device_id=where if on_gpu else None)
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=where if on_gpu else None)
     try:
-        yield Place(rank, world, where)
+        yield Place(rank, world, where, dist.new_group(backend="gloo", timeout=timedelta(seconds=MOST_WAIT)))
     finally:
         dist.destroy_process_group()
 
 
 _TORCHRUN = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+
+
+def fitting_workers(place: Place) -> int:
+    """Loading processes for each rank: its part of the cores but one, on a GPU; one where the CPU trains, too."""
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(16, max(1, cores - 1)) if place.device.type == "cuda" else min(1, cores - 1)
 
 
 def seed_everything(seed: int) -> None:
@@ -91,24 +115,54 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def of_all(mine: Any, place: Place) -> list[Any]:
-    """A small object of every process, in order, on the leading one; empty elsewhere."""
+def memory_gb(device: torch.device) -> float:
+    """The most memory used so far, in gigabytes: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def of_all(mine: T, place: Place) -> list[T]:
+    """A small object of every process, in order; all call it."""
     if place.world == 1:
         return [mine]
-    everyone: list[Any] = [None] * place.world if place.leads else []
-    dist.gather_object(mine, everyone if place.leads else None)
+    everyone: list[Any] = [None] * place.world
+    dist.all_gather_object(everyone, mine, group=place.control)
     return everyone
+
+
+def by_leader(work: Callable[[], T], place: Place) -> T:
+    """What `work` gives, or raises, on the leading process; all call it, the others wait."""
+    answer: list[Any] = [None, None]
+    if place.leads:
+        try:
+            answer[0] = work()
+        except Exception as error:
+            if place.world == 1:
+                raise
+            answer[1] = error
+    if place.world > 1:
+        dist.broadcast_object_list(answer, src=0, group=place.control)
+    if answer[1] is not None:
+        raise answer[1]
+    return cast(T, answer[0])
+
+
+class Asked(BaseException):
+    """A signal asked the run to end while there was nothing that had to be saved first."""
 
 
 class Signals:
     """SIGTERM and SIGINT ask the run to save and to end; all processes then do so after the same step.
 
-    A context manager. A second signal of the kind has its usual effect.
+    A context manager. Inside `interruptible` a signal raises `Asked` at once. A second signal of the kind has its usual
+    effect.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._asked = GOING_ON
+        self._asked = Wish.GO_ON
+        self._raises = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -121,19 +175,32 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = max(self._asked, TERMINATE if number == signal.SIGTERM else INTERRUPT)
+        self._asked = max(self._asked, Wish.TERMINATE if number == signal.SIGTERM else Wish.INTERRUPT)
         signal.signal(number, self._before[number])
+        if self._raises:
+            raise Asked
 
     @property
-    def pending(self) -> bool:
-        """Whether this process has been asked to end."""
-        return self._asked >= TERMINATE
+    def asked(self) -> Wish:
+        """TERMINATE or INTERRUPT if this process was asked to end, else GO_ON."""
+        return self._asked
 
-    def agreed(self, wish: int = GOING_ON) -> int:
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """For work that is lost without harm. Raises `Asked` at a signal, and if there was one before."""
+        self._raises = True
+        try:
+            if self._asked:
+                raise Asked
+            yield
+        finally:
+            self._raises = False
+
+    def agreed(self, wish: Wish = Wish.GO_ON) -> Wish:
         """What the processes do now: the most that any wishes or was asked for. All call it after every step."""
         mine = max(wish, self._asked)
         if self._place.world == 1:
             return mine
         most = torch.tensor(mine)
-        dist.all_reduce(most, dist.ReduceOp.MAX)
-        return int(most)
+        dist.all_reduce(most, dist.ReduceOp.MAX, group=self._place.control)
+        return Wish(int(most))

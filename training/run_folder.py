@@ -34,8 +34,8 @@ def locked(run: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def enter(run: Path, recipe: Recipe, resume: str) -> tuple[Path, dict[str, Any]] | None:
-    """Check that the folder is this recipe's, and find the checkpoint to go on from with its state; None: begin.
+def enter(run: Path, recipe: Recipe, resume: str) -> Path | None:
+    """Check that the folder is this recipe's, and find the checkpoint to go on from; None: begin.
 
     resume: auto, never, or a checkpoint's folder. Raises MisuseError where the folder is another recipe's, or where
     going on as asked would lose checkpoints.
@@ -58,18 +58,18 @@ def enter(run: Path, recipe: Recipe, resume: str) -> tuple[Path, dict[str, Any]]
         newest = checkpoints.newest()
         if newest is None:
             return None
-        checkpoints.drop_after(newest[0])
-        return checkpoints.path(newest[0]), newest[1]
+        checkpoints.drop_after(newest)
+        return checkpoints.path(newest)
     source = Path(resume)
     _same_recipe(source, recipe)
-    state = load_state(source)
-    later = [step for step in checkpoints.steps() if step > state["step"]]
+    its_step = load_state(source)["step"]
+    later = [step for step in checkpoints.steps() if step > its_step]
     if later:
         raise MisuseError(
-            f"{run}: has a checkpoint of step {later[-1]}, behind step {state['step']} of {source}; "
+            f"{run}: has a checkpoint of step {later[-1]}, behind step {its_step} of {source}; "
             "give another --out, or --resume auto"
         )
-    return source, state
+    return source
 
 
 def _same_recipe(folder: Path, recipe: Recipe) -> None:

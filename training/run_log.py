@@ -10,7 +10,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,7 +32,6 @@ class RunLog:
         run: Path,
         start: int,
         steps: int,
-        *,
         config: Mapping[str, Any],
         tensorboard: bool = True,
         wandb: bool = False,
@@ -114,6 +114,27 @@ class RunLog:
                 self._tensorboard.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(finite, step=step)
+
+
+class Window:
+    """Speed since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self._waited = 0.0
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The block waits for data."""
+        began = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - began
+
+    def figures(self) -> dict[str, float]:
+        """pairs_per_s, over all processes, and data_wait, the share of time spent waiting for data."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        return {"pairs_per_s": self.pairs / seconds, "data_wait": self._waited / seconds}
 
 
 def _line(figures: Mapping[str, float]) -> str:

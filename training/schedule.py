@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from training.config import Recipe
+
 
 @dataclass(frozen=True)
 class LearningRate:
@@ -31,3 +33,13 @@ class LearningRate:
 def scaled(rate: float, batch: int, base_batch: int) -> float:
     """A rate that was chosen for batches of `base_batch` pairs, for batches of `batch` (linear scaling)."""
     return rate * batch / base_batch
+
+
+def learning_rate(recipe: Recipe, epoch: int | None) -> LearningRate:
+    """The rate of every step. epoch: steps in one; needed where the recipe's length is in epochs."""
+    rates, batch = recipe.optimizer, recipe.data.batch
+    steps = recipe.steps or max(1, round(recipe.epochs * (epoch or 1)))
+    peak, start, end = (
+        scaled(rate, batch, rates.base_batch) for rate in (rates.base_lr, rates.warmup_lr, rates.final_lr)
+    )
+    return LearningRate(peak, start, end, warmup=round(steps * rates.warmup_epochs / recipe.epochs), steps=steps)
