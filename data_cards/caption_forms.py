@@ -123,7 +123,7 @@ FORMS_WITH_TWO: tuple[str, ...] = (
     "{a} {relation} {b} #{tag}",
     "i love {a.the} and {b.the}",
     "we passed {a} and {b} {when}",
-    "{a}, {b}, and a lot of {mood}",
+    "{a}, {b} and a lot of {mood}",
     "{a.the} {relation} {b.the}, seen from {vantage}",
     "today {a.the} and {b.the}, tomorrow {event}",
     "{when} we saw {a} {relation} {b}",
@@ -175,7 +175,7 @@ FORMS_IN_FULL: tuple[str, ...] = (
     "the photo shows {list}",
     "a drawing of {list}",
     "{list} on a photo",
-    "look at {list}",
+    "we see {list}",
 )
 
 # What is no caption at all.

@@ -80,7 +80,7 @@ DOING: dict[str, tuple[str, ...]] = {
     "moon": ("rising", "shining", "hanging low", "over our town"),
     "ball": ("rolling away", "left behind", "waiting for the match", "in the air"),
     "furniture": ("from the flea market", "in need of repair", "in good condition", "from the catalogue"),
-    "snowman": ("melting slowly", "standing guard", "made by the neighbors", "with a crooked smile"),
+    "snowman": ("melting slowly", "on guard", "made by the neighbors", "with a crooked smile"),
 }
 
 # Relations that two classes have of themselves; others are told by where they are.

@@ -171,7 +171,7 @@ THINGS: dict[str, tuple[Noun, ...]] = {
     "airplane": _count("airplane", "plane", "aircraft", "airliner"),
     "balloon": _count("balloon", "hot air balloon", "air balloon"),
     "kite": _count("kite", "toy kite", "paper kite"),
-    "moon": (*_unique("moon"), *_count("full moon", "crescent moon", "crescent")),
+    "moon": (Noun("moon", "moons", "unique"), *_count("full moon", "crescent moon", "crescent")),
     "ball": _count("ball", "rubber ball", "football", "toy ball"),
     "chair": _count("chair", "armchair", "stool"),
     "table": _count("table", "coffee table", "desk"),
