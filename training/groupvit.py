@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from training.errors import MisuseError
 from training.learner import DenseFeatures
 from training.text_encoder import TextConfig, TextEncoder
-from training.transformer import MLP, Block
+from training.transformer import MLP, Block, attend
 
 TEMPERATURE = 0.07
 
@@ -293,10 +293,9 @@ class CrossAttentionBlock(nn.Module):
 
     def forward(self, groups: Tensor, tokens: Tensor) -> Tensor:
         """[B, G, width], [B, N, width] -> [B, G, width]."""
-        query = self.query(groups).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value)
-        groups = groups + self.out(seen.transpose(1, 2).flatten(2))
+        query = self.query(groups).unflatten(-1, (self.heads, -1))
+        key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        groups = groups + self.out(attend(query, key, value))
         return self.norm(groups + self.mlp(self.mlp_norm(groups)))
 
 

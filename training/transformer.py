@@ -28,9 +28,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every token of x over every token of x."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return self.out(attend(query, key, value, causal=self.causal))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+    """Softmax attention of [B, M, heads, d] over [B, N, heads, d], heads joined: [B, M, heads * d]."""
+    query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal:
+        # torch's own kernel for this case is several times slower backwards than matrix products.
+        weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
+        mixed = weights.to(value.dtype) @ value
+    else:
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    return mixed.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):

@@ -28,21 +28,30 @@ def test_the_feature_is_read_at_the_end_of_text_and_padding_does_not_count() -> 
 
 
 @pytest.mark.parametrize("padding", [0, END])
-def test_trimming_changes_no_feature_and_no_gradient(padding: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [2, 150])
+def test_leaving_out_padding_changes_no_feature_and_no_gradient(
+    count: int, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(1)
     encoder = TextEncoder(SMALL).double()
-    tokens = texts(4, 6, padding=padding)
-    encoder(tokens).square().sum().backward()
-    trimmed = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    tokens = texts(*torch.randint(2, 12, (count,)).tolist(), padding=padding)
+    weights = torch.randn(count, 16, dtype=torch.float64)
     feature = encoder(tokens)
+    (feature * weights).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    assert gradients.keys() == dict(encoder.named_parameters()).keys()
 
-    monkeypatch.setattr("training.text_encoder.trim_padding", lambda tokens: tokens)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # the way that keeps the padding
     encoder.zero_grad()
-    torch.testing.assert_close(encoder(tokens), feature)
-    encoder(tokens).square().sum().backward()
-    assert trimmed.keys() == dict(encoder.named_parameters()).keys()
+    padded = encoder(tokens)
+    torch.testing.assert_close(padded, feature)
+    (padded * weights).sum().backward()
     for name, p in encoder.named_parameters():
-        torch.testing.assert_close(p.grad, trimmed[name], msg=name)
+        torch.testing.assert_close(p.grad, gradients[name], msg=name)
+
+
+def test_no_texts_give_no_features() -> None:
+    assert TextEncoder(SMALL)(texts()).shape == (0, 16)
 
 
 def test_a_word_behind_changes_nothing_before_it() -> None:
