@@ -203,6 +203,7 @@ class _Reader:
                 collate_fn=_as_it_is,  # type: ignore[arg-type]
                 num_workers=workers,
                 prefetch_factor=PARTS_AHEAD if workers else None,
+                generator=torch.Generator(),  # of its own: the run's random state is the model's
                 worker_init_fn=_begin_worker,
             )
         )

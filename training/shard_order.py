@@ -25,6 +25,8 @@ from training.errors import TrainingError
 
 # Columns of an array of places.
 SHARD, EPOCH, START, STOP = range(4)
+# In a row, times ranks: with fewer samples than ranks most epochs of a rank are empty, but never so many.
+MOST_EMPTY_EPOCHS = 100
 
 
 class Tapes(Protocol):
@@ -174,7 +176,7 @@ class Order:
             self._begin_window()
             if len(self._places):
                 return True
-            if empty > self._slot.ranks:  # it has had every stretch
+            if empty > MOST_EMPTY_EPOCHS * self._slot.ranks:
                 raise TrainingError(f"no samples in {len(self._shards):,} shards; see whether they are WebDataset tars")
 
     def _begin_epoch(self) -> None:

@@ -197,6 +197,9 @@ def _size(url: str) -> int:
     except TrainingError:
         raise
     except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec says so of every failure over HTTP
+        if isinstance(cause, OSError) or getattr(cause, "status", 404) != 404:
+            raise unreachable(url, cause or error) from error
         raise MisuseError(f"{url}: no such file; check the address") from error
     except Exception as error:
         raise unreachable(url, error) from error

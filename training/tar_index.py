@@ -59,7 +59,7 @@ def _index(file: BinaryIO, length: int) -> TarIndex:
     key: bytes | None = None
     window = b""
     fault = ""
-    while position < length:
+    while position + BLOCK <= length:
         if not base <= position <= base + len(window) - BLOCK:
             file.seek(position)
             base, window = position, file.read(READ_AHEAD)

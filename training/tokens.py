@@ -1,7 +1,7 @@
 """Texts -> token ids, CLIP's BPE: captions, and concepts in one of CLIP's ImageNet prompts.
 
-Captions come once an epoch, prompted concepts over and over: the ids of a concept are kept, and joined to those of the
-prompt's words before and after it. All files of the tokenizer are in open_clip.
+The ids are those of open_clip's tokenizer, whose files come with it; what is done once instead of every time is kept
+here: the ids of words, and those of concepts, which are joined to the ids of the prompt's words around them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 
+KEPT_WORDS = 100_000
 KEPT_CONCEPTS = 200_000
 
 
@@ -31,18 +32,21 @@ class Tokenizer:
         split = [template("\n").split("\n") for template in OPENAI_IMAGENET_TEMPLATES]
         self.templates = [(before, after) for before, after in split]
         self._around = [(self._bpe.encode(before), self._bpe.encode(after)) for before, after in self.templates]
+        self._word = lru_cache(KEPT_WORDS)(self._bpe.encode)
         self._concept = lru_cache(KEPT_CONCEPTS)(self._encode_concept)
 
     def caption(self, text: str) -> list[int]:
         """Ids of a text, without those of start and end."""
-        return list(self._bpe.encode(text))
+        if not (text.isascii() and text.isprintable() and "&" not in text):  # has to be cleaned first
+            return list(self._bpe.encode(text))
+        return [token for word in self._bpe.pat.findall(text.lower()) for token in self._word(word)]
 
     def prompted(self, concept: str, template: int) -> tuple[list[int], int]:
         """Ids of a concept in prompt number `template`, and the identity of the concept."""
         ids, identity, joins = self._concept(concept)
         if not joins:
             before, after = self.templates[template]
-            return self._bpe.encode(before + concept + after), identity
+            return self.caption(before + concept + after), identity
         before_ids, after_ids = self._around[template]
         return [*before_ids, *ids, *after_ids], identity
 
