@@ -36,8 +36,9 @@ class Sketch:
     What was painted so far: cover [h, w], 0..1, and colour [h, w, 3], 0..1, in proportion to the cover
     ("premultiplied"). So picture * (1 - cover) + colour puts the thing before a picture.
 
-    Every shape takes a colour; a shade: how much lighter its lit side is than its middle; a grain: how much
-    of the noise shows; and onto: paint only where something was painted before, as spots on a hide.
+    Shapes take a colour, and some a shade: how much lighter the lit side is than the middle; a grain: how much
+    of the noise shows; and onto: paint only where something was painted before, as spots on a hide. Pixels
+    are taken for square: width is about height * aspect.
     """
 
     def __init__(self, height: int, width: int, aspect: float, noise: Array, mirrored: bool = False) -> None:
@@ -97,6 +98,7 @@ class Sketch:
             across *= across
         else:
             along, across = np.square(dx * (1 / rx)), np.square(dy * (1 / ry))
+        across += 1e-6  # the centre has no gradient
         squares = along + across
         distance = np.sqrt(squares)
         if max(rx, ry) < ROUND * min(rx, ry):
@@ -105,7 +107,6 @@ class Sketch:
         else:
             # To first order: the excess of the radius over its gradient.
             slopes = along * (1 / rx**2) + across * (1 / ry**2)
-            slopes += 1e-9
             np.subtract(squares, distance, out=distance)
             distance /= np.sqrt(slopes, out=slopes)
         if above is not None:
@@ -120,7 +121,7 @@ class Sketch:
         grain: float = 0.0,
         onto: bool = False,
     ) -> None:
-        """Upright ellipses (x, y, rx, ry) painted as one shape: wool, leaves, spots, petals."""
+        """Upright ellipses (x, y, rx, ry), nearly round, painted as one shape: wool, leaves, spots, petals."""
         bounds = _outline([(x - rx, y - ry, x + rx, y + ry) for x, y, rx, ry in dots])
         window = self._window(bounds)
         if window is None:
@@ -131,7 +132,7 @@ class Sketch:
         v *= v
         radius = np.sqrt(u[:, None, :] + v[:, :, None])
         radius -= 1
-        radius *= np.minimum(rx, ry)[:, None, None]
+        radius *= np.sqrt(rx * ry)[:, None, None]
         self._paint(window, radius.min(0), colour, bounds, shade, grain, onto)
 
     def polygon(
@@ -184,9 +185,7 @@ class Sketch:
             distance -= rounding
         self._paint(window, distance, colour, bounds, shade, grain, onto)
 
-    def boxes(
-        self, boxes: Sequence[Bounds], colour: Colour, shade: float = 0.0, grain: float = 0.0, onto: bool = False
-    ) -> None:
+    def boxes(self, boxes: Sequence[Bounds], colour: Colour, shade: float = 0.0, onto: bool = False) -> None:
         """Upright rectangles (left, low, right, high) painted as one shape: windows, stripes."""
         bounds = _outline(boxes)
         window = self._window(bounds)
@@ -195,7 +194,7 @@ class Sketch:
         left, low, right, high = np.array(boxes, np.float32).T[:, :, None]
         x, y = self.x[window[1]], self.y[window[0], 0]
         dx, dy = np.maximum(left - x, x - right), np.maximum(low - y, y - high)
-        self._paint(window, np.maximum(dx[:, None, :], dy[:, :, None]).min(0), colour, bounds, shade, grain, onto)
+        self._paint(window, np.maximum(dx[:, None, :], dy[:, :, None]).min(0), colour, bounds, shade, 0.0, onto)
 
     def line(
         self,
@@ -204,12 +203,11 @@ class Sketch:
         thick: float,
         colour: Colour,
         thin: float | None = None,
-        shade: float = 0.0,
         grain: float = 0.0,
         onto: bool = False,
     ) -> None:
         """A round-ended stroke, `thick` across at its start and `thin` (or the same) at its end."""
-        self.lines([(*start, *end)], thick, colour, thin, shade, grain, onto)
+        self.lines([(*start, *end)], thick, colour, thin, grain, onto)
 
     def lines(
         self,
@@ -217,7 +215,6 @@ class Sketch:
         thick: float,
         colour: Colour,
         thin: float | None = None,
-        shade: float = 0.0,
         grain: float = 0.0,
         onto: bool = False,
     ) -> None:
@@ -255,9 +252,9 @@ class Sketch:
         if len(rows) > 1:
             distance = distance.min(0)
         distance -= thick / 2
-        self._paint(window, distance, colour, bounds, shade, grain, onto)
+        self._paint(window, distance, colour, bounds, 0.0, grain, onto)
 
-    def ring(self, x: float, y: float, radius: float, thick: float, colour: Colour, onto: bool = False) -> None:
+    def ring(self, x: float, y: float, radius: float, thick: float, colour: Colour) -> None:
         """A circle's outline, `thick` across."""
         bounds = _around(x, y, radius + thick / 2, radius + thick / 2)
         window = self._window(bounds)
@@ -267,14 +264,12 @@ class Sketch:
         distance -= radius
         np.abs(distance, out=distance)
         distance -= thick / 2
-        self._paint(window, distance, colour, bounds, 0.0, 0.0, onto)
+        self._paint(window, distance, colour, bounds, 0.0, 0.0, False)
 
-    def shape(
-        self, distance: Array, colour: Colour, shade: float = 0.0, grain: float = 0.0, onto: bool = False
-    ) -> None:
+    def shape(self, distance: Array, colour: Colour, shade: float = 0.0) -> None:
         """Any shape: its signed distance [h, w] at the grid's x and y."""
         everything = (slice(0, self._height), slice(0, self._width))
-        self._paint(everything, distance.copy(), colour, (-self.half, 0.0, self.half, 1.0), shade, grain, onto)
+        self._paint(everything, distance.copy(), colour, (-self.half, 0.0, self.half, 1.0), shade, 0.0, False)
 
     def _window(self, bounds: Bounds) -> tuple[slice, slice] | None:
         """Rows and columns that a shape within these bounds can reach; None where there are none."""

@@ -249,8 +249,8 @@ def draw_cow(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
     if f < 0.5:
         sketch.box(x - 0.02, y - 0.1, x + 0.06, y + 0.14, colour, rounding=0.03, shade=0.0)
     sketch.ellipse(x + 0.08, y - 0.13, 0.17, 0.1, PINK, shade=0.12)
-    sketch.dots([(x + 0.05, y - 0.12, 0.022, 0.028), (x + 0.16, y - 0.12, 0.022, 0.028)], darker(PINK, 0.6))
-    sketch.dots([(x - 0.05, y + 0.04, 0.03, 0.035), (x + 0.09, y + 0.04, 0.03, 0.035)], INK)
+    nostrils, eyes = (x + 0.05, x + 0.16), (x - 0.05, x + 0.09)
+    sketch.dots([*((at, y - 0.12, 0.02, 0.025) for at in nostrils), *((at, y + 0.04, 0.03, 0.035) for at in eyes)], INK)
 
 
 def draw_sheep(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:

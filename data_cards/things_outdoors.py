@@ -128,7 +128,7 @@ def draw_flower(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> Non
     """A flower: stem and leaves under a daisy's ring of petals or a tulip's cup."""
     a, b, c, d = rng.random(4).tolist()
     half = sketch.half
-    x, bend = between(-0.04, 0.04, a), between(-0.08, 0.08, b)
+    x, bend = between(-0.02, 0.02, a), between(-0.08, 0.08, b)
     stem = (0.36, 0.55, 0.30)
     sketch.lines([(bend, 0.0, bend * 0.5, 0.3), (bend * 0.5, 0.3, x, 0.62)], 0.06, stem)
     sketch.ellipse(bend * 0.5 - half + 0.21, 0.19, 0.18, 0.07, darker(stem, 0.1), angle=-0.6)
@@ -139,11 +139,11 @@ def draw_flower(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> Non
         sketch.ellipse(x + 0.11, y, 0.12, 0.24, darker(colour, 0.25), angle=-0.25)
         sketch.ellipse(x, y - 0.04, 0.13, 0.21, lighter(colour, 0.08))
         return
-    reach = min(half, 0.31) - 0.145
+    reach = min(half, 0.31) - 0.16
     petals = 6 + int(d * 3)
     angles = np.arange(petals) * (2 * np.pi / petals) + a
     ring = np.stack([x + reach * np.cos(angles), 0.68 + reach * np.sin(angles)], 1).tolist()
-    size = 0.125
+    size = 0.12
     sketch.dots([(px, py, size, size) for px, py in ring], darker(colour, 0.12), shade=0.25)
     sketch.dots(
         [(px * 0.9 + x * 0.1, py * 0.9 + 0.068, size * 0.62, size * 0.62) for px, py in ring],

@@ -47,9 +47,9 @@ def _bird_perched(sketch: Sketch, colour: Colour, belly: Colour, wing: Colour, b
 def _bird_flying(
     sketch: Sketch, colour: Colour, belly: Colour, wing: Colour, beak: Colour, chance: float, other: float
 ) -> None:
-    half, y = sketch.half, 0.36
-    beat, sweep = between(0.2, 0.26, chance), between(0.3, 0.75, other)
-    sketch.ellipse(0.2 - 0.1 * sweep, 0.64, beat + 0.04, 0.1, darker(wing, 0.3), angle=1.45 + 0.5 * sweep, shade=0.1)
+    half, y = sketch.half, 0.26
+    beat, sweep = between(0.25, 0.3, chance), between(0.3, 0.75, other)
+    sketch.ellipse(0.2 - 0.1 * sweep, 0.59, beat + 0.04, 0.1, darker(wing, 0.3), angle=1.45 + 0.5 * sweep, shade=0.1)
     sketch.polygon([(-0.3, y + 0.05), (-half + 0.04, y + 0.16), (-half + 0.08, y - 0.06)], wing, shade=0.1)
     sketch.ellipse(-0.02, y, 0.42, 0.17, colour, angle=0.12)
     sketch.ellipse(0.06, y - 0.07, 0.28, 0.09, belly, angle=0.15, shade=0.1)
@@ -58,8 +58,8 @@ def _bird_flying(
     sketch.ellipse(x, y + 0.08, 0.16, 0.15, colour)
     sketch.ellipse(x + 0.06, y + 0.11, 0.035, 0.04, INK, shade=0.0)
     tilt = 1.7 + 0.6 * sweep
-    sketch.ellipse(-0.02 - 0.2 * sweep, 0.64, beat + 0.07, 0.14, wing, angle=tilt, shade=0.2)
-    sketch.ellipse(0.0 - 0.13 * sweep, 0.56, beat - 0.03, 0.085, lighter(wing, 0.25), angle=tilt, shade=0.1)
+    sketch.ellipse(-0.02 - 0.2 * sweep, 0.59, beat + 0.07, 0.14, wing, angle=tilt, shade=0.2)
+    sketch.ellipse(0.0 - 0.13 * sweep, 0.5, beat - 0.03, 0.085, lighter(wing, 0.25), angle=tilt, shade=0.1)
 
 
 def draw_duck(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
