@@ -345,7 +345,7 @@ def _joined(assignments: list[Tensor]) -> Tensor:
 def _winners(assignment: Tensor) -> float:
     """Mean over pictures of the number of groups that are some token's best."""
     won = F.one_hot(assignment.argmax(dim=-1), assignment.shape[-1]).amax(dim=1)
-    return float(won.sum(dim=-1).float().mean())
+    return float(won.sum(dim=-1).double().mean())
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

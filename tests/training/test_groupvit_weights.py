@@ -1,6 +1,5 @@
-"""GroupViT against transformers' GroupViTModel, which others wrote: same weights, same input, same figures."""
+"""GroupViT's weights in the layouts of others, against transformers' GroupViTModel."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,173 +9,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
-import training.groupvit
+from tests.training.groupvit_peer import SIZES, batch, huggingface_config, own_loss, random_peer, saved
 from training.errors import MisuseError, TrainingError
 from training.groupvit import GroupViT, GroupViTConfig
 from training.groupvit_names import names_in
 from training.groupvit_weights import load_huggingface, load_original, save_huggingface
 from training.text_encoder import TextConfig
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def huggingface_config(**sizes: Any) -> Any:
-    """A small configuration; sizes: those of the vision part that differ."""
-    vision = {
-        **{"image_size": 32, "patch_size": 8, "hidden_size": 32, "intermediate_size": 128, "num_attention_heads": 2},
-        **{"depths": [2, 1, 1], "num_hidden_layers": 4, "num_group_tokens": [6, 4, 0], "num_output_groups": [6, 3, 3]},
-    }
-    text = {
-        **{"vocab_size": 60, "max_position_embeddings": 10, "hidden_size": 64, "intermediate_size": 256},
-        **{"num_hidden_layers": 2, "num_attention_heads": 1, "bos_token_id": 58, "eos_token_id": 59},
-    }
-    return transformers.GroupViTConfig(
-        vision_config=vision | sizes, text_config=text, projection_dim=24, projection_intermediate_dim=48
-    )
-
-
-SIZES = {
-    "three stages": huggingface_config(),
-    "two stages": huggingface_config(
-        image_size=48,
-        patch_size=16,
-        depths=[1, 2],
-        num_hidden_layers=3,
-        num_group_tokens=[5, 0],
-        num_output_groups=[3, 3],
-    ),
-    "the paper's": transformers.GroupViTConfig(),
-}
-
-
-def random_peer(config: Any, seed: int = 0) -> Any:
-    """transformers' model with every parameter and statistic drawn at random, group tokens, norms and biases too."""
-    torch.manual_seed(seed)
-    peer = transformers.GroupViTModel(config)
-    for name, value in [*peer.named_parameters(), *peer.named_buffers()]:
-        if not value.is_floating_point() or name == "logit_scale":
-            continue
-        with torch.no_grad():
-            if "running_var" in name:
-                value.uniform_(0.5, 2.0)
-            elif value.ndim > 1 and "token" not in name and "position" not in name:
-                # Larger in the assignment, so that several groups win tokens.
-                value.normal_(std=(4 if "assign.q_proj" in name else 1) * value[0].numel() ** -0.5)
-            else:
-                value.normal_(std=0.5).add_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-    return peer.eval()
-
-
-def batch(config: Any, pairs: int = 3, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    torch.manual_seed(9)
-    side, text = config.vision_config.image_size, config.text_config
-    tokens = torch.randint(1, text.vocab_size - 2, (pairs, text.max_position_embeddings))
-    for row, length in zip(tokens, torch.randint(3, text.max_position_embeddings, (pairs,)), strict=True):
-        row[length] = text.eos_token_id
-        row[length + 1 :] = 0
-    return {"pixel_values": torch.randn(pairs, 3, side, side, dtype=dtype), "input_ids": tokens}
-
-
-def own_loss(model: GroupViT, inputs: dict[str, Tensor]) -> Tensor:
-    """The symmetric contrastive loss over the learner's interface."""
-    images = model.project_image(model.encode_image(inputs["pixel_values"]))
-    texts = model.project_text(model.encode_text(inputs["input_ids"]))
-    logits = model.logit_scale.exp() * model.similarity(images, texts)
-    pairs = torch.arange(len(logits))
-    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
-
-
-def saved(peer: Any, folder: Path) -> Path:
-    peer.save_pretrained(folder)
-    return folder
-
-
-def assert_equal_gradients(model: GroupViT, peer: Any) -> None:
-    theirs = dict(peer.named_parameters())
-    for ours, parameter in model.named_parameters():
-        names = names_in("huggingface", ours)
-        if not names:
-            assert parameter.grad is None
-            continue
-        expected = torch.cat([theirs[name].grad.flatten() for name in names])
-        assert parameter.grad is not None, ours
-        torch.testing.assert_close(parameter.grad.flatten(), expected, rtol=1e-7, atol=1e-9, msg=ours)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_features_assignments_and_loss_equal_transformers(size: str, tmp_path: Path) -> None:
-    config = SIZES[size]
-    peer = random_peer(config)
-    model = load_huggingface(saved(peer, tmp_path))
-    inputs = batch(config)
-    with torch.no_grad():
-        theirs = peer(**inputs, return_loss=True, output_attentions=True)
-        segments, logits = model.image_encoder(inputs["pixel_values"])
-        image, text = model.encode_image(inputs["pixel_values"]), model.encode_text(inputs["input_ids"])
-
-        exact = {"rtol": 1e-5, "atol": 1e-5}
-        torch.testing.assert_close(image, theirs.vision_model_output.pooler_output, **exact)
-        torch.testing.assert_close(text, theirs.text_model_output.pooler_output, **exact)
-        torch.testing.assert_close(model.project_image(image), theirs.image_embeds, **exact)
-        torch.testing.assert_close(model.project_text(text), theirs.text_embeds, **exact)
-        torch.testing.assert_close(segments, theirs.vision_model_output.last_hidden_state, **exact)
-        assignments = theirs.vision_model_output.attentions
-        assert len(logits) == len(assignments) == len(config.vision_config.depths) - 1
-        for ours, other in zip(logits, assignments, strict=True):
-            torch.testing.assert_close(ours.softmax(-1).mT, other, **exact)
-        assert len(assignments[0].argmax(1).unique()) > 1, "the test is to see several groups in use"
-        torch.testing.assert_close(own_loss(model, inputs), theirs.loss, **exact)
-
-
-def test_group_maps_equal_transformers_before_its_resize(tmp_path: Path) -> None:
-    config = SIZES["three stages"]
-    peer = random_peer(config)
-    model = load_huggingface(saved(peer, tmp_path))
-    inputs = batch(config)
-    with torch.no_grad():
-        theirs = peer(**inputs, output_segmentation=True)
-        dense = model.dense(inputs["pixel_values"])
-        scale = model.logit_scale.exp()
-        texts = model.project_text(model.encode_text(inputs["input_ids"]))
-        side = config.vision_config.image_size
-        maps = F.interpolate(dense.maps, (side, side), mode="bilinear")
-        # transformers multiplies by its scale twice.
-        ours = scale**2 * torch.einsum("bgd,td,bghw->bthw", dense.vectors, texts, maps)
-    torch.testing.assert_close(ours, theirs.segmentation_logits, rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("size", ["three stages", "two stages"])
-@pytest.mark.parametrize("training_mode", [False, True])
-def test_gradients_equal_transformers(
-    size: str, training_mode: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = SIZES[size]
-    peer = random_peer(config)
-    loaded = load_huggingface(saved(peer, tmp_path))
-    model = GroupViT(replace(loaded.config, drop_path=0.0))
-    model.load_state_dict(loaded.state_dict())
-    model.double().train(training_mode)
-    peer.double().train(training_mode)
-    inputs = batch(config, dtype=torch.float64)
-    drawn: list[Tensor] = []
-
-    def theirs_of(_: Any, shape: torch.Size) -> Tensor:
-        drawn.append(-torch.log(-torch.log(torch.rand(shape, dtype=torch.float64))))
-        return drawn[-1]
-
-    monkeypatch.setattr(torch.distributions.gumbel.Gumbel, "sample", theirs_of)
-    theirs = peer(**inputs, return_loss=True).loss
-    assert len(drawn) == (len(config.vision_config.depths) - 1 if training_mode else 0)
-    monkeypatch.setattr(training.groupvit, "gumbel_noise", lambda logits: drawn.pop(0).mT)
-    ours = own_loss(model, inputs)
-    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
-    theirs.backward()
-    ours.backward()
-    assert_equal_gradients(model, peer)
-    running = dict(peer.named_buffers())["visual_projection.1.running_mean"]
-    torch.testing.assert_close(model.image_head.batch_norm.running_mean, running)
 
 
 def small_model(**levers: Any) -> GroupViT:
