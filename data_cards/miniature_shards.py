@@ -21,6 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from importlib import metadata
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -85,6 +86,7 @@ def write_miniature(
     split: str = "train",
     workers: int | None = None,
     progress: Callable[[int], None] = lambda pairs: None,
+    per_shard: int = PAIRS_PER_SHARD,
 ) -> Written:
     """Write a split into the folder `out`: shards, truth.parquet, synonyms.json, manifest.json.
 
@@ -95,10 +97,11 @@ def write_miniature(
     """
     check_request(split, seed, pairs, size)
     workers = workers or len(os.sched_getaffinity(0))
-    parameters = {"card": NAME, "split": split, "seed": seed, "pairs": pairs, "size": size}
+    asked = {"split": split, "seed": seed, "pairs": pairs, "size": size}
+    parameters = {"card": NAME, **asked, "per_shard": per_shard, "version": metadata.version("cocu")}
     jobs = [
-        _Job(split, seed, size, first, min(first + PAIRS_PER_SHARD, pairs), out)
-        for first in range(0, pairs, PAIRS_PER_SHARD)
+        _Job(split, seed, size, number, first, min(first + per_shard, pairs), out)
+        for number, first in enumerate(range(0, pairs, per_shard))
     ]
     start = time.monotonic()
     with _locked(out):
@@ -165,13 +168,14 @@ class _Job:
     split: str
     seed: int
     size: int
+    number: int
     first: int
     last: int
     out: Path
 
     @property
     def shard(self) -> Path:
-        return self.out / f"{self.split}-{self.first // PAIRS_PER_SHARD:06d}.tar"
+        return self.out / f"{self.split}-{self.number:06d}.tar"
 
     @property
     def part(self) -> Path:

@@ -218,7 +218,7 @@ def _place(
     else:
         foot = low + (high - low) * r[2]
         near = (foot - horizon) / (size - horizon)
-        height *= (0.75 + 0.25 * near) if "wall" in zones else (0.5 + 0.5 * near)
+        height *= (0.75 + 0.25 * near) if "wall" in zones else (0.4 + 0.6 * near)
         height = min(height, 0.95 * foot, 0.85 * size / aspect)
     height = max(height, 4.0)
     width = height * aspect

@@ -63,7 +63,7 @@ class Patch:
         """True in this share of the cases."""
         return self.rng.random() < share
 
-    def choice(self, colours: Sequence[Colour], spread: float = 0.06, light: float = 0.12) -> Array:
+    def choice(self, colours: Sequence[Colour], spread: float = 0.07, light: float = 0.18) -> Array:
         """One of the colours, each channel varied by up to `spread`, the whole by up to `light`: [3]."""
         number, red, green, blue, level = self.rng.random(5).tolist()
         base = colours[int(number * len(colours))]
