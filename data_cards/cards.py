@@ -8,37 +8,48 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from data_cards.card_masks import LARGEST, CardPart, LabelMapping, Masks, Text
 from data_cards.errors import MisuseError
 
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
+class CardClass(CardPart):
+    """A class. kind: "stuff" has no instances, "thing" has; None where the data set does not say.
 
-class _Part(BaseModel):
-    """Read once, never changed; a key that nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class CardClass(_Part):
-    """A class. kind: "stuff" has no instances, "thing" has. synonyms: further words by which captions name it."""
+    prompts: the words put to a text encoder; none given: the name. synonyms: further words by which captions name it.
+    """
 
     name: Text
-    kind: Literal["stuff", "thing"]
+    kind: Literal["stuff", "thing"] | None = None
+    prompts: tuple[Text, ...] = ()
     synonyms: tuple[Text, ...] = ()
 
 
-class Resize(_Part):
-    """Pictures are scaled so that their short side has `short_side` pixels."""
+class Background(CardPart):
+    """The class of pixels of no other class: no text names it, a pixel falls to it by its best probability.
+
+    It does so where that is below min(threshold, the highest of the image).
+    """
+
+    name: Text
+    threshold: Annotated[float, Field(ge=0, le=1)]
+
+
+class Resize(CardPart):
+    """Pictures are scaled, their ratio kept, so that the short side has `short_side` pixels.
+
+    Where the long side would then have more than `long_side`, it has that, and the short side fewer.
+    """
 
     short_side: Annotated[int, Field(ge=1)]
+    long_side: Annotated[int, Field(ge=1)] | None = None
 
 
-class Window(_Part):
+class Window(CardPart):
     """Square windows of `size` pixels slide over the picture, `stride` pixels apart."""
 
     size: Annotated[int, Field(ge=1)]
@@ -51,52 +62,89 @@ class Window(_Part):
         return self
 
 
-class Card(_Part):
+class Card(CardPart):
     """A data set.
 
-    name: how commands call it. license: an SPDX identifier, in small letters. layout: which reader reads
-    it. split: the one that is measured on. classes: in the order of the masks' values. ignore_index:
-    the value of pixels that count nowhere, or None. background: the rule for pixels of no class, or None
-    where every pixel has one. resize, window: how a picture is presented to a model, or None: as it is.
+    name: how commands call it. license: an SPDX identifier, in small letters, or "other" with license_name and
+    license_link. layout: which reader reads it, by top, keys, images, masks (see layouts.py): top: the folder that
+    the other paths count from, when a folder above it is given; keys: the file that lists the split's keys; images:
+    the pattern of the pictures' paths; masks: the kinds of masks it comes with; partly_masked: pictures
+    without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
+    it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or
+    None. background: the rule for pixels of no class, or None where every pixel has one. resize,
+    window: how a picture is presented to a model, or None: as it is.
     """
 
     name: Text
     pretty_name: Text
     license: Text
+    license_name: Text | None = None
+    license_link: Text | None = None
     homepage: Text | None = None
     task_categories: tuple[Text, ...] = ()
     language: tuple[Text, ...] = ()
     layout: Text
     split: Text
-    ignore_index: Annotated[int, Field(ge=0, le=255)] | None = None
-    background: Text | None = None
+    pictures: Annotated[int, Field(ge=1)] | None = None
+    top: Text | None = None
+    keys: Text | None = None
+    images: Text | None = None
+    masks: Annotated[tuple[Masks, ...], Field(min_length=1)] = (Masks(path="mask.png"),)
+    partly_masked: bool = False
+    ignore_index: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    background: Background | None = None
     resize: Resize | None = None
     window: Window | None = None
     classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> Card:
-        if twice := [name for name, count in Counter(one.name for one in self.classes).items() if count > 1]:
+        names = [one.name for one in self.classes]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise ValueError(f"classes: {twice[0]!r} occurs more than once")
-        if self.ignore_index is not None and self.ignore_index < len(self.classes):
+        if self.ignore_index is not None and self.ignore_index < len(names):
             raise ValueError(
-                f"ignore_index {self.ignore_index} is the value of class {self.classes[self.ignore_index].name!r}; "
-                f"give one from {len(self.classes)} to 255"
+                f"ignore_index {self.ignore_index} is the value of class {names[self.ignore_index]!r}; "
+                f"give one from {len(names)}"
             )
+        if self.background and self.background.name not in names:
+            raise ValueError(f"background: {self.background.name!r} is none of the classes")
         words: dict[str, str] = {}
-        for name, said in self.synonyms().items():
+        for name, said in (*self.synonyms().items(), *zip(self.text_classes(), self.prompts(), strict=True)):
             for word in said:
                 if words.setdefault(word, name) != name:
                     raise ValueError(f"classes: {word!r} names both {words[word]!r} and {name!r}")
+        for masks in self.masks:
+            self.mapping(masks)
         return self
+
+    def mapping(self, masks: Masks) -> LabelMapping:
+        """From the values of one of the card's kinds of masks to class indices."""
+        return LabelMapping.of(masks, [one.name for one in self.classes], self.ignore_index)
+
+    @property
+    def background_index(self) -> int | None:
+        """The index of the background's class, or None."""
+        names = [one.name for one in self.classes]
+        return names.index(self.background.name) if self.background else None
+
+    def text_classes(self) -> tuple[str, ...]:
+        """The classes that text names, in order: all but the background."""
+        return tuple(one.name for index, one in enumerate(self.classes) if index != self.background_index)
+
+    def prompts(self) -> tuple[tuple[str, ...], ...]:
+        """For each class of `text_classes` the words put to a text encoder."""
+        by_name = {one.name: one.prompts or (one.name,) for one in self.classes}
+        return tuple(by_name[name] for name in self.text_classes())
 
     def synonyms(self) -> dict[str, list[str]]:
         """Class -> the words that name it, its own name first: what `cocu curate score --synonyms` reads."""
-        return {one.name: list(dict.fromkeys((one.name, *one.synonyms))) for one in self.classes}
+        said = {one.name: (one.name, *one.prompts, *one.synonyms) for one in self.classes}
+        return {name: list(dict.fromkeys(said[name])) for name in self.text_classes()}
 
     def kinds(self) -> dict[str, str]:
-        """Class -> "stuff" or "thing", in the classes' order."""
-        return {one.name: one.kind for one in self.classes}
+        """Class -> "stuff" or "thing", in order; without the classes of which the data set does not say."""
+        return {one.name: one.kind for one in self.classes if one.kind}
 
 
 def read_card(card: str | Path) -> Card:
