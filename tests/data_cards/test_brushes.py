@@ -36,17 +36,16 @@ def covered(height: int, inside: Callable[[np.ndarray, np.ndarray], np.ndarray])
     return fine.reshape(height, FINE, width, FINE).mean((1, 3))
 
 
-def check(cover: np.ndarray, expected: np.ndarray, worst: float = 0.3) -> None:
-    """No pixel may be off by `worst`; edges as a whole, and the shape as a whole, by far less."""
+def check(cover: np.ndarray, expected: np.ndarray, worst: float) -> None:
+    """No pixel may be off by `worst`; along the outline, the error is a small part of a pixel on average."""
     error = cover - expected
     edge = sum((np.abs(np.diff(expected, axis=axis)) > 0).sum() for axis in (0, 1))
     assert np.abs(error).max() < worst
-    assert np.abs(error).sum() < 0.1 * edge
-    assert abs(error.sum()) < 0.05 * edge
+    assert np.abs(error).sum() < 0.04 * edge
 
 
-# Where several meet, a pixel filled by two halves counts as half full.
-ALONE, TOGETHER = 0.3, 0.6
+# The error of a pixel: along a smooth outline; at a corner; where several meet, as two halves count as one half.
+SMOOTH, CORNER, TOGETHER = 0.17, 0.3, 0.6
 
 
 def in_ellipse(x, y, cx, cy, rx, ry, angle=0.0):
@@ -78,7 +77,7 @@ def test_an_ellipse_covers_what_lies_inside(height, x, y, rx, ry, angle) -> None
     for turn in (0.0, angle):
         sketch = sketch_of(height)
         sketch.ellipse(x, y, rx, ry, RED, angle=turn)
-        check(sketch.cover, covered(height, lambda u, v, turn=turn: in_ellipse(u, v, x, y, rx, ry, turn)))
+        check(sketch.cover, covered(height, lambda u, v, turn=turn: in_ellipse(u, v, x, y, rx, ry, turn)), SMOOTH)
 
 
 @pytest.mark.parametrize("ry", [0.4, 0.15])
@@ -93,7 +92,7 @@ def test_an_ellipse_is_whole_where_its_centre_is_a_pixels(ry: float) -> None:
 def test_only_the_part_above_a_height_is_painted(height, x, y, rx, ry, cut) -> None:
     sketch = sketch_of(height)
     sketch.ellipse(x, y, rx, ry, RED, above=y + cut)
-    check(sketch.cover, covered(height, lambda u, v: in_ellipse(u, v, x, y, rx, ry) & (v > y + cut)), worst=0.5)
+    check(sketch.cover, covered(height, lambda u, v: in_ellipse(u, v, x, y, rx, ry) & (v > y + cut)), TOGETHER)
 
 
 @settings(max_examples=30, deadline=None)
@@ -103,7 +102,7 @@ def test_dots_cover_what_lies_in_any(height, spots) -> None:
     sketch = sketch_of(height)
     sketch.dots(dots, RED)
     expected = covered(height, lambda u, v: np.any([in_ellipse(u, v, *dot) for dot in dots], 0))
-    check(sketch.cover, expected, ALONE if len(dots) == 1 else TOGETHER)
+    check(sketch.cover, expected, SMOOTH if len(dots) == 1 else TOGETHER)
 
 
 @settings(max_examples=40, deadline=None)
@@ -116,7 +115,7 @@ def test_a_polygon_covers_what_lies_inside_whichever_way_round(height, angles, b
     points = [(rx * math.cos(a), 0.5 + ry * math.sin(a)) for a in angles]
     sketch = sketch_of(height)
     sketch.polygon(points[::-1] if backwards else points, RED)
-    check(sketch.cover, covered(height, lambda u, v: in_polygon(u, v, points)), worst=0.6)
+    check(sketch.cover, covered(height, lambda u, v: in_polygon(u, v, points)), TOGETHER)
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,7 +128,7 @@ def test_a_box_covers_what_lies_inside_but_for_its_rounded_corners(height, x, y,
         beyond = np.hypot(np.maximum(np.abs(u - x) - hw + rounding, 0), np.maximum(np.abs(v - y) - hh + rounding, 0))
         return (np.abs(u - x) < hw) & (np.abs(v - y) < hh) if not rounding else beyond < rounding
 
-    check(sketch.cover, covered(height, inside))
+    check(sketch.cover, covered(height, inside), CORNER)
 
 
 @settings(max_examples=20, deadline=None)
@@ -142,7 +141,7 @@ def test_boxes_cover_what_lies_in_any(height, middles) -> None:
     def inside(u, v):
         return np.any([(u > left) & (u < right) & (v > low) & (v < high) for left, low, right, high in boxes], 0)
 
-    check(sketch.cover, covered(height, inside), ALONE if len(boxes) == 1 else TOGETHER)
+    check(sketch.cover, covered(height, inside), CORNER if len(boxes) == 1 else TOGETHER)
 
 
 @settings(max_examples=15, deadline=None)
@@ -161,22 +160,22 @@ def test_strokes_cover_what_lies_in_any(height, lines, thick, thin) -> None:
         def inside(u, v, pieces=pieces, final=final):
             return np.any([in_stroke(u, v, line[:2], line[2:], thick, final) for line in pieces], 0)
 
-        check(sketch.cover, covered(height, inside), ALONE if len(pieces) == 1 else TOGETHER)
+        check(sketch.cover, covered(height, inside), SMOOTH if len(pieces) == 1 else TOGETHER)
 
 
 @settings(max_examples=20, deadline=None)
-@given(GRID, ACROSS, UP, HALF_AXIS, WIDTH)
+@given(GRID, ACROSS, UP, st.floats(0.2, 0.45), st.floats(0.08, 0.2))
 def test_a_ring_covers_what_lies_between_two_circles(height, x, y, radius, thick) -> None:
     sketch = sketch_of(height)
     sketch.ring(x, y, radius, thick, RED)
     expected = covered(height, lambda u, v: np.abs(np.hypot(u - x, v - y) - radius) < thick / 2)
-    check(sketch.cover, expected, worst=0.6)
+    check(sketch.cover, expected, SMOOTH)
 
 
 def test_a_shape_is_what_its_distance_says() -> None:
     sketch = sketch_of(40)
     sketch.shape(np.hypot(sketch.x - 0.1, sketch.y - 0.4) - np.float32(0.25), RED)
-    check(sketch.cover, covered(40, lambda u, v: in_ellipse(u, v, 0.1, 0.4, 0.25, 0.25)))
+    check(sketch.cover, covered(40, lambda u, v: in_ellipse(u, v, 0.1, 0.4, 0.25, 0.25)), SMOOTH)
 
 
 def test_what_lies_off_the_grid_is_no_error() -> None:
