@@ -1,0 +1,133 @@
+"""Cards: what is read, and what is said about one that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curation.truth import read_synonyms
+from data_cards.cards import Card, read_card
+from data_cards.errors import MisuseError
+
+GOOD = """---
+name: tiny
+pretty_name: Tiny
+license: mit
+layout: webdataset
+split: val
+ignore_index: 255
+resize: {short_side: 448}
+window: {size: 448, stride: 224}
+classes:
+  - {name: dog, kind: thing, synonyms: [puppy]}
+  - {name: grass, kind: stuff}
+---
+
+# Tiny
+
+---
+after a line the text goes on
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tiny.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_card_is_read(tmp_path: Path) -> None:
+    card = read_card(written(tmp_path, GOOD))
+    assert isinstance(card, Card)
+    assert (card.name, card.license, card.homepage, card.background) == ("tiny", "mit", None, None)
+    assert card.resize is not None
+    assert card.window is not None
+    assert (card.resize.short_side, card.window.size, card.window.stride) == (448, 448, 224)
+    assert [(one.name, one.kind) for one in card.classes] == [("dog", "thing"), ("grass", "stuff")]
+    assert card.kinds() == {"dog": "thing", "grass": "stuff"}
+    assert card.synonyms() == {"dog": ["dog", "puppy"], "grass": ["grass"]}
+
+
+def test_a_card_that_changed_is_read_again(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    assert read_card(path).pretty_name == "Tiny"
+    path.write_text(GOOD.replace("pretty_name: Tiny", "pretty_name: Larger"))
+    assert read_card(path).pretty_name == "Larger"
+
+
+def test_a_card_cannot_be_changed_by_who_reads_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read_card(written(tmp_path, GOOD)).name = "other"  # type: ignore[misc]
+
+
+def test_the_miniature_has_its_classes_in_order() -> None:
+    card = read_card("miniature")
+    assert len(card.classes) == 52
+    assert card.classes[0].name == "sky"
+    assert [one.kind for one in card.classes] == ["stuff"] * 20 + ["thing"] * 32
+    assert card.ignore_index == 255
+
+
+def test_synonyms_are_what_the_scoring_reads(tmp_path: Path) -> None:
+    said = read_card("miniature").synonyms()
+    path = tmp_path / "synonyms.json"
+    path.write_text(json.dumps(said), encoding="utf-8")
+    assert read_synonyms(path) == {name: tuple(words) for name, words in said.items()}
+    assert all(words[0] == name for name, words in said.items())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("license: mit\n", "", "license is missing"),
+        ("layout:", "lay_out:", "layout is missing (and 1 more)"),
+        ("split: val", "split: val\nfolds: 5", "folds is no key of a card"),
+        ("kind: stuff", "kind: place", "classes[1].kind: 'place': input should be 'stuff' or 'thing'"),
+        ("name: grass", "name: dog", "classes: 'dog' occurs more than once"),
+        ("[puppy]", "[grass]", "classes: 'grass' names both 'dog' and 'grass'"),
+        (
+            "ignore_index: 255",
+            "ignore_index: 1",
+            "ignore_index 1 is the value of class 'grass'; give one from 2",
+        ),
+        (
+            "ignore_index: 255",
+            "ignore_index: 70000",
+            "ignore_index: 70000: input should be less than or equal to 65534",
+        ),
+        ("stride: 224", "stride: 500", "stride 500 is larger than size 448"),
+        ("short_side: 448", "short_side: 0", "resize.short_side: 0: input should be greater than or equal to 1"),
+        ("pretty_name: Tiny", "pretty_name: ''", "pretty_name: '': string should have at least 1 character"),
+        ("name: tiny\n", "name: 3\n", "name: 3: input should be a valid string"),
+        ("name: tiny\n", "name: [\n", "front matter is no YAML"),
+        ("---\nname", "name", "no front matter; begin the file with YAML between two lines of ---"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_key_and_value(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(MisuseError) as raised:
+        read_card(path)
+    assert said in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert raised.value.exit_code == 2
+    assert "\n" not in str(raised.value)
+
+
+def test_front_matter_that_is_a_list_or_never_ends_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="is a list; give keys and values"):
+        read_card(written(tmp_path, "---\n- 1\n---\n"))
+    with pytest.raises(MisuseError, match="no front matter"):
+        read_card(written(tmp_path, "---\nname: tiny\n"))
+
+
+def test_a_card_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match=r"card 'absent': there is none of this name; give one of .*miniature"):
+        read_card("absent")
+    with pytest.raises(MisuseError, match=r"absent\.md: cannot be read"):
+        read_card(tmp_path / "absent.md")
+    (tmp_path / "latin.md").write_bytes(b"---\nname: \xe9\n---\n")
+    with pytest.raises(MisuseError, match="cannot be read"):
+        read_card(tmp_path / "latin.md")
