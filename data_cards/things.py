@@ -54,8 +54,9 @@ PALETTE: dict[str, Colour] = {
     "white": (0.93, 0.91, 0.87),
     "grey": (0.60, 0.60, 0.62),
 }
-# How far a thing's colour strays from the word's, as a share: in brightness, and in each channel.
-BRIGHTNESS, TINT = 0.15, 0.06
+# How far a thing's colour strays from the word's, as a share: in brightness; in each channel, where the word's
+# colour is grey and what is added where it is pure.
+BRIGHTNESS, TINT, PURE_TINT = 0.15, 0.025, 0.07
 
 COATS = ("brown", "black", "white", "grey", "orange")
 PAINTS = ("red", "blue", "yellow", "green", "white", "orange", "grey", "black", "purple", "pink")
@@ -69,7 +70,7 @@ class Thing:
 
     aspect: width over height, from and to; some things are drawn in another pose or kind where it is wide.
     size: height as a share of the picture's, from and to, in the foreground. colours: the words of PALETTE
-    it comes in, commoner ones first. paint: what draws it.
+    it comes in; a person's is that of the clothes. paint: what draws it.
     """
 
     aspect: tuple[float, float]
@@ -81,8 +82,9 @@ class Thing:
         """Fill the sketch with one such thing: about the colour given, the rest as `rng` has it."""
         level, *tints = rng.random(4).tolist()
         gain = 1 + BRIGHTNESS * (2 * level - 1)
+        stray = TINT + PURE_TINT * (max(colour) - min(colour))
         red, green, blue = (
-            min(0.97, part * (gain + TINT * (2 * tint - 1))) for part, tint in zip(colour, tints, strict=True)
+            min(0.97, part * (gain + stray * (2 * tint - 1))) for part, tint in zip(colour, tints, strict=True)
         )
         self.paint(sketch, (red, green, blue), rng)
 
@@ -92,8 +94,8 @@ THINGS: dict[str, Thing] = {
     "dog": Thing((0.86, 1.28), (0.30, 0.50), (*COATS, "yellow"), draw_dog),
     "cat": Thing((0.72, 1.25), (0.30, 0.50), COATS, draw_cat),
     "bird": Thing((1.05, 1.45), (0.22, 0.42), ("brown", "blue", "red", "grey", "yellow", "white", "black"), draw_bird),
-    "horse": Thing((1.15, 1.35), (0.40, 0.62), ("brown", "black", "white", "grey", "orange"), draw_horse),
-    "cow": Thing((1.30, 1.50), (0.34, 0.54), ("white", "brown", "black", "orange", "grey"), draw_cow),
+    "horse": Thing((1.15, 1.35), (0.40, 0.62), ("brown", "black", "white", "grey"), draw_horse),
+    "cow": Thing((1.30, 1.50), (0.34, 0.54), ("white", "brown", "black", "grey"), draw_cow),
     "sheep": Thing((1.15, 1.35), (0.28, 0.48), ("white", "grey", "brown", "black"), draw_sheep),
     "duck": Thing((1.15, 1.40), (0.22, 0.42), ("brown", "white", "yellow", "grey", "black"), draw_duck),
     "butterfly": Thing((1.15, 1.40), (0.22, 0.42), (*CLOTHS, "white", "brown"), draw_butterfly),
@@ -102,7 +104,9 @@ THINGS: dict[str, Thing] = {
         (0.62, 0.76), (0.30, 0.58), ("red", "yellow", "pink", "white", "purple", "orange", "blue"), draw_flower
     ),
     "house": Thing((0.95, 1.45), (0.40, 0.68), ("white", "yellow", "red", "brown", "grey", "blue", "pink"), draw_house),
-    "lighthouse": Thing((0.42, 0.52), (0.55, 0.92), ("red", "blue", "black", "orange", "green"), draw_lighthouse),
+    "lighthouse": Thing(
+        (0.42, 0.52), (0.55, 0.92), ("red", "white", "blue", "black", "orange", "green"), draw_lighthouse
+    ),
     "tent": Thing((1.35, 1.75), (0.30, 0.50), ("green", "orange", "blue", "red", "yellow", "brown", "grey"), draw_tent),
     "umbrella": Thing((0.90, 1.10), (0.36, 0.62), (*CLOTHS, "white", "black"), draw_umbrella),
     "snowman": Thing((0.68, 0.82), (0.36, 0.62), ("white",), draw_snowman),

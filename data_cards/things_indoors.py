@@ -32,7 +32,7 @@ def draw_chair(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None
         [(left + 0.02, seat, left + 0.02, 0.93), (left + wide * 0.68, seat, left + wide * 0.68, 0.93)], 0.075, frame
     )
     inner, outer = left + 0.02, left + wide * 0.68
-    if c < 0.35:
+    if c < 0.35 or a >= 0.6:
         sketch.box(inner, 0.56, outer, 0.95, colour, rounding=0.06, shade=0.2)
     elif c < 0.7:
         sketch.boxes(

@@ -216,7 +216,8 @@ def draw_lighthouse(sketch: Sketch, colour: Colour, rng: np.random.Generator) ->
     sketch.lines(
         [(-lamp, 0.76, -lamp, 0.88), (lamp, 0.76, lamp, 0.88), (0.0, 0.76, 0.0, 0.88)], 0.025, darker(colour, 0.6)
     )
-    sketch.polygon([(-top, 0.87), (top, 0.87), (0.0, 0.99)], darker(colour, 0.1), shade=0.3)
+    cap = darker(colour, 0.1) if sum(colour) < 2.2 else (0.68, 0.30, 0.25)
+    sketch.polygon([(-top, 0.87), (top, 0.87), (0.0, 0.99)], cap, shade=0.3)
     sketch.boxes([(-0.03, 0.5, 0.03, 0.58), (-0.03, 0.3, 0.03, 0.38)], darker(GLASS, 0.55))
     sketch.box(-0.055, 0.04, 0.055, 0.17, darker(colour, 0.6), rounding=0.03, shade=0.0)
 
