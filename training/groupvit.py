@@ -70,7 +70,6 @@ class GroupViTConfig:
         for name, size, part in (
             ("image_size", self.image_size, self.patch_size),
             ("width", self.width, self.heads),
-            ("text.width", self.text.width, self.text.heads),
         ):
             if part < 1 or size < 1 or size % part:
                 raise MisuseError(f"GroupViT: {name} {size} cannot be divided into parts of {part}")

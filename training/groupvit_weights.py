@@ -33,8 +33,8 @@ def load_huggingface(folder_or_name: str | Path) -> GroupViT:
     Raises MisuseError for a folder that holds no GroupViT, TrainingError for weights that are
     missing, left over or of another shape, all named.
     """
-    config = _from_huggingface_config(_huggingface_config(folder_or_name), str(folder_or_name))
-    file = _huggingface_file(folder_or_name)
+    config = _own_config(_read_config(folder_or_name), str(folder_or_name))
+    file = _weights_file(folder_or_name)
     try:
         weights = (
             load_file(file)
@@ -61,6 +61,23 @@ def load_original(path: str | Path, heads: int | None = None) -> GroupViT:
 def save_huggingface(model: GroupViT, folder: str | Path) -> None:
     """Write config.json and model.safetensors as transformers' GroupViTModel.from_pretrained loads them.
 
+    Raises MisuseError for a model that the layout cannot hold, before anything is written.
+    """
+    weights, config = huggingface_weights(model), huggingface_config(model.config)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.architectures = ["GroupViTModel"]
+    config.save_pretrained(folder)
+    unfinished = folder / "model.safetensors.part"
+    save_file(weights, unfinished, metadata={"format": "pt"})
+    with unfinished.open("rb") as written:
+        os.fsync(written.fileno())
+    unfinished.replace(folder / "model.safetensors")
+
+
+def huggingface_weights(model: GroupViT) -> dict[str, Tensor]:
+    """Copies of the weights, on the CPU, as the state dict of transformers' GroupViTModel.
+
     The temperature of the multi-label loss has no place there and is left out; an assignment scale
     goes into the weights of the assignment's queries. Raises MisuseError for a model that the
     layout cannot hold.
@@ -71,9 +88,8 @@ def save_huggingface(model: GroupViT, folder: str | Path) -> None:
         raise MisuseError(
             "hard_assignment: Hugging Face's GroupViTModel assigns hard; a soft model cannot be saved for it"
         )
-    config = _to_huggingface_config(model.config)
     with torch.device("meta"):
-        theirs = GroupViTModel(config).state_dict()
+        theirs = GroupViTModel(huggingface_config(model.config)).state_dict()
     weights: dict[str, Tensor] = {}
     for ours, value in model.state_dict().items():
         if ".grouping.query." in ours:
@@ -88,16 +104,7 @@ def save_huggingface(model: GroupViT, folder: str | Path) -> None:
             weights[name] = part.detach().cpu().reshape(theirs[name].shape).clone()
     if lost := theirs.keys() - weights.keys():
         raise TrainingError(f"no weights for {_listed(lost)}: this version of transformers has another GroupViTModel")
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config.architectures = ["GroupViTModel"]
-    config.save_pretrained(folder)
-    part_file = folder / "model.safetensors.part"
-    save_file(weights, part_file, metadata={"format": "pt"})
-    with part_file.open("rb") as written:
-        os.fsync(written.fileno())
-    part_file.replace(folder / "model.safetensors")
+    return weights
 
 
 def _filled(model: GroupViT, theirs: Mapping[str, Tensor], layout: Layout, source: Path) -> GroupViT:
@@ -146,7 +153,7 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _huggingface_config(folder_or_name: str | Path) -> Any:
+def _read_config(folder_or_name: str | Path) -> Any:
     """The configuration by transformers, which knows the defaults of keys that a file leaves out."""
     from transformers import AutoConfig
     from transformers import GroupViTConfig as HuggingFaceConfig
@@ -162,7 +169,7 @@ def _huggingface_config(folder_or_name: str | Path) -> Any:
     return config
 
 
-def _huggingface_file(folder_or_name: str | Path) -> Path:
+def _weights_file(folder_or_name: str | Path) -> Path:
     """The file of weights, downloaded if need be: safetensors, or the older pytorch_model.bin."""
     from transformers.utils import cached_file
 
@@ -186,7 +193,7 @@ FIXED = {
 }
 
 
-def _from_huggingface_config(config: Any, source: str) -> GroupViTConfig:
+def _own_config(config: Any, source: str) -> GroupViTConfig:
     """Our configuration of theirs. Raises MisuseError for a value that this model does not have."""
     vision, text = config.vision_config, config.text_config
     for part, keys in FIXED.items():
@@ -226,8 +233,8 @@ def _from_huggingface_config(config: Any, source: str) -> GroupViTConfig:
     )
 
 
-def _to_huggingface_config(config: GroupViTConfig) -> Any:
-    """Their configuration of ours."""
+def huggingface_config(config: GroupViTConfig) -> Any:
+    """The configuration of transformers' GroupViTModel of these sizes."""
     from transformers import GroupViTConfig as HuggingFaceConfig
 
     text = config.text

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from training.errors import MisuseError
 from training.transformer import Block, quick_gelu
 
 # On the CPU: texts that go through the layers together, at least, and their groups, at most.
-BUCKET, BUCKETS = 32, 4
+BUCKET, BUCKETS = 16, 8
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class TextConfig:
     width: int = 256
     layers: int = 12
     heads: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.vocabulary, self.context_length, self.width, self.layers, self.heads) < 1:
+            raise MisuseError(f"text encoder: every size must be 1 or more: {self}")
+        if self.width % self.heads:
+            raise MisuseError(f"text encoder: width {self.width} cannot be divided into {self.heads} heads")
 
 
 class TextEncoder(nn.Module):
@@ -80,8 +88,10 @@ class TextEncoder(nn.Module):
 
     def _read(self, x: Tensor, end: Tensor) -> Tensor:
         """Embedded tokens [T, L, width] through the layers -> the features at `end`, [T, width]."""
-        x = self.blocks(x)
-        return self.norm(x[torch.arange(len(x), device=x.device), end])
+        *blocks, last = cast("list[Block]", list(self.blocks))
+        for block in blocks:
+            x = block(x)
+        return self.norm(last.at(x, end))
 
 
 def trim_padding(tokens: Tensor, multiple: int = 1) -> Tensor:

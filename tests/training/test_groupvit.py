@@ -316,7 +316,6 @@ def test_drop_path_drops_whole_samples_at_its_rate_and_keeps_the_mean(rate: floa
         ({"output_groups": (5, 0)}, r"output_groups \(5, 0\) must be 1 or more"),
         ({"image_size": 30}, "image_size 30 cannot be divided into parts of 8"),
         ({"heads": 3}, "width 32 cannot be divided into parts of 3"),
-        ({"text": TextConfig(width=10, heads=4)}, "text.width 10"),
         ({"drop_path": 1.0}, r"drop_path 1\.0 must lie in"),
         ({"gumbel_tau": 0.0}, r"gumbel_tau 0\.0 above 0"),
     ],

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from training.errors import MisuseError
 from training.text_encoder import TextConfig, TextEncoder, trim_padding
 
 SMALL = TextConfig(vocabulary=50, context_length=12, width=16, layers=2, heads=2)
@@ -52,6 +53,24 @@ def test_leaving_out_padding_changes_no_feature_and_no_gradient(
 
 def test_no_texts_give_no_features() -> None:
     assert TextEncoder(SMALL)(texts()).shape == (0, 16)
+
+
+def test_reading_the_last_layer_at_the_end_alone_is_reading_it_whole() -> None:
+    torch.manual_seed(6)
+    encoder = TextEncoder(SMALL).double()
+    tokens = texts(5, 12, 2)
+    x = encoder.token_embedding(tokens) + encoder.position_embedding
+    for block in encoder.blocks:
+        x = block(x)
+    expected = encoder.norm(x)[torch.arange(3), [4, 11, 1]]
+    torch.testing.assert_close(encoder(tokens), expected)
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    with pytest.raises(MisuseError, match="width 10 cannot be divided into 4 heads"):
+        TextConfig(width=10, heads=4)
+    with pytest.raises(MisuseError, match=r"every size must be 1 or more.*layers=0"):
+        TextConfig(layers=0)
 
 
 def test_a_word_behind_changes_nothing_before_it() -> None:
