@@ -10,7 +10,10 @@ import typer
 if TYPE_CHECKING:
     from data_cards.miniature_shards import Written
 
-app = typer.Typer(help="Make the data that come with the package.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data sets: their cards, whether yours fit them, and the one that comes with the package.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -52,6 +55,48 @@ def miniature(
         with _progress(pairs) as progress:
             written = write_miniature(out, pairs, seed, size, split, workers, progress)
         typer.echo(_summary(out, written))
+
+
+@app.command()
+def cards() -> None:
+    """List the data sets that have a card."""
+    from cli.data_cards_print import print_cards
+
+    print_cards()
+
+
+@app.command()
+def card(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of `cocu data cards`, or the Markdown file of a card.")],
+) -> None:
+    """Show a card: classes, prompts, how labels map, the folders expected, and what goes wrong."""
+    from cli.data_cards_print import print_card
+    from data_cards.cards import card_text, read_card
+
+    print_card(read_card(name), card_text(name))
+
+
+@app.command()
+def check(
+    data: Annotated[
+        str, typer.Argument(metavar="NAME=PATH", help="A card, and the folder or tar where its data set lies.")
+    ],
+    split: Annotated[str | None, typer.Option(help="Default: the card's.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Pictures to read, spread over the set.")] = 50,
+) -> None:
+    """Say whether a data set on disk is what its card says; exit code 1 if not."""
+    from cli.data_cards_print import print_check
+    from data_cards.cards import read_card
+    from data_cards.checks import check_benchmark
+
+    name, separator, path = data.partition("=")
+    if not (name and separator and path):
+        raise typer.BadParameter(f"{data!r}: give NAME=PATH, such as voc2012=VOCdevkit", param_hint="NAME=PATH")
+    found = read_card(name)
+    result = check_benchmark(found, Path(path), split, sample)
+    print_check(found, Path(path), result)
+    if not result.well:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -30,6 +30,14 @@ def _codes(given: Any) -> Any:
     return tuple(number for one in listed for number in _numbers(one))
 
 
+def _codes_of_classes(given: Any) -> Any:
+    """The values of class after class: a range such as "4-6" is one value for each of three, a list is all of one."""
+    if not isinstance(given, list | tuple):
+        raise ValueError("give a list: the values of the first class, of the second, ...")
+    groups = [[_codes(one)] if isinstance(one, list | tuple) else [(code,) for code in _numbers(one)] for one in given]
+    return tuple(codes for group in groups for codes in group)
+
+
 def _numbers(one: Any) -> Sequence[int]:
     if isinstance(one, str):
         if colour := re.fullmatch(r"#([0-9a-fA-F]{6})", one):
@@ -42,6 +50,9 @@ def _numbers(one: Any) -> Sequence[int]:
 
 
 Codes = Annotated[tuple[int, ...], BeforeValidator(_codes)]
+CodesOfClasses = Annotated[
+    tuple[Annotated[tuple[int, ...], Field(min_length=1)], ...], BeforeValidator(_codes_of_classes)
+]
 
 
 class Masks(CardPart):
@@ -50,14 +61,13 @@ class Masks(CardPart):
     path: layout folders: the file of a key, from the top folder, with {key} and {split}; layout webdataset: the
     ending of the member's name. form: how a file holds its values: "index": one channel, or the indices of a
     palette; "red_green": red + 256 · green; "colours": red · 65,536 + green · 256 + blue, written "#rrggbb".
-    first: the value of the first class, when the others follow in order. values: class -> its values, when
-    they do not. ignored: values of pixels that count nowhere; None: the card's ignore_index alone.
+    values: of the classes in their order, each one value or a list of several; None: 0, 1, 2, ... ignored: values of
+    pixels that count nowhere; None: the card's ignore_index alone.
     """
 
     path: Text
     form: Form = "index"
-    first: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    values: dict[Text, Codes] | None = None
+    values: CodesOfClasses | None = None
     ignored: Codes | None = None
 
     @model_validator(mode="after")
@@ -65,9 +75,7 @@ class Masks(CardPart):
         largest = 0xFFFFFF if self.form == "colours" else LARGEST
         if self.form == "colours" and self.values is None:
             raise ValueError("values: masks of the form colours need the colours of each class")
-        if self.first and self.values is not None:
-            raise ValueError("first: the values of each class are listed, leave first out")
-        for value in (*(self.ignored or ()), *(one for codes in (self.values or {}).values() for one in codes)):
+        for value in (*(self.ignored or ()), *(one for codes in self.values or () for one in codes)):
             if value > largest:
                 raise ValueError(f"value {value} is larger than a mask of the form {self.form} holds ({largest})")
         return self
@@ -90,8 +98,8 @@ class LabelMapping:
     def of(cls, masks: Masks, names: Sequence[str], ignore_index: int | None) -> LabelMapping:
         """The mapping that a card's `masks` describe, for classes of these names in order.
 
-        Raises ValueError: a name that is no class or is missing, a value of two classes, an ignored value without
-        an ignore_index.
+        Raises ValueError: values for more or fewer classes, a value of two classes, an ignored value without an
+        ignore_index.
         """
         classes: dict[int, int] = {}
         for value, index in _pairs(masks, names):
@@ -136,12 +144,9 @@ class LabelMapping:
 
 
 def _pairs(masks: Masks, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    if masks.values is None:
-        yield from ((masks.first + index, index) for index in range(len(names)))
-        return
-    index_of = {name: index for index, name in enumerate(names)}
-    if unknown := [name for name in masks.values if name not in index_of]:
-        raise ValueError(f"masks {masks.path}: {unknown[0]!r} is no class of the card")
-    if missing := [name for name in names if not masks.values.get(name)]:
-        raise ValueError(f"masks {masks.path}: no value is given for {missing[0]!r}")
-    yield from ((value, index_of[name]) for name, codes in masks.values.items() for value in codes)
+    """Each value with its class index."""
+    values = masks.values or tuple((index,) for index in range(len(names)))
+    if len(values) != len(names):
+        raise ValueError(f"masks {masks.path}: values are given for {len(values)} classes, the card has {len(names)}")
+    for index, codes in enumerate(values):
+        yield from ((code, index) for code in codes)

@@ -18,13 +18,14 @@ _FENCE = "---"
 
 
 class CardClass(CardPart):
-    """A class. kind: "stuff" has no instances, "thing" has; None where the data set does not say.
+    """A class. kind: "stuff" has no instances, "thing" has; "unsaid": the data set does not say.
 
-    prompts: the words put to a text encoder; none given: the name. synonyms: further words by which captions name it.
+    prompts: the words put to a text encoder, the one that published figures were measured with first; none given: the
+    name. synonyms: further words by which captions name it.
     """
 
     name: Text
-    kind: Literal["stuff", "thing"] | None = None
+    kind: Literal["stuff", "thing", "unsaid"] = "unsaid"
     prompts: tuple[Text, ...] = ()
     synonyms: tuple[Text, ...] = ()
 
@@ -144,7 +145,23 @@ class Card(CardPart):
 
     def kinds(self) -> dict[str, str]:
         """Class -> "stuff" or "thing", in order; without the classes of which the data set does not say."""
-        return {one.name: one.kind for one in self.classes if one.kind}
+        return {one.name: one.kind for one in self.classes if one.kind != "unsaid"}
+
+
+def card_names() -> tuple[str, ...]:
+    """The names of the cards that ship with the package."""
+    return tuple(sorted(one.stem for one in FOLDER.glob("*.md")))
+
+
+def card_file(card: str | Path) -> Path:
+    """The Markdown file of a card that is given by name or is a file already. Raises MisuseError: no such name."""
+    path = Path(card)
+    if path.suffix == ".md":
+        return path
+    if str(card) not in card_names():
+        known = ", ".join(card_names())
+        raise MisuseError(f"card {str(card)!r}: there is none of this name; give one of {known}, or a file (.md)")
+    return FOLDER / f"{card}.md"
 
 
 def read_card(card: str | Path) -> Card:
@@ -152,13 +169,16 @@ def read_card(card: str | Path) -> Card:
 
     Raises MisuseError: no such card; no front matter; a key that is missing, unknown, or has a wrong value.
     """
-    path = Path(card)
-    if path.suffix != ".md":
-        path = FOLDER / f"{card}.md"
-        if not path.is_file():
-            known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.md")))
-            raise MisuseError(f"card {str(card)!r}: there is none of this name; give one of {known}, or a file (.md)")
+    path = card_file(card)
     return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+def card_text(card: str | Path) -> str:
+    """What follows the front matter: the Markdown that people read. Raises MisuseError as `read_card` does."""
+    read_card(card)
+    lines = card_file(card).read_text(encoding="utf-8").split("\n")
+    end = [line.rstrip() for line in lines].index(_FENCE, 1)
+    return "\n".join(lines[end + 1 :]).strip() + "\n"
 
 
 @lru_cache(maxsize=32)

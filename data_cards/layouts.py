@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data_cards.card_masks import UNCLAIMED, LabelMapping, Masks
+from data_cards.card_masks import UNCLAIMED, Form, LabelMapping, Masks
 from data_cards.cards import Card
 from data_cards.errors import MisuseError
 from data_cards.layouts_folders import open_folders
@@ -38,6 +38,15 @@ class Source(Protocol):
 
     def mask(self, index: int) -> tuple[str, bytes]:
         """Path and content of its mask. Raises BadItem when it is missing or cannot be read."""
+
+    def picture_file(self, index: int) -> str:
+        """Where a picture is, or should be."""
+
+    def mask_file(self, index: int) -> str:
+        """Where its mask is, or should be."""
+
+    def missing(self) -> list[str]:
+        """The pictures and masks that are not there."""
 
 
 _READERS: dict[str, Callable[[Card, Path, str], Source]] = {"folders": open_folders, "webdataset": open_shards}
@@ -68,16 +77,20 @@ class Benchmark:
         path, content = self.source.picture(index)
         return decode_picture(content, path)
 
+    def mask_values(self, index: int) -> NDArray[np.integer]:
+        """The values of its mask [H, W] as they are in the file. Raises BadItem: it is missing or cannot be read."""
+        path, content = self.source.mask(index)
+        return decode_mask(content, path, self.mapping.form)
+
     def truth(self, index: int) -> NDArray[np.unsignedinteger]:
         """Its labels [H, W]: class indices, or the card's ignore_index; uint8 where these are below 256, else uint16.
 
         Raises BadItem: the mask is missing, cannot be read, or holds values that no class has.
         """
-        path, content = self.source.mask(index)
-        values = decode_mask(content, path, self.mapping.form)
+        values = self.mask_values(index)
         classes = self.mapping.to_classes(values)
         if (unclaimed := classes == UNCLAIMED).any():
-            raise BadItem(path, _strangers(values[unclaimed], values.size, self.mapping))
+            raise BadItem(self.source.mask_file(index), _strangers(values[unclaimed], values.size, self.mapping))
         return classes.astype(self.truth_type, copy=False)
 
     def item(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]:
@@ -89,8 +102,8 @@ class Benchmark:
         if image.shape[:2] != truth.shape:
             height, width = image.shape[:2]
             raise BadItem(
-                self.source.mask(index)[0],
-                f"is {truth.shape[1]} x {truth.shape[0]}, its picture {self.source.picture(index)[0]} "
+                self.source.mask_file(index),
+                f"is {truth.shape[1]} x {truth.shape[0]}, its picture {self.source.picture_file(index)} "
                 f"is {width} x {height} pixels",
             )
         return image, truth
@@ -118,11 +131,14 @@ def open_benchmark(card: Card, path: str | Path, split: str | None = None) -> Be
     return Benchmark(card, split, source, card.mapping(source.masks))
 
 
+def write_values(values: Sequence[int], form: Form, most: int = 5) -> str:
+    """Values of masks as a card writes them: at most so many, and how many more."""
+    named = ", ".join(f"#{value:06x}" if form == "colours" else str(value) for value in values[:most])
+    return f"{named} and {len(values) - most} more" if len(values) > most else named
+
+
 def _strangers(values: NDArray[np.integer], pixels: int, mapping: LabelMapping) -> str:
     """Which values of a mask no class has, the most frequent first."""
     found, counts = np.unique(values, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:5]
-    write = "#{:06x}".format if mapping.form == "colours" else "{}".format
-    named = ", ".join(write(int(found[one])) for one in order)
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return f"holds {named}{more}, which no class of the card has ({counts.sum() / pixels:.1%} of its pixels)"
+    named = write_values([int(value) for value in found[np.argsort(-counts, kind="stable")]], mapping.form)
+    return f"holds {named}, which no class of the card has ({counts.sum() / pixels:.1%} of its pixels)"

@@ -7,6 +7,7 @@ the keys come from a list, `keys: ImageSets/Segmentation/{split}.txt`, or from t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,24 +33,32 @@ class Folders:
 
     def picture(self, index: int) -> tuple[str, bytes]:
         """Path and content of a picture. Raises BadItem."""
-        return self._read(self.images, index, "the picture")
+        return self._read(self.picture_file(index), index, "the picture")
 
     def mask(self, index: int) -> tuple[str, bytes]:
         """Path and content of a mask. Raises BadItem."""
-        return self._read(self.mask_paths, index, "the mask")
+        return self._read(self.mask_file(index), index, "the mask")
 
-    def mask_path(self, index: int) -> Path:
-        """Where the mask of a picture should be."""
-        return self.top / self.mask_paths.replace(KEY, self.keys[index])
+    def picture_file(self, index: int) -> str:
+        """Where a picture is, or should be."""
+        return str(self.top / self.images.replace(KEY, self.keys[index]))
 
-    def _read(self, pattern: str, index: int, what: str) -> tuple[str, bytes]:
-        path = self.top / pattern.replace(KEY, self.keys[index])
+    def mask_file(self, index: int) -> str:
+        """Where the mask of a picture is, or should be."""
+        return str(self.top / self.mask_paths.replace(KEY, self.keys[index]))
+
+    def missing(self) -> list[str]:
+        """The pictures and masks that are not there."""
+        files = [where(index) for where in (self.picture_file, self.mask_file) for index in range(len(self.keys))]
+        return [file for file in files if not os.path.isfile(file)]
+
+    def _read(self, path: str, index: int, what: str) -> tuple[str, bytes]:
         try:
-            return str(path), path.read_bytes()
+            return path, Path(path).read_bytes()
         except FileNotFoundError:
-            raise BadItem(str(path), f"{what} of {self.keys[index]!r} is missing") from None
+            raise BadItem(path, f"{what} of {self.keys[index]!r} is missing") from None
         except OSError as error:
-            raise BadItem(str(path), f"{what} cannot be read ({error.strerror or error})") from error
+            raise BadItem(path, f"{what} cannot be read ({error.strerror or error})") from error
 
 
 def open_folders(card: Card, path: Path, split: str) -> Folders:
@@ -99,7 +108,10 @@ def _listed(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MisuseError(f"{path}: the list of the split cannot be read ({error})") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    keys = tuple(line.strip() for line in lines if line.strip())
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise MisuseError(f"{path}: lists {twice[0]!r} more than once; each picture counts once")
+    return keys
 
 
 def _found(card: Card, top: Path, images: str) -> tuple[str, ...]:

@@ -25,9 +25,14 @@ class Member:
     offset: int
     size: int
 
+    @property
+    def path(self) -> str:
+        """tar/member, as messages name it."""
+        return f"{self.tar}/{self.name}"
+
     def read(self) -> tuple[str, bytes]:
         """Path and content. Raises BadItem: the tar is cut off or gone."""
-        path = f"{self.tar}/{self.name}"
+        path = self.path
         try:
             file = os.open(self.tar, os.O_RDONLY)
             try:
@@ -58,9 +63,21 @@ class Shards:
         """Path and content of a mask. Raises BadItem."""
         member = self.mask_members[index]
         if member is None:
-            path = f"{self.pictures[index].tar}/{self.keys[index]}.{self.masks.path}"
-            raise BadItem(path, f"the mask of {self.keys[index]!r} is missing")
+            raise BadItem(self.mask_file(index), f"the mask of {self.keys[index]!r} is missing")
         return member.read()
+
+    def picture_file(self, index: int) -> str:
+        """Where a picture is: tar/member."""
+        return self.pictures[index].path
+
+    def mask_file(self, index: int) -> str:
+        """Where the mask of a picture is, or should be."""
+        member = self.mask_members[index]
+        return member.path if member else f"{self.pictures[index].tar}/{self.keys[index]}.{self.masks.path}"
+
+    def missing(self) -> list[str]:
+        """The masks that are not there."""
+        return [self.mask_file(index) for index, member in enumerate(self.mask_members) if member is None]
 
 
 def open_shards(card: Card, path: Path, split: str) -> Shards:

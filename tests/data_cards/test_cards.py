@@ -84,7 +84,7 @@ def test_synonyms_are_what_the_scoring_reads(tmp_path: Path) -> None:
         ("license: mit\n", "", "license is missing"),
         ("layout:", "lay_out:", "layout is missing (and 1 more)"),
         ("split: val", "split: val\nfolds: 5", "folds is no key of a card"),
-        ("kind: stuff", "kind: place", "classes[1].kind: 'place': input should be 'stuff' or 'thing'"),
+        ("kind: stuff", "kind: place", "classes[1].kind: 'place': input should be 'stuff', 'thing' or 'unsaid'"),
         ("name: grass", "name: dog", "classes: 'dog' occurs more than once"),
         ("[puppy]", "[grass]", "classes: 'grass' names both 'dog' and 'grass'"),
         (
