@@ -1,0 +1,283 @@
+"""GroupViT's training step against the same step of transformers' GroupViTModel.
+
+    python -m benchmarks.train_speed --size small
+    python -m benchmarks.train_speed --size tiny --concepts 0
+    python -m benchmarks.train_speed --device cuda --precision bf16 --compile --batch 256
+
+Both models have the same weights, sizes, batch, precision, loss (training/losses.py) and optimiser (fused AdamW), and
+take turns. The peer gets its texts as the release makes them, padded to the whole context; a second peer gets them cut
+to the longest of the batch, as a careful caller might. Sizes are those of recipes: small is the paper's ViT-S
+(groupvit_cc3m), tiny is miniature_groupvit. Stochastic depth is off: the peer has none.
+
+Lengths of texts, in tokens with the two that enclose them: captions log-normal around 13, as in CC3M; prompted concepts
+7 to 12. Times are medians; a part's time is from a step with a pause for the device between its parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.measure import print_table
+from training.groupvit import GroupViT, GroupViTConfig
+from training.groupvit_weights import huggingface_config, huggingface_weights
+from training.losses import ContrastiveLearner, total_loss
+from training.recipe_file import load_recipe
+from training.text_encoder import trim_padding
+
+RECIPES = {"small": "groupvit_cc3m", "tiny": "miniature_groupvit"}
+BATCH = {"small": 16, "tiny": 128}
+# Peak of dense bfloat16 products, in units of 1e12 a second, by a part of the device's name.
+PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "B200": 2250}
+PARTS = ["image forward", "texts forward", "heads and loss, both ways", "image backward", "texts backward", "optimiser"]
+
+
+def main(arguments: list[str] | None = None) -> float:
+    """Measure and print; returns the ratio of whole steps, peer to ours."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=RECIPES, default="small")
+    parser.add_argument("--batch", type=int, help=f"pairs of a step; {BATCH} unless told")
+    parser.add_argument("--concepts", type=int, default=3, help="concepts of an image; 0: the caption loss alone")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the encoders of both")
+    parser.add_argument("--threads", type=int, help="of torch on the CPU")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--processor-time", action="store_true", help="for a CPU that others use too")
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(0)
+
+    config = config_of(given.size)
+    batch = make_batch(config, given.batch or BATCH[given.size], given.concepts, given.device)
+    ours = GroupViT(config).to(given.device).train()
+    peer = Peer(ours)
+    # What is on the CPU our model cuts by itself; for a device the loader does it beforehand.
+    cut = batch if given.device == "cpu" else batch.cut(multiple=8)
+    runs = {
+        "ours": Step(ours, cut, given.precision, given.compile),
+        "peer": Step(peer, batch, given.precision, given.compile),
+        "peer, texts cut": Step(Peer(ours), batch.cut(), given.precision, given.compile),
+    }
+    check_agreement(list(runs.values()))
+    clock = time.process_time if given.processor_time else time.perf_counter
+    whole, parts = measure(runs, given.repeats, clock)
+
+    what = f"{given.size}, {len(batch.pixels)} pairs with {given.concepts} concepts, {given.precision}"
+    compiled = ", compiled" if given.compile else ""
+    place = torch.cuda.get_device_name() if given.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"GroupViT {what}{compiled}, {place}; torch {torch.__version__}")
+    names = list(runs)
+    rows = [row(part, [parts[name][part] for name in names]) for part in PARTS]
+    rows.append(row("whole step, without pauses", [whole[name] for name in names]))
+    print_table(["milliseconds", *names, "peer / ours", "peer, texts cut / ours"], rows)
+    if given.device == "cuda":
+        print(share_of_peak(runs["ours"], whole["ours"]))
+    return whole["peer"] / whole["ours"]
+
+
+def config_of(size: str) -> GroupViTConfig:
+    """The recipe's GroupViT, without stochastic depth."""
+    model = load_recipe(RECIPES[size]).model
+    assert isinstance(model, GroupViTConfig)
+    return replace(model, drop_path=0.0)
+
+
+def row(name: str, seconds: list[float]) -> list[str]:
+    """A line of the table: times, and how many times ours the peer takes, with all and with cut texts."""
+    ours, peer, peer_cut = seconds
+    return [name, *(f"{1e3 * s:.1f}" for s in seconds), f"{peer / ours:.2f}", f"{peer_cut / ours:.2f}"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pixels [B, 3, H, W]; texts int64 [B * (1 + K), context]: captions, then the concepts of each image."""
+
+    pixels: Tensor
+    texts: Tensor
+
+    def cut(self, multiple: int = 1) -> Batch:
+        """With texts as long as the longest."""
+        return Batch(self.pixels, trim_padding(self.texts, multiple))
+
+
+def make_batch(config: GroupViTConfig, pairs: int, concepts: int, device: str) -> Batch:
+    """Noise for pictures, and texts of lengths as they come (see above)."""
+    text = config.text
+    captions = torch.empty(pairs).log_normal_(2.55, 0.35).round()
+    prompts = torch.randint(7, 13, (pairs * concepts,)).float()
+    lengths = torch.cat([captions, prompts]).clamp(5, text.context_length).long()
+    tokens = torch.randint(1, text.vocabulary - 2, (len(lengths), text.context_length))
+    place = torch.arange(text.context_length)
+    tokens[place == lengths[:, None] - 1] = text.vocabulary - 1
+    tokens[place >= lengths[:, None]] = 0
+    return Batch(torch.randn(pairs, 3, config.image_size, config.image_size, device=device), tokens.to(device))
+
+
+class Peer(nn.Module):
+    """transformers' GroupViTModel as a learner, with the weights of ours: what its own forward computes, in parts."""
+
+    def __init__(self, ours: GroupViT) -> None:
+        super().__init__()
+        from transformers import GroupViTModel
+
+        self.model: Any = GroupViTModel(huggingface_config(ours.config))
+        self.model.load_state_dict(huggingface_weights(ours))
+        nn.Module.to(self.model, ours.logit_scale.device).train()
+        self.image_size, self.context_length = ours.image_size, ours.context_length
+        self.logit_scale = self.model.logit_scale
+        self.concept_logit_scale = nn.Parameter(ours.concept_logit_scale.detach().clone())
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """As in the protocol."""
+        return self.model.vision_model(pixels).pooler_output
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """As in the protocol."""
+        return self.model.text_model(tokens).pooler_output
+
+    def project_image(self, features: Tensor) -> Tensor:
+        """As in the protocol."""
+        return F.normalize(self.model.visual_projection(features), dim=-1)
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """As in the protocol."""
+        return F.normalize(self.model.text_projection(features), dim=-1)
+
+    def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As in the protocol."""
+        return images @ texts.T
+
+    def dense(self, pixels: Tensor) -> Any:
+        """Not measured."""
+        raise NotImplementedError
+
+    def health(self) -> dict[str, float]:
+        """None."""
+        return {}
+
+
+class Step:
+    """A training step of a learner on a batch, whole or with a stop after each part."""
+
+    def __init__(self, learner: ContrastiveLearner, batch: Batch, precision: str, compiled: bool) -> None:
+        assert isinstance(learner, nn.Module)
+        self.learner, self.batch = learner, batch
+        self.half = precision == "bf16"
+        self.encode_image: Callable[[Tensor], Tensor] = learner.encode_image
+        self.encode_text: Callable[[Tensor], Tensor] = learner.encode_text
+        if compiled:
+            self.encode_image, self.encode_text = torch.compile(self.encode_image), torch.compile(self.encode_text)
+        self.optimizer = torch.optim.AdamW(learner.parameters(), 1e-4, fused=True)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 where it is asked for."""
+        return torch.autocast(self.batch.pixels.device.type, torch.bfloat16, enabled=self.half)
+
+    def loss(self, image: Tensor, texts: Tensor) -> Tensor:
+        """The loss of the features before the heads."""
+        pairs = len(image)
+        concepts = texts[pairs:].unflatten(0, (pairs, -1)) if len(texts) > pairs else None
+        return total_loss(self.learner, image, texts[:pairs], concepts).total
+
+    def whole(self) -> None:
+        """One step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast():
+            loss = self.loss(self.encode_image(self.batch.pixels), self.encode_text(self.batch.texts))
+        loss.backward()
+        self.optimizer.step()
+
+    def in_parts(self, lap: Callable[[], float]) -> list[float]:
+        """One step; what `lap` gives after each of PARTS."""
+        self.optimizer.zero_grad(set_to_none=True)
+        lap()
+        with self.autocast():
+            image = self.encode_image(self.batch.pixels)
+            laps = [lap()]
+            texts = self.encode_text(self.batch.texts)
+            laps.append(lap())
+            leaves = [x.detach().requires_grad_() for x in (image, texts)]
+            loss = self.loss(*leaves)
+        loss.backward()
+        laps.append(lap())
+        for features, leaf in zip((image, texts), leaves, strict=True):
+            features.backward(leaf.grad)
+            laps.append(lap())
+        self.optimizer.step()
+        return [*laps, lap()]
+
+
+def check_agreement(steps: list[Step]) -> None:
+    """Raise ArithmeticError unless all have the same loss, without noise."""
+    losses = []
+    for step in steps:
+        assert isinstance(step.learner, nn.Module)
+        step.learner.eval()
+        with torch.no_grad():
+            image, texts = step.learner.encode_image(step.batch.pixels), step.learner.encode_text(step.batch.texts)
+            losses.append(float(step.loss(image, texts)))
+        step.learner.train()
+    if max(losses) - min(losses) > 1e-3 * abs(losses[0]):
+        raise ArithmeticError(f"the models do not compute the same: losses {losses}")
+
+
+def measure(
+    runs: dict[str, Step], repeats: int, clock: Callable[[], float]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Median seconds of whole steps, and of parts, by name; all take turns, and two rounds go uncounted."""
+    cuda = torch.cuda.is_available()
+    last = clock()
+
+    def lap() -> float:
+        """Seconds since the last call, with the device at rest."""
+        nonlocal last
+        if cuda:
+            torch.cuda.synchronize()
+        before, last = last, clock()
+        return last - before
+
+    whole: dict[str, list[float]] = {name: [] for name in runs}
+    parts: dict[str, list[list[float]]] = {name: [] for name in runs}
+    for _ in range(repeats + 2):
+        for name, step in runs.items():
+            lap()
+            step.whole()
+            whole[name].append(lap())
+            parts[name].append(step.in_parts(lap))
+    return (
+        {name: statistics.median(seconds[2:]) for name, seconds in whole.items()},
+        {
+            name: dict(zip(PARTS, (statistics.median(x) for x in zip(*laps[2:], strict=True)), strict=True))
+            for name, laps in parts.items()
+        },
+    )
+
+
+def share_of_peak(step: Step, seconds: float) -> str:
+    """How much of the GPU's bfloat16 peak the step's matrix products and attention make, by their count."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    plain = Step(step.learner, step.batch, "bf16", compiled=False)
+    with FlopCounterMode(display=False) as counter:
+        plain.whole()
+    rate = counter.get_total_flops() / seconds / 1e12
+    name = torch.cuda.get_device_name()
+    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+    share = f", {rate / peak:.1%} of the bf16 peak of {peak}" if peak else f"; the peak of {name} is not known here"
+    return f"ours: {rate:.1f} TFLOP/s{share}"
+
+
+if __name__ == "__main__":
+    main()
