@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_cards.brushes import Colour, Sketch
+from data_cards.things_aloft import draw_airplane, draw_balloon, draw_kite, draw_moon
 from data_cards.things_animals import (
     draw_cat,
     draw_cow,
@@ -20,7 +21,6 @@ from data_cards.things_outdoors import (
     draw_ball,
     draw_flower,
     draw_house,
-    draw_kite,
     draw_lighthouse,
     draw_person,
     draw_snowman,
@@ -29,13 +29,10 @@ from data_cards.things_outdoors import (
     draw_umbrella,
 )
 from data_cards.things_vehicles import (
-    draw_airplane,
-    draw_balloon,
     draw_bicycle,
     draw_boat,
     draw_bus,
     draw_car,
-    draw_moon,
     draw_truck,
 )
 from data_cards.things_winged import draw_bird, draw_butterfly, draw_duck

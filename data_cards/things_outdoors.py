@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_cards.brushes import Colour, Sketch, apart, between, blend, darker, lighter
+from data_cards.brushes import Colour, Sketch, between, blend, darker, lighter
 
 INK = (0.15, 0.13, 0.16)
 CREAM = (0.95, 0.91, 0.83)
@@ -303,26 +303,6 @@ def draw_snowman(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> No
         sketch.box(-0.11, 0.82, 0.11, 0.98, felt, rounding=0.02, shade=0.3)
         sketch.line((-0.17, 0.83), (0.17, 0.83), 0.05, felt)
         sketch.box(-0.11, 0.855, 0.11, 0.89, scarf, shade=0.0)
-
-
-def draw_kite(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
-    """A kite: a diamond in two or four colours on crossed spars, with a tail of bows."""
-    a, b, c, d = rng.random(4).tolist()
-    half = sketch.half
-    second = apart(colour, ((0.95, 0.80, 0.40), (0.36, 0.55, 0.74), CREAM, (0.84, 0.40, 0.36)), a)
-    x, arms = between(-0.06, 0.06, b), between(0.66, 0.74, c)
-    wide, low = half - 0.03, 0.3
-    points = [(x + 0.1, low - 0.1), (x - 0.08, low - 0.17), (x + 0.06, 0.05)]
-    sketch.lines([(x, low, *points[0]), (*points[0], *points[1]), (*points[1], *points[2])], 0.035, darker(colour, 0.3))
-    sketch.polygon([(x, 0.97), (wide, arms), (x, low), (-wide, arms)], colour, shade=0.2)
-    sketch.polygon([(x, 0.97), (wide, arms), (x, arms)], second, shade=0.1)
-    if d < 0.6:
-        sketch.polygon([(x, low), (-wide, arms), (x, arms)], second, shade=0.1)
-    else:
-        sketch.polygon([(x, low), (wide, arms), (x, arms)], darker(second, 0.2), shade=0.1)
-    sketch.lines([(x, 0.95, x, low + 0.02), (-wide + 0.03, arms, wide - 0.03, arms)], 0.028, darker(colour, 0.6))
-    sketch.dots([(*points[0], 0.065, 0.045), (*points[1], 0.065, 0.045), (*points[2], 0.06, 0.042)], second)
-    sketch.dots([(*points[0], 0.02, 0.03), (*points[1], 0.02, 0.03)], darker(colour, 0.4))
 
 
 def draw_ball(sketch: Sketch, colour: Colour, rng: np.random.Generator) -> None:
