@@ -55,11 +55,7 @@ class PatchAlignmentConfig:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, size, part in (
-            ("image_size", self.image_size, self.patch_size),
-            ("width", self.width, self.heads),
-            ("text.width", self.text.width, self.text.heads),
-        ):
+        for name, size, part in (("image_size", self.image_size, self.patch_size), ("width", self.width, self.heads)):
             if part < 1 or size < 1 or size % part:
                 raise MisuseError(f"patch alignment: {name} {size} cannot be divided into parts of {part}")
         if self.width % 4:
@@ -102,7 +98,7 @@ class PatchAlignment(nn.Module):
         # Logarithms of the inverse temperatures: captions and concepts. The loss caps their exponentials at 100.
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
         self.concept_logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
-        self._last_patches: Tensor | None = None
+        self._last_means: Tensor | None = None
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Normalised pixels [B, 3, H, W], sides divisible by the patch -> patches row by row, [B, N, width]."""
@@ -116,7 +112,7 @@ class PatchAlignment(nn.Module):
         """Features [B, N, width] -> unit vectors of the patches, [B, N, D]."""
         patches = _unit(self.image_head(features))
         if self.training:
-            self._last_patches = patches.detach()
+            self._last_means = patches.detach().mean(dim=1)
         return patches
 
     def project_text(self, features: Tensor) -> Tensor:
@@ -149,9 +145,9 @@ class PatchAlignment(nn.Module):
 
     def health(self) -> dict[str, float]:
         """patch_agreement: mean cosine of two patches of a picture, in the last training pass; 1 when all are alike."""
-        if self._last_patches is None:
+        if self._last_means is None:
             return {}
-        return {"patch_agreement": self._last_patches.float().mean(1).square().sum(-1).mean().item()}
+        return {"patch_agreement": float(self._last_means.square().sum(dim=-1).mean())}
 
 
 class ImageEncoder(nn.Module):
