@@ -47,13 +47,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False, s
     seen: bool [B, 1, M or 1, N], false where a query does not see a key.
     """
     query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and not causal and seen is None:
-        # torch's own kernel for this case is several times slower backwards than matrix products.
-        weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
-        mixed = weights.to(value.dtype) @ value
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        mixed = _by_products(query, key, value, causal, seen)
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
     return mixed.transpose(1, 2).flatten(2)
+
+
+def _by_products(query: Tensor, key: Tensor, value: Tensor, causal: bool, seen: Tensor | None) -> Tensor:
+    """Attention as matrix products: in bfloat16 on the CPU, several times faster backwards than torch's own kernel."""
+    weights = query * query.shape[-1] ** -0.5 @ key.mT
+    if causal:
+        seen = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).tril()
+    if seen is not None:
+        weights = weights.masked_fill(~seen, -torch.inf)
+    return weights.softmax(dim=-1).to(value.dtype) @ value
 
 
 class MLP(nn.Module):
