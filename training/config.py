@@ -123,7 +123,8 @@ class Recipe(Section):
     def _agrees(self) -> Recipe:
         if self.optimizer.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"optimizer.warmup_epochs {self.optimizer.warmup_epochs:g} leaves nothing of epochs {self.epochs:g}"
+                f"optimizer.warmup_epochs {self.optimizer.warmup_epochs:g} leaves nothing of epochs {self.epochs:g}; "
+                "give a shorter warm-up"
             )
         if self.data.micro_batch is not None and self.data.micro_batch > self.data.batch:
             raise ValueError(f"data.micro_batch {self.data.micro_batch} is more than data.batch {self.data.batch}")

@@ -1,0 +1,113 @@
+"""`cocu train`: arguments, messages and exit codes, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import Answer, cocu, succeed
+from tests.training.curated_world import make_curated
+
+TINY = [
+    *("model.image_size=16", "model.width=16", "model.text.width=16", "model.text.layers=1", "data.batch=8"),
+    *("model.text.heads=2", "model.projection_width=16", "steps=2"),
+]
+GROUPS = ["model.depths=[1,1,1]", "model.group_tokens=[6,3]", "model.output_groups=[6,3]"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_curated(tmp_path_factory.mktemp("train"), shards=2, pairs=12, side=20)
+
+
+def train(data: Path, out: Path, *arguments: object, recipe: str = "miniature") -> Answer:
+    options = ["--device", "cpu", "--workers", 0, "--no-tensorboard"]
+    return cocu("train", recipe, "--data", data, "--out", out, *options, *TINY, *arguments)
+
+
+def refused(answer: Answer, *said: str) -> None:
+    assert answer.code == 2, answer.err
+    for text in said:
+        assert text in " ".join(answer.err.replace("│", " ").split())
+
+
+def test_a_run_ends_with_a_summary(tmp_path: Path, data: Path) -> None:
+    answer = train(data, tmp_path / "run", "--val", data, "validation.batch=8")
+    assert answer.code == 0, answer.err
+    assert f"{tmp_path / 'run'}: trained 2 steps" in answer.out
+    assert f"best: {tmp_path / 'run' / 'best'}, step 2, validation loss" in answer.out
+    assert "patch-alignment" in answer.err
+
+
+def test_options_may_come_first_and_the_command_be_named(tmp_path: Path, data: Path) -> None:
+    options = ["--workers", 0, "--no-tensorboard", "--data", data, "--out", tmp_path / "run"]
+    succeed("train", *options, "miniature", *TINY)
+    succeed("train", "run", *options, "miniature", *TINY)
+
+
+def test_tensorboard_is_written_unless_told(tmp_path: Path, data: Path) -> None:
+    assert train(data, tmp_path / "run", "--tensorboard", "log_every=1").code == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2]
+
+
+def test_wrong_settings_are_refused_with_the_right_key(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    refused(
+        train(data, run, "optimizer.base_ler=1"), "unknown key optimizer.base_ler", "did you mean optimizer.base_lr?"
+    )
+    refused(train(data, run, "data.batch=many"), 'data.batch: "many"')
+    refused(train(data, run, recipe="minature"), "did you mean miniature?")
+    refused(train(data, run, "shards/00001.tar"), "give overrides as key=value")
+    assert not run.exists()
+
+
+def test_wrong_arguments_are_refused(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    refused(cocu("train", "miniature", "--out", run), "--data")
+    refused(train(tmp_path / "nothing", run), str(tmp_path / "nothing"))
+    refused(train(data, run, "--data", data, "--shares", "0.5"), "give a number for each of the 2 --data")
+    refused(train(data, run, "--shares", "much"), "give a number for each")
+    refused(train(data, run, "--resume", tmp_path / "gone"), "is no checkpoint")
+    refused(train(data, run, "--init", tmp_path / "gone"), "is no checkpoint")
+
+
+def test_weights_and_biases_is_named_where_it_is_missing(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    refused(train(data, tmp_path / "run", "--wandb"), "wandb is not installed", "leave out --wandb")
+
+
+def test_shares_of_sources_are_taken(tmp_path: Path, data: Path) -> None:
+    assert train(data, tmp_path / "run", "--data", data / "00001.tar", "--shares", "0.5,0.5").code == 0
+
+
+def test_a_groupvit_is_exported_for_transformers(tmp_path: Path, data: Path) -> None:
+    assert train(data, tmp_path / "run", *GROUPS, recipe="miniature_groupvit").code == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    answer = succeed("train", "export", checkpoint, "--out", tmp_path / "exported")
+    assert "wrote" in answer.out
+
+    import torch
+    from transformers import GroupViTModel
+
+    from training.checkpoint import load_learner
+
+    theirs = GroupViTModel.from_pretrained(tmp_path / "exported").eval()
+    ours, _ = load_learner(checkpoint)
+    pixels = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        expected = theirs.get_image_features(pixels).pooler_output
+        found = ours.project_image(ours.encode_image(pixels))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_groupvit_is_exported(tmp_path: Path, data: Path) -> None:
+    assert train(data, tmp_path / "run").code == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    refused(cocu("train", "export", checkpoint, "--out", tmp_path / "exported"), "holds patch-alignment")
+    refused(cocu("train", "export", tmp_path, "--out", tmp_path / "exported"), "is no checkpoint")
