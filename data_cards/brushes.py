@@ -56,6 +56,11 @@ class Sketch:
         self._planes[3] = 1
 
     @property
+    def planes(self) -> Array:
+        """[4, h, w]: what the thing adds to red, green and blue, and how much of the ground behind still shows."""
+        return self._planes[:, :, ::-1] if self.mirrored else self._planes
+
+    @property
     def cover(self) -> Array:
         """[h, w]: how much of each pixel the thing covers, 0..1."""
         cover = 1 - self._planes[3]

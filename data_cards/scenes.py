@@ -31,7 +31,7 @@ _TINTS = {
     "night": (0.50, 0.56, 0.74),
 }
 _OWN_LIGHT = {"sky", "clouds", "sunset", "night sky", "skyline", "moon"}
-_HOW_MANY = {1: 0.13, 2: 0.28, 3: 0.33, 4: 0.26}  # things in a picture
+_HOW_MANY = {1: 0.17, 2: 0.32, 3: 0.31, 4: 0.20}  # things in a picture
 _SKIES: dict[str, dict[tuple[str, ...], float]] = {
     "day": {("sky",): 0.38, ("sky", "clouds"): 0.34, ("clouds",): 0.28},
     "dusk": {("sunset",): 0.8, ("sunset", "clouds"): 0.2},
@@ -236,7 +236,18 @@ def _draw(canvas: _Canvas, rng: np.random.Generator, one: _Placed) -> None:
     top, left = round(one.foot) - one.height, round(one.middle - one.width / 2)
     if one.zone not in ("air", "wall", "hover"):
         canvas.shadow(one.foot, one.middle, one.width / 2, 0.22 if one.zone in _WATER else 0.42)
-    canvas.lay(one.name, sketch.colour.transpose(2, 0, 1), sketch.cover, top, left, one.word, painted=True)
+    canvas.stand(one.name, one.word, sketch, top, left)
+
+
+@dataclass
+class _Layer:
+    """What was put on the canvas. drawn: its pixels there and then; pixels, box: what shows of it in the end."""
+
+    name: str
+    word: str | None = None
+    drawn: int = 0
+    pixels: int = 0
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 class _Canvas:
@@ -246,98 +257,95 @@ class _Canvas:
         self.size, self.time = size, time
         self.picture = np.zeros((3, size, size), np.float32)
         self.owner = np.zeros((size, size), np.uint8)
-        self.layers: list[tuple[str, str | None, int]] = []  # class, colour word, pixels before anything hid it
+        self.layers: list[_Layer] = []
         self._tint = None if time == "day" else np.array(_TINTS[time], np.float32)[:, None, None]
 
-    def lay(
-        self,
-        name: str,
-        colour: Array,
-        cover: Array | None,
-        top: int,
-        left: int,
-        word: str | None = None,
-        painted: bool = False,
-    ) -> None:
-        """Put colour [3, h, w] over what is there, its upper left at (top, left); what hangs out is cut.
-
-        painted: the colour holds its cover already, black where it covers nothing.
-        """
-        up, side = max(0, -top), max(0, -left)
-        down, right = min(colour.shape[1], self.size - top), min(colour.shape[2], self.size - left)
-        if down <= up or right <= side:
-            return
-        colour = colour[:, up:down, side:right]
+    def lay(self, name: str, colour: Array, cover: Array | None, top: int, left: int) -> None:
+        """Put stuff, colour [3, h, w] with cover [h, w] or None where all is covered, over what is there."""
+        height, width = colour.shape[1:]
         if self._tint is not None and name not in _OWN_LIGHT:
             colour = colour * self._tint
-        place = np.s_[top + up : top + down, left + side : left + right]
-        self.layers.append((name, word, 0))
+        place = np.s_[top : top + height, left : left + width]
+        self.layers.append(_Layer(name))
         if cover is None:
             self.picture[:, *place] = colour
             self.owner[place] = len(self.layers)
             return
-        cover = cover[up:down, side:right]
         under = self.picture[:, *place]
-        if painted:
-            under *= 1 - cover
-            under += colour
-        else:
-            under += (colour - under) * cover
-        mine = cover >= 0.5
+        under += (colour - under) * cover
+        self.owner[place][cover >= 0.5] = len(self.layers)
+
+    def stand(self, name: str, word: str, sketch: Sketch, top: int, left: int) -> None:
+        """Put a thing before what is there, its upper left at (top, left); what hangs out of the picture is cut."""
+        up, side = max(0, -top), max(0, -left)
+        planes = sketch.planes[:, up : self.size - top, side : self.size - left]
+        height, width = planes.shape[1:]
+        if not height or not width:
+            return
+        colour, behind = planes[:3], planes[3]
+        if self._tint is not None and name not in _OWN_LIGHT:
+            colour = colour * self._tint
+        place = np.s_[top + up : top + up + height, left + side : left + side + width]
+        under = self.picture[:, *place]
+        under *= behind
+        under += colour
+        mine = behind <= 0.5
+        self.layers.append(_Layer(name, word, int(np.count_nonzero(mine))))
         self.owner[place][mine] = len(self.layers)
-        if painted:
-            self.layers[-1] = (name, word, int(np.count_nonzero(mine)))
 
     def shadow(self, foot: float, middle: float, reach: float, depth: float) -> None:
         """Darken the ground under a thing: an ellipse about its foot."""
         high = max(1.0, 0.16 * reach)
         top, down = max(0, int(foot - 2 * high)), min(self.size, int(foot + 2 * high) + 1)
         left, right = max(0, int(middle - 1.3 * reach)), min(self.size, int(middle + 1.3 * reach) + 1)
-        y = (np.arange(top, down, dtype=np.float32)[:, None] + (0.5 - foot)) / high
-        x = (np.arange(left, right, dtype=np.float32)[None, :] + (0.5 - middle)) / reach
-        self.picture[:, top:down, left:right] *= 1 - depth * np.exp(-1.2 * (x * x + y * y))
+        y = (np.arange(top, down) + (0.5 - foot)) * (1.1 / high)
+        x = (np.arange(left, right) + (0.5 - middle)) * (1.1 / reach)
+        dark = np.exp(y * -y).astype(np.float32)[:, None] * np.exp(x * -x).astype(np.float32)
+        dark *= -depth
+        dark += 1
+        self.picture[:, top:down, left:right] *= dark
 
     def finish(self, place: str) -> Drawing:
         """The picture with its mask and the list of what it shows."""
-        count, size = len(self.layers) + 1, self.size
-        grid = np.arange(0, size * count, count)
-        by_row = np.bincount((self.owner + grid[:, None]).ravel(), minlength=size * count).reshape(size, count)
-        by_column = np.bincount((self.owner + grid).ravel(), minlength=size * count).reshape(size, count)
-        pixels = by_row.sum(0).tolist()
-        spans = [(by_column > 0), (by_row > 0)]
-        firsts = [span.argmax(0).tolist() for span in spans]
-        lasts = [(size - span[::-1].argmax(0)).tolist() for span in spans]
-        boxes = list(zip(*firsts, *lasts, strict=True))
-        members: dict[str, list[int]] = {}
+        pixels = np.bincount(self.owner.ravel(), minlength=len(self.layers) + 1).tolist()
+        # A bit for each layer: which of them show in a column, and in a row.
+        bits = np.left_shift(np.uint32(1), self.owner)
+        lines = np.stack((np.bitwise_or.reduce(bits, 0), np.bitwise_or.reduce(bits, 1)))
+        shown = (lines[:, :, None] >> np.arange(len(pixels), dtype=np.uint32) & np.uint32(1)).astype(bool)
+        firsts, lasts = shown.argmax(1).tolist(), (self.size - shown[:, ::-1].argmax(1)).tolist()
+        seen: dict[str, list[_Layer]] = {}
         for number, layer in enumerate(self.layers, 1):
             if pixels[number]:
-                members.setdefault(layer[0], []).append(number)
-        objects = [self._object(name, numbers, pixels, boxes) for name, numbers in members.items()]
+                layer.pixels = pixels[number]
+                layer.box = (firsts[0][number], firsts[1][number], lasts[0][number], lasts[1][number])
+                seen.setdefault(layer.name, []).append(layer)
+        objects = [self._object(layers) for layers in seen.values()]
         objects.sort(key=lambda one: (-one.area, one.name))
-        index = np.array([0, *(_CLASSES[layer[0]][0] for layer in self.layers)], np.uint8)
-        image = (cut(self.picture) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        index = np.array([0, *(_CLASSES[layer.name][0] for layer in self.layers)], np.uint8)
+        picture = cut(self.picture)
+        picture *= 255
+        picture += 0.5
+        image = np.empty((self.size, self.size, 3), np.uint8)
+        for channel, plane in enumerate(picture.astype(np.uint8)):  # quicker than turning the axes
+            image[:, :, channel] = plane
         return Drawing(
-            image=np.ascontiguousarray(image.transpose(1, 2, 0)),
-            mask=index[self.owner],
+            image=image,
+            mask=index.take(self.owner),
             scene=Scene(place, self.time, tuple(objects)),
         )
 
-    def _object(
-        self, name: str, numbers: list[int], pixels: list[int], boxes: list[tuple[int, int, int, int]]
-    ) -> SceneObject:
-        kind = _CLASSES[name][1]
-        # An instance of which hardly anything shows is not one that people count.
-        seen = sum(pixels[n] >= max(3, 0.15 * self.layers[n - 1][2]) for n in numbers) if kind == "thing" else 1
-        words = {self.layers[n - 1][1] for n in numbers}
-        left, top, right, bottom = zip(*(boxes[n] for n in numbers), strict=True)
-        return SceneObject(
-            name=name,
-            kind=kind,
-            count=max(1, seen),
-            area=sum(pixels[n] for n in numbers) / self.owner.size,
-            box=(min(left), min(top), max(right), max(bottom)),
-            colour=words.pop() if len(words) == 1 else None,
-        )
+    def _object(self, layers: list[_Layer]) -> SceneObject:
+        one = layers[0]
+        count, pixels, box, word = 1, one.pixels, one.box, one.word
+        if len(layers) > 1:
+            pixels = sum(layer.pixels for layer in layers)
+            left, top, right, bottom = zip(*(layer.box for layer in layers), strict=True)
+            box = (min(left), min(top), max(right), max(bottom))
+            if word is not None:  # a thing
+                # An instance of which hardly anything shows is not one that people count.
+                count = max(1, sum(layer.pixels >= max(3, 0.15 * layer.drawn) for layer in layers))
+                word = word if all(layer.word == word for layer in layers) else None
+        return SceneObject(one.name, _CLASSES[one.name][1], count, pixels / self.owner.size, box, word)
 
 
 def _with_cover(drawn: tuple[Array, Array | None], cover: Array | None) -> tuple[Array, Array | None]:
