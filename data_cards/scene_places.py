@@ -217,7 +217,7 @@ PLACES: tuple[Place, ...] = (
         "winter",
         4,
         ((0.85, (("snow", 0.0),)), (0.15, (("snow", 0.0), ("road", 0.6)))),
-        {"tree": 5, "person": 4.5, "snowman": 2.6, "house": 3, "dog": 1.6, "bird": 0.8, "car": 1.0},
+        {"tree": 5, "person": 4.5, "snowman": 3.6, "house": 3, "dog": 1.6, "bird": 0.8, "car": 1.0},
         times=(0.72, 0.12, 0.16),
         backs={"mountain": 0.3, "forest": 0.35, "": 0.35},
     ),

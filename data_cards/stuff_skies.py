@@ -34,8 +34,8 @@ def sky(patch: Patch) -> Array:
 
 def clouds(patch: Patch) -> Array:
     """Clouds all over: lit from above, grey below."""
-    lumps = patch.fractal(9, 1.8)
-    step = max(1, round(1.5 * patch.unit))
+    lumps = patch.fractal(10, 1.5)
+    step = max(1, round(2.5 * patch.unit))
     lit = np.empty_like(lumps)  # brighter where the cloud thins upwards
     lit[step:] = lumps[step:] - lumps[:-step]
     lit[:step] = lit[step : 2 * step]
@@ -46,7 +46,7 @@ def clouds(patch: Patch) -> Array:
     bright = (high, high - 0.3 * abs(warm), high - warm)
     if patch.time == "dusk":
         bright, dark = (high, high * 0.74, high * 0.62), (light * 0.72, light * 0.56, light * 0.66)
-    return mix(dark, bright, cut(0.5 + 0.24 * lumps + 0.5 * lit))
+    return mix(dark, bright, cut(0.5 + 0.22 * lumps + 0.34 * lit))
 
 
 def cloud_cover(patch: Patch) -> Array:

@@ -27,7 +27,7 @@ _POOLS = ((0.18, 0.66, 0.78), (0.30, 0.74, 0.82), (0.20, 0.56, 0.80), (0.38, 0.8
 
 def sea(patch: Patch) -> Array:
     """Waves that lie across, higher in front, with white crests."""
-    deep = patch.choice(_SEAS)
+    deep = patch.choice(_SEAS, 0.04)
     swell = patch.ground_noise(5.0, 17.0)
     ripple = patch.noise(1.0, 4.5)
     waves = 0.6 * swell * np.minimum(1.0, 0.45 + patch.near) + 0.5 * ripple
