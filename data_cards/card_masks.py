@@ -83,7 +83,7 @@ class Masks(CardPart):
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """From the values in mask files to class indices and back.
+    """From the values in mask files to class indices.
 
     classes: value -> class index, or ignore_index for a value that is ignored. form: of the values.
     """
@@ -130,17 +130,6 @@ class LabelMapping:
             return self._table[values]
         place = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
         return np.where(self._values[place] == values, self._targets[place], np.uint16(UNCLAIMED))
-
-    def to_values(self, classes: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Class indices [...], or ignore_index -> the first value [...] that stands for each in a mask file.
-
-        Raises KeyError for an index that no value stands for.
-        """
-        first: dict[int, int] = {}
-        for value, index in self.classes.items():
-            first.setdefault(index, value)
-        found, place = np.unique(classes, return_inverse=True)
-        return np.array([first[int(index)] for index in found], np.int64)[place].reshape(np.shape(classes))
 
 
 def _pairs(masks: Masks, names: Sequence[str]) -> Iterator[tuple[int, int]]:

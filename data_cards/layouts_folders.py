@@ -87,11 +87,17 @@ def _top(card: Card, path: Path, images: str, split: str) -> Path:
             return candidate
     # The deepest folder that is there is where the search went wrong.
     nearest = max((one for one in candidates if one.is_dir()), key=lambda one: len(one.parts), default=path)
-    missing = nearest / wanted
-    while missing.parent != nearest and not missing.parent.exists():
-        missing = missing.parent
-    question = f": is PATH the folder that contains {card.top}, or {Path(card.top).name} itself?" if card.top else ""
-    raise MisuseError(f"{card.name}={path}: {missing} is missing{question} {_contents(nearest)}")
+    missing = _first_missing(nearest / wanted, nearest)
+    named = Path(card.top).name if card.top else ""
+    is_top = missing.parent == nearest and named
+    question = f": is PATH the folder that contains {card.top}, or {named} itself?" if is_top else "."
+    raise MisuseError(f"{card.name}={path}: {missing} is missing{question} {_contents(missing.parent)}")
+
+
+def _first_missing(path: Path, top: Path) -> Path:
+    """Of a path that is not there the folder nearest to `top` that is not there either, or the path itself."""
+    missing = [one for one in path.parents if one.is_relative_to(top) and not one.exists()]
+    return missing[-1] if missing else path
 
 
 def _contents(folder: Path) -> str:
@@ -138,6 +144,9 @@ def _masks(card: Card, top: Path, keys: Sequence[str], split: str) -> Masks:
 
     best = max(card.masks, key=there)  # of equals the first
     if there(best) == 0:
-        looked = " or ".join(str(top / one.path.replace(SPLIT, split).replace(KEY, keys[0])) for one in card.masks)
-        raise MisuseError(f"{card.name}: no picture has a mask; looked for {looked}")
+        expected = [top / one.path.replace(SPLIT, split).replace(KEY, keys[0]) for one in card.masks]
+        missing = " and ".join(dict.fromkeys(str(_first_missing(one, top)) for one in expected))
+        raise MisuseError(
+            f"{card.name}: no picture under {top} has a mask: {missing} {'is' if len(expected) == 1 else 'are'} missing"
+        )
     return best

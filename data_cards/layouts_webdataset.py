@@ -117,5 +117,10 @@ def _members(tar: Path) -> Iterator[Member]:
             for member in file:
                 if member.isfile():
                     yield Member(tar, member.name, member.offset_data, member.size)
+            end = file.offset  # tarfile stops without a word where a header is cut off
+        with tar.open("rb") as raw:
+            raw.seek(end)
+            if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("no mark of its end")
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"{tar}: cannot be read to its end as a tar ({error}); fetch or write it again") from error
