@@ -179,9 +179,8 @@ def _likely(card: Card, masks: Masks, values: set[int]) -> str:
             )
         if values <= {0, 1, _OFTEN_IGNORED}:
             return "black-and-white masks tell one object from the rest, not classes"
-    if known := [
-        name for name in card_names() if any(fits(read_card(name), one, values) for one in read_card(name).masks)
-    ]:
+    others = sorted(map(read_card, card_names()), key=lambda other: len(other.classes))  # the tightest fit first
+    if known := [other.name for other in others if any(fits(other, kind, values) for kind in other.masks)]:
         return f"they would fit {', '.join(known[:_NAMED])}"
     if card.ignore_index is None and _OFTEN_IGNORED in values:
         return f"{_OFTEN_IGNORED} often marks pixels to leave out; if so, give the card an ignore_index"

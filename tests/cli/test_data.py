@@ -63,3 +63,71 @@ def test_misuse_is_told_in_one_message(
     assert said in err
     assert "Traceback" not in err
     assert "bug" not in err
+
+
+# The cards.
+
+
+def command(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as end:
+        main(["data", *arguments])
+    return end.value.code
+
+
+def test_cards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not command("cards")
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: re.split(r"\s{2,}", line) for line in lines if line}
+    assert rows["voc2012"] == ["voc2012", "PASCAL VOC 2012", "20 + background", "1,449", "val", "other"]
+    assert rows["miniature"][2:4] == ["52", "-"]
+    assert len(rows) == 13 + 2  # and the head, and what to do next
+
+
+def test_a_card_is_shown_with_its_facts_classes_and_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not command("card", "voc2012")
+    out = capsys.readouterr().out
+    assert re.search(r"^split +val, 1,449 pictures$", out, re.M)
+    assert re.search(r"^sizes +short side 448, long side at most 2048, windows of 448, 224 apart$", out, re.M)
+    assert re.search(r"^0 +background +none: below 0\.95 ", out, re.M)
+    assert re.search(r"^20 +tvmonitor +monitor, television +thing +tv, screen$", out, re.M)
+    assert "\n## Traps\n" in out
+    assert command("card", "voc2011") == 2
+    assert "card 'voc2011': there is none of this name; give one of ade20k, " in capsys.readouterr().err
+
+
+def test_every_card_can_be_shown_from_its_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (root / "data_cards").glob("*.md"):
+        assert not command("card", str(path))
+        assert f"{path.stem}: " in capsys.readouterr().out
+
+
+def test_a_data_set_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not data("--out", str(tmp_path / "val"), "--pairs", "30", "--split", "val", "--workers", "1")
+    capsys.readouterr()
+    assert not command("check", f"miniature={tmp_path / 'val'}", "--sample", "10")
+    out = capsys.readouterr().out
+    assert "pictures     30, of which 10 were read" in out
+    counts = re.findall(r"^[a-z ]+?  +([\d.]+)%  +(\d+)(?:  #+)?$", out, re.M)
+    assert sum(float(share) for share, _ in counts) == pytest.approx(100, abs=0.01 * len(counts))
+    assert 1 <= max(int(pictures) for _, pictures in counts) <= 10
+    assert out.endswith("miniature: as its card says\n")
+    assert command("check", f"miniature={tmp_path}") == 1
+    out = capsys.readouterr().out
+    assert f"wrong: miniature={tmp_path}: no val-*.tar is there; the folder holds val\n" in out
+    assert out.endswith("miniature: not as its card says\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "voc2012"], "give NAME=PATH, such as voc2012=VOCdevkit"),
+        (["check", "=somewhere"], "give NAME=PATH"),
+        (["check", "voc=somewhere"], "card 'voc': there is none of this name"),
+        (["check", "voc2012=somewhere", "--sample", "0"], "--sample"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_misuse(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*arguments) == 2
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
