@@ -49,6 +49,12 @@ class Resize(CardPart):
     short_side: Annotated[int, Field(ge=1)]
     long_side: Annotated[int, Field(ge=1)] | None = None
 
+    @model_validator(mode="after")
+    def _sides_in_order(self) -> Resize:
+        if self.long_side is not None and self.long_side < self.short_side:
+            raise ValueError(f"long_side {self.long_side} is smaller than short_side {self.short_side}")
+        return self
+
 
 class Window(CardPart):
     """Square windows of `size` pixels slide over the picture, `stride` pixels apart."""

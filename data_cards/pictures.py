@@ -41,7 +41,7 @@ def decode_picture(content: bytes, path: str) -> NDArray[np.uint8]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of transparency in palettes, which plays no part here
-        return np.asarray(_loaded(content, path).convert("RGB"))
+        return np.array(_loaded(content, path).convert("RGB"))  # a copy, so that it can be written to
 
 
 def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:

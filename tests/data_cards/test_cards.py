@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curation.truth import read_synonyms
-from data_cards.cards import Card, read_card
+from data_cards.cards import Card, card_text, read_card
 from data_cards.errors import MisuseError
 
 GOOD = """---
@@ -48,6 +48,96 @@ def test_a_card_is_read(tmp_path: Path) -> None:
     assert [(one.name, one.kind) for one in card.classes] == [("dog", "thing"), ("grass", "stuff")]
     assert card.kinds() == {"dog": "thing", "grass": "stuff"}
     assert card.synonyms() == {"dog": ["dog", "puppy"], "grass": ["grass"]}
+
+
+FULL = """---
+name: tiny
+pretty_name: Tiny
+license: other
+license_name: terms
+license_link: https://example.org/terms
+layout: folders
+split: val
+pictures: 7
+top: data/tiny
+keys: lists/{split}.txt
+images: images/{key}.jpg
+masks:
+  - {path: "masks/{key}.png", values: [0, [3, 5], "7-8"], ignored: ["10-12", 20]}
+  - {path: "colours/{key}.png", form: colours, values: ["#000000", ["#ff0000", "#800000"], "#00ff00", "#0000ff"]}
+ignore_index: 1000
+background: {name: background, threshold: 0.9}
+resize: {short_side: 448, long_side: 2048}
+classes:
+  - {name: background}
+  - {name: tvmonitor, prompts: [monitor, television], synonyms: [tv]}
+  - {name: cup}
+  - {name: sky, kind: stuff}
+---
+text
+"""
+
+
+def test_all_that_a_benchmarks_card_can_say_is_read(tmp_path: Path) -> None:
+    card = read_card(written(tmp_path, FULL))
+    assert (card.pictures, card.top, card.keys, card.images) == (
+        7,
+        "data/tiny",
+        "lists/{split}.txt",
+        "images/{key}.jpg",
+    )
+    assert card.mapping(card.masks[0]).classes == (
+        {0: 0, 3: 1, 5: 1, 7: 2, 8: 3} | dict.fromkeys((10, 11, 12, 20), 1000)
+    )
+    assert card.mapping(card.masks[1]).classes == {0: 0, 0xFF0000: 1, 0x800000: 1, 0x00FF00: 2, 0x0000FF: 3}
+    assert card.background is not None
+    assert (card.background_index, card.background.threshold) == (0, 0.9)
+    assert card.text_classes() == ("tvmonitor", "cup", "sky")
+    assert card.prompts() == (("monitor", "television"), ("cup",), ("sky",))
+    assert card.synonyms() == {
+        "tvmonitor": ["tvmonitor", "monitor", "television", "tv"],
+        "cup": ["cup"],
+        "sky": ["sky"],
+    }
+    assert card.kinds() == {"sky": "stuff"}
+    assert card.resize is not None
+    assert card.resize.long_side == 2048
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('values: [0, [3, 5], "7-8"]', "values: [0, [3, 5], 7]", "values are given for 3 classes, the card has 4"),
+        ('values: [0, [3, 5], "7-8"]', 'values: [0, [3, 7], "7-8"]', "7 stands for 'tvmonitor' and 'cup'"),
+        (
+            'values: [0, [3, 5], "7-8"]',
+            'values: [0, [3, 5], "8-7"]',
+            "masks[0].values: [0, [3, 5], '8-7']: '8-7': give",
+        ),
+        ('values: [0, [3, 5], "7-8"]', "values: [0, [], 7, 8]", "masks[0].values"),
+        ('values: [0, [3, 5], "7-8"]', "values: 3", "masks[0].values: 3: give a list"),
+        ('values: [0, [3, 5], "7-8"]', 'values: [0, [3, 5], 7, "#ff0000"]', "value 16711680 is larger than a mask"),
+        ('ignored: ["10-12", 20]', "ignored: [-1]", "-1: give a number from 0, a range"),
+        ('ignored: ["10-12", 20]', "ignored: [3]", "ignores 3, the value of 'tvmonitor'"),
+        ("ignore_index: 1000\n", "", "ignores 10, but the card has no ignore_index"),
+        ('"#00ff00", "#0000ff"]', '"#00ff00", "#ff0000"]', "#ff0000 stands for 'tvmonitor' and 'sky'"),
+        (', values: ["#000000", ["#ff0000", "#800000"], "#00ff00", "#0000ff"]', "", "need the colours of each class"),
+        ("{name: background, threshold", "{name: nothing, threshold", "background: 'nothing' is none of the classes"),
+        ("threshold: 0.9", "threshold: 1.9", "background.threshold: 1.9: input should be less than or equal to 1"),
+        ("[monitor, television]", "[monitor, cup]", "'cup' names both 'tvmonitor' and 'cup'"),
+        ("long_side: 2048", "long_side: 20", "long_side 20 is smaller than short_side 448"),
+    ],
+)
+def test_what_is_wrong_with_masks_and_background_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in FULL
+    with pytest.raises(MisuseError) as raised:
+        read_card(written(tmp_path, FULL.replace(old, new, 1)))
+    assert said in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_the_text_after_the_front_matter_is_kept_whole(tmp_path: Path) -> None:
+    assert card_text(written(tmp_path, GOOD)) == "# Tiny\n\n---\nafter a line the text goes on\n"
 
 
 def test_a_card_that_changed_is_read_again(tmp_path: Path) -> None:
