@@ -24,8 +24,9 @@ def locked(run: Path) -> Iterator[None]:
     lock = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # Not flock: loading processes would inherit it, and hold it for seconds after this one was killed.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise MisuseError(f"{run}: another process trains in this folder; wait for it, or give another") from None
         except OSError:
             pass  # some network file systems have no locks; the folder is then the user's to keep single

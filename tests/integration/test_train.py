@@ -1,0 +1,103 @@
+"""`cocu train` as real processes: killed, asked to end, and on several ranks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.training_processes import ROOT, Running, arguments, losses
+from tests.training.curated_world import make_curated
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_curated(tmp_path_factory.mktemp("train"), shards=2, pairs=24, side=20)
+
+
+def test_a_run_killed_in_mid_epoch_goes_on_bit_by_bit(tmp_path: Path, data: Path) -> None:
+    # 48 pairs in batches of 12: an epoch is 4 steps; checkpoints come at 7, 14, ...
+    settings = ("steps=40", "checkpoints.every_steps=7", "model.drop_path=0.2")
+    killed = Running(tmp_path / "killed", data, *settings)
+    killed.wait_for_step(12)
+    killed.signal(signal.SIGKILL)
+    killed.end(-signal.SIGKILL)
+    assert 12 <= max(losses(tmp_path / "killed")) < 40
+    printed = Running(tmp_path / "killed", data, *settings).end()
+    assert "going on from" in printed
+    assert "trained 40 steps" in printed
+
+    Running(tmp_path / "undisturbed", data, *settings).end()
+    found, expected = losses(tmp_path / "killed"), losses(tmp_path / "undisturbed")
+    assert list(found) == list(range(1, 41))
+    assert found == expected
+    weights = [tmp_path / run / "checkpoints/step-00000040/model.safetensors" for run in ("killed", "undisturbed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_run_asked_to_end_saves_first(tmp_path: Path, data: Path, number: int, code: int) -> None:
+    run = tmp_path / "run"
+    running = Running(run, data, "steps=100000")
+    running.wait_for_step(3)
+    assert "another process trains in this folder" in Running(run, data, "steps=100000").end(2)
+    asked = time.monotonic()
+    running.signal(number)
+    assert "same command" in running.end(code)
+    assert time.monotonic() - asked < 30
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]
+
+
+# A batch is the whole data set, so that its pairs are the same however they are shared out.
+WHOLE = ("data.batch=48", "optimizer.warmup_epochs=0", "data.augment=none", "steps=6")
+
+
+def test_two_ranks_are_one_with_the_same_batches(tmp_path: Path, data: Path) -> None:
+    Running(tmp_path / "two", data, *WHOLE, ranks=2).end()
+    Running(tmp_path / "pieces", data, *WHOLE, "data.micro_batch=7", ranks=2).end()
+    Running(tmp_path / "one", data, *WHOLE).end()
+    one, two, pieces = (losses(tmp_path / run) for run in ("one", "two", "pieces"))
+    assert len(one) == 6
+    assert one[6] < one[1]
+    assert two == pytest.approx(one, rel=1e-4)
+    assert pieces == pytest.approx(one, rel=1e-4)
+
+
+def test_two_ranks_end_together_and_go_on_exactly(tmp_path: Path, data: Path) -> None:
+    settings = ("steps=30", "checkpoints.every_steps=5", "model.drop_path=0.2")
+    asked = Running(tmp_path / "asked", data, *settings, ranks=2)
+    asked.wait_for_step(8)
+    os.kill(asked.processes[1].pid or 0, signal.SIGTERM)  # one rank alone hears of it
+    asked.end()
+    assert 8 <= max(losses(tmp_path / "asked")) < 30
+    Running(tmp_path / "asked", data, *settings, ranks=2).end()
+    Running(tmp_path / "undisturbed", data, *settings, ranks=2).end()
+    assert losses(tmp_path / "asked") == losses(tmp_path / "undisturbed")
+    printed = Running(tmp_path / "asked", data, *settings).end(2)
+    assert "is of a run with 2 processes, this one has 1" in printed
+
+
+def test_every_rank_reports_what_the_leading_one_refuses(tmp_path: Path, data: Path) -> None:
+    printed = Running(tmp_path / "run", data, "data.batch=13", ranks=2).end(2)
+    assert "data.batch 13 cannot be shared evenly by 2 processes" in printed
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    printed = Running(tmp_path / "other", data, ranks=2).end(2)
+    assert printed.count("holds other files (file)") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_under_torchrun(tmp_path: Path, data: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "cli.main", *arguments(tmp_path / "two", data, *WHOLE)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stderr
+    Running(tmp_path / "one", data, *WHOLE).end()
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
