@@ -133,13 +133,13 @@ class GroupViT(nn.Module):
         self.eval()
         try:
             segments, logits = self.image_encoder(pixels)
-            vectors = self.image_head(segments)
+            vectors, whole = self.image_head(segments), self.image_head(segments.mean(dim=1))
         finally:
             self.train(training)
-        grid = [side // self.config.patch_size for side in pixels.shape[2:]]
+        height, width = (side // self.config.patch_size for side in pixels.shape[2:])
         with torch.autocast(pixels.device.type, enabled=False):
-            maps = _joined(_soft(logits)).mT.unflatten(2, grid)
-        return DenseFeatures(vectors, maps)
+            maps = _joined(_soft(logits)).mT.unflatten(2, (height, width))
+        return DenseFeatures(vectors, (height, width), maps, whole)
 
     def health(self) -> dict[str, float]:
         """How the last training batch was grouped, apart from the noise; low figures mean that groups collapsed.

@@ -14,15 +14,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """A picture as G regions in the space of texts.
+    """A picture as G regions in the space of texts, on a grid of cells.
 
-    vectors: unit [B, G, D]. maps: [B, G, h, w], how far a cell of the h x w grid belongs to a
-    region; sums to 1 over G (GroupViT: product of the soft assignments; patch alignment: one
-    region for each patch, G = h * w).
+    vectors: unit [B, G, D]. grid: (h, w). maps: [B, G, h, w], how far a cell belongs to a region; sums to 1 over G
+    (GroupViT: product of the soft assignments); None where every cell is a region of its own, row by row (patch
+    alignment: G = h * w). whole: the picture as a whole, as `Learner.similarity` takes it.
     """
 
     vectors: Tensor
-    maps: Tensor
+    grid: tuple[int, int]
+    maps: Tensor | None
+    whole: Tensor
 
 
 class Learner(Protocol):

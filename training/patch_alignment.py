@@ -140,8 +140,7 @@ class PatchAlignment(nn.Module):
             vectors = self.project_image(self.encode_image(pixels))
         finally:
             self.train(training)
-        maps = torch.eye(height * width, device=vectors.device, dtype=vectors.dtype)
-        return DenseFeatures(vectors, maps.unflatten(1, (height, width)).expand(len(vectors), -1, -1, -1))
+        return DenseFeatures(vectors, (height, width), maps=None, whole=vectors)
 
     def health(self) -> dict[str, float]:
         """patch_agreement: mean cosine of two patches of a picture, in the last training pass; 1 when all are alike."""

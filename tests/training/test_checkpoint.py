@@ -62,7 +62,7 @@ def test_the_evaluator_needs_two_of_the_files(tmp_path: Path, name: str) -> None
     pixels = torch.randn(2, 3, 64, 64)
     expected, found = learner.dense(pixels), loaded.dense(pixels)  # type: ignore[operator]
     assert torch.equal(found.vectors, expected.vectors)
-    assert torch.equal(found.maps, expected.maps)
+    assert torch.equal(found.whole, expected.whole)
 
 
 def test_the_last_and_the_best_are_kept(tmp_path: Path, recipe: Recipe) -> None:

@@ -151,6 +151,7 @@ def test_dense_gives_unit_vectors_and_maps_that_share_out_every_patch(height: in
 def test_dense_is_without_noise_and_leaves_a_model_in_training_as_it_was() -> None:
     model = model_of(drop_path=0.5)
     expected = model.dense(pixels())
+    torch.testing.assert_close(expected.whole, model.project_image(model.encode_image(pixels())))
     model.train()
     before = model.image_head.batch_norm.running_mean.clone()
     found = model.dense(pixels())
@@ -158,6 +159,7 @@ def test_dense_is_without_noise_and_leaves_a_model_in_training_as_it_was() -> No
     assert all(module.training for module in model.modules())
     assert torch.equal(found.vectors, expected.vectors)
     assert torch.equal(found.maps, expected.maps)
+    assert torch.equal(found.whole, expected.whole)
     assert torch.equal(model.image_head.batch_norm.running_mean, before)
     assert not found.vectors.requires_grad
 

@@ -117,14 +117,14 @@ def test_every_patch_gets_a_unit_vector_at_any_size(stem: Any, height: int, widt
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2, count))
     dense = learner.dense(pixels(2, height, width))
     torch.testing.assert_close(dense.vectors, vectors)
-    assert dense.maps.shape == (2, count, height // 8, width // 8)
-    torch.testing.assert_close(dense.maps.sum(dim=1), torch.ones(2, height // 8, width // 8))
+    torch.testing.assert_close(dense.whole, vectors)
+    assert (dense.maps, dense.grid) == (None, (height // 8, width // 8)), "every patch is a region of its own"
     texts = learner.project_text(learner.encode_text(tiny_batch(3, 1)[1]))
     torch.testing.assert_close(texts.norm(dim=-1), torch.ones(3))
     assert learner.similarity(vectors, texts).shape == (2, 3)
 
 
-def test_patches_are_counted_row_by_row_as_their_maps_say() -> None:
+def test_patches_are_counted_row_by_row_on_their_grid() -> None:
     learner = PatchAlignment(replace(SMALL, layers=0))  # without attention a patch sees itself alone
     before = pixels(1, 24, 40)
     after = before.clone()
@@ -132,7 +132,7 @@ def test_patches_are_counted_row_by_row_as_their_maps_say() -> None:
     old, new = learner.dense(before), learner.dense(after)
     changed = (old.vectors != new.vectors).any(dim=-1)[0].nonzero().flatten().tolist()
     assert changed == [2 * 5 + 1]
-    assert old.maps[0, changed[0], 2, 1] == 1.0
+    assert old.grid == (3, 5)
 
 
 @pytest.mark.parametrize("stem", ["patch", "conv"])
