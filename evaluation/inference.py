@@ -1,0 +1,205 @@
+"""Zero-shot segmentation of pictures by words: GroupViT's evaluation (its section 4.1), for every segmenter.
+
+    picture -> resize -> windows -> regions -> best classes, scores -> scores of pixels, background -> mean over
+    windows -> size of the picture -> arg max
+
+Windows of equal size go through the model together, whichever picture they are of. Only a few classes can win in a
+window, so the pixels of a picture are scored for these alone: equal to scoring all, at a fraction of the work.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_cards.cards import Card
+from evaluation import labelling, windows
+from evaluation.segmenters import Segmenter
+from evaluation.windows import Box
+from training.learner import DenseFeatures
+
+Picture = NDArray[np.uint8] | Tensor
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run may choose; the card says the rest.
+
+    best: classes that a window can have. threshold: of the background, in place of the card's. sweep: thresholds of
+    which each gives labels of its own, besides. windows_at_once: through the model. groups, confidence: whether to
+    give these maps too.
+    """
+
+    best: int = 5
+    threshold: float | None = None
+    sweep: tuple[float, ...] = ()
+    windows_at_once: int = 8
+    groups: bool = False
+    confidence: bool = False
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A segmented picture, on the segmenter's device.
+
+    labels: class indices of the card, int16 [H, W]. swept: the same for each threshold of Rules.sweep, [T, H, W].
+    groups: the region of the model that a pixel belongs to most, seen in one view of the whole picture, int16
+    [H, W]; None where the model has no groups. confidence: score of the best class that text names, 0 to 1, [H, W].
+    """
+
+    labels: Tensor
+    swept: Tensor | None = None
+    groups: Tensor | None = None
+    confidence: Tensor | None = None
+
+
+@torch.inference_mode()
+def segment_images(
+    segmenter: Segmenter, card: Card, class_vectors: Tensor, images: Sequence[Picture], rules: Rules = Rules()
+) -> list[Labelled]:
+    """Pictures uint8 [H, W, 3] of any sizes -> their labels, in order.
+
+    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them.
+    """
+    if len(class_vectors) != len(card.text_classes()):
+        raise ValueError(f"{len(class_vectors)} class vectors for {len(card.text_classes())} classes of {card.name}")
+    resized = [_resized(segmenter, card, image) for image in images]
+    boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
+    scores = _window_scores(segmenter, class_vectors, resized, boxes, rules)
+    results = []
+    for image, picture, places, of_windows in zip(images, resized, boxes, scores, strict=True):
+        sides = (int(image.shape[0]), int(image.shape[1]))
+        groups = _groups(segmenter, picture, sides) if rules.groups else None
+        pixels = _pixel_scores(of_windows, places, picture.shape[1:], sides, _thresholds(card, rules))
+        results.append(_labelled(pixels, card, rules, groups))
+    return results
+
+
+@dataclass(frozen=True)
+class _WindowScores:
+    """What the model says of one window, before its pixels are looked at.
+
+    best: classes [K], ascending. scores: of the regions for them [G, K]. maps: [G, h, w] or None, grid: as
+    DenseFeatures.
+    """
+
+    best: Tensor
+    scores: Tensor
+    maps: Tensor | None
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _PixelScores:
+    """A picture at its own size: candidates [K], classes that may win; scores [K, H, W]; background [T, H, W]."""
+
+    candidates: Tensor
+    scores: Tensor
+    background: Tensor
+
+
+def _resized(segmenter: Segmenter, card: Card, image: Picture) -> Tensor:
+    """A picture as the card wants it, levels 0 to 255, [3, h, w]."""
+    levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1).to(segmenter.dtype)
+    return windows.resize_picture(levels, windows.resized_sides(levels.shape[1], levels.shape[2], card.resize))
+
+
+def _features(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:
+    """Windows of levels 0 to 255, [B, 3, h, w] -> their regions."""
+    mean = levels.new_tensor(segmenter.mean).view(3, 1, 1) * 255
+    std = levels.new_tensor(segmenter.std).view(3, 1, 1) * 255
+    return segmenter.dense(windows.to_model_sides((levels - mean) / std, segmenter.multiple))
+
+
+def _window_scores(
+    segmenter: Segmenter,
+    class_vectors: Tensor,
+    pictures: Sequence[Tensor],
+    boxes: Sequence[Sequence[Box]],
+    rules: Rules,
+) -> list[list[_WindowScores]]:
+    """For each picture, for each of its windows."""
+    by_size: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for picture, places in enumerate(boxes):
+        for place, box in enumerate(places):
+            by_size[box.height, box.width].append((picture, place))
+    found: dict[tuple[int, int], _WindowScores] = {}
+    for alike in by_size.values():
+        for start in range(0, len(alike), rules.windows_at_once):
+            chosen = alike[start : start + rules.windows_at_once]
+            levels = torch.stack([boxes[picture][place].of(pictures[picture]) for picture, place in chosen])
+            regions = _features(segmenter, levels)
+            texts = class_vectors.to(regions.vectors.dtype)
+            best = labelling.best_classes(segmenter.similarity(regions.whole, texts), rules.best)
+            scores = labelling.region_scores(regions.vectors @ texts.mT, best, segmenter.scale)
+            for i, window in enumerate(chosen):
+                maps = None if regions.maps is None else regions.maps[i]
+                found[window] = _WindowScores(best[i], scores[i], maps, regions.grid)
+    return [[found[picture, place] for place in range(len(places))] for picture, places in enumerate(boxes)]
+
+
+def _pixel_scores(
+    scores: Sequence[_WindowScores],
+    boxes: Sequence[Box],
+    resized: Sequence[int],
+    sides: tuple[int, int],
+    thresholds: Sequence[float],
+) -> _PixelScores:
+    """Scores of a picture's windows -> of its pixels, averaged where windows overlap, at the picture's own size."""
+    candidates = torch.cat([window.best for window in scores]).unique()
+    channels = len(candidates)
+    total = scores[0].scores.new_zeros(channels + len(thresholds), *resized)
+    count = total.new_zeros(*resized)
+    background_rows = torch.arange(channels, len(total), device=total.device)
+    for window, box in zip(scores, boxes, strict=True):
+        of_best, best, highest = _one_window(window, (box.height, box.width))
+        background = [labelling.background_of_pixels(best, threshold, highest)[None] for threshold in thresholds]
+        rows = torch.cat([torch.searchsorted(candidates, window.best), background_rows])
+        windows.add_window(total, count, box, rows, torch.cat([of_best, *background]))
+    total /= count
+    if tuple(resized) != sides:
+        total = F.interpolate(total[None], sides, mode="bilinear", align_corners=False)[0]
+    return _PixelScores(candidates, total[:channels], total[channels:])
+
+
+def _one_window(window: _WindowScores, sides: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of a window's pixels for its best classes [K, *sides], the best of them [*sides], the highest []."""
+    if window.maps is None:
+        pixels = labelling.scores_by_cell(window.scores, window.grid, sides)
+        best = pixels.amax(dim=0)
+        return pixels, best, best.max()
+    regions = labelling.region_of_pixel(window.maps[None], sides)[0]
+    best = window.scores.amax(dim=1)
+    return labelling.scores_by_region(window.scores, regions), best[regions], best.max()
+
+
+def _thresholds(card: Card, rules: Rules) -> tuple[float, ...]:
+    """Thresholds of the background: the one that counts, then those of the sweep; none without a background."""
+    if card.background is None:
+        return ()
+    return (card.background.threshold if rules.threshold is None else rules.threshold, *rules.sweep)
+
+
+def _labelled(pixels: _PixelScores, card: Card, rules: Rules, groups: Tensor | None) -> Labelled:
+    """The highest score of each pixel -> its label."""
+    background = card.background_index
+    named = [index for index in range(len(card.classes)) if index != background]
+    best, place = pixels.scores.max(dim=0)
+    class_of = torch.tensor(named, dtype=torch.int16, device=best.device)[pixels.candidates]
+    classes = class_of[place]
+    labels = [labelling.choose_labels(best, classes, score, background) for score in pixels.background] or [classes]
+    swept = torch.stack(labels[1:]) if len(labels) > 1 else None
+    return Labelled(labels[0], swept, groups, best if rules.confidence else None)
+
+
+def _groups(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor | None:
+    """The region that each pixel belongs to most, in one view of the whole picture; None without groups."""
+    maps = _features(segmenter, picture[None]).maps
+    return None if maps is None else labelling.region_of_pixel(maps, sides)[0].to(torch.int16)

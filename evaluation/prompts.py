@@ -1,0 +1,50 @@
+"""What stands for a class: the mean of its prompts in the space of texts.
+
+A prompt is one of the card's words for the class in a sentence. GroupViT's published figures are of the set "simple".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, get_args
+
+from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+from torch import Tensor
+
+from data_cards.cards import Card
+from evaluation.errors import MisuseError
+
+TemplateSet = Literal["simple", "subset", "full"]
+SIMPLE = "a photo of a {}."
+
+
+class TextSpace(Protocol):
+    """What embeds prompts: a segmenter."""
+
+    def embed_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """Prompts of each class -> unit vectors [C, D]."""
+
+
+def class_vectors(space: TextSpace, card: Card, templates: TemplateSet = "simple") -> Tensor:
+    """Unit vectors [C, D] of the classes that text names (Card.text_classes), in order. Raises MisuseError."""
+    return space.embed_classes(class_prompts(card, templates))
+
+
+def class_prompts(card: Card, templates: TemplateSet = "simple") -> list[list[str]]:
+    """For each class of Card.text_classes, every word of its own in every sentence of the set.
+
+    Raises MisuseError: there is no such set; the card has no class that text names.
+    """
+    if templates not in get_args(TemplateSet):
+        raise MisuseError(f"templates {templates!r}: give one of {', '.join(get_args(TemplateSet))}")
+    if not card.prompts():
+        raise MisuseError(f"card {card.name}: it has no class that text names")
+    return [[sentence for word in words for sentence in prompted(word, templates)] for words in card.prompts()]
+
+
+def prompted(word: str, templates: TemplateSet) -> list[str]:
+    """A word in each sentence of a set: one, 7 or 80; the larger are CLIP's for ImageNet, as open_clip has them."""
+    if templates == "simple":
+        return [SIMPLE.format(word)]
+    sentences = SIMPLE_IMAGENET_TEMPLATES if templates == "subset" else OPENAI_IMAGENET_TEMPLATES
+    return [sentence(word) for sentence in sentences]

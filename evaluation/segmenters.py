@@ -1,0 +1,241 @@
+"""Models that segment with words, whichever they are: what the inference asks of them, and how they are loaded.
+
+RUN/best                      a checkpoint of cocu train, either learner
+FOLDER or owner/name          GroupViT in Hugging Face's form, on the disk or on the hub
+group_vit_....pth             GroupViT's original release
+open_clip:NAME[@PRETRAINED]   any CLIP of open_clip, without further training (evaluation/dense_clip.py)
+local-dir:FOLDER              the same, from a folder in open_clip's form
+miniature                     the same: the tiny CLIP that comes with the package
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import data_cards
+from evaluation.errors import EvaluationError, MisuseError
+from training.augment import MEAN, STD
+from training.checkpoint import CONFIG, WEIGHTS, load_learner
+from training.config import AnyLearner
+from training.groupvit_weights import load_huggingface, load_original
+from training.learner import DenseFeatures
+from training.text_encoder import trim_padding
+
+Precision = Literal["fp32", "bf16"]
+MINIATURE = "miniature"
+MINIATURE_FOLDER = Path(data_cards.__file__).parent / "miniature_clip"
+HIGHEST_SCALE = 100.0
+TEXTS_AT_ONCE = 256
+# The release's files, as torch saves them.
+TORCH_SUFFIXES = (".pth", ".pt")
+
+
+class DenseModel(Protocol):
+    """What a model computes, on its own device; a Learner does."""
+
+    def dense(self, pixels: Tensor) -> DenseFeatures:
+        """Normalised pixels [B, 3, H, W], sides divisible by the segmenter's `multiple` -> regions."""
+
+    def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
+        """DenseFeatures.whole and unit vectors of texts [T, D] -> [B, T]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A model that segments with words.
+
+    name: as it was asked for. kind: what it is, in words, for reports. module: where its weights are. encode_texts:
+    texts -> unit vectors [T, D]. mean, std: of its pixels, levels 0 to 1. multiple: what divides the sides of its
+    pictures. scale: multiplies a cosine before the softmax over classes.
+    """
+
+    name: str
+    kind: str
+    model: DenseModel
+    module: nn.Module
+    encode_texts: Callable[[Sequence[str]], Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    multiple: int
+    scale: float
+    device: torch.device
+    precision: Precision = "fp32"
+    _embedded: dict[tuple[tuple[str, ...], ...], Tensor] = field(default_factory=dict, repr=False)
+
+    @torch.inference_mode()
+    def dense(self, pixels: Tensor) -> DenseFeatures:
+        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> regions."""
+        with self._autocast():
+            return self.model.dense(pixels)
+
+    @torch.inference_mode()
+    def similarity(self, whole: Tensor, texts: Tensor) -> Tensor:
+        """DenseFeatures.whole and unit vectors of texts [T, D] -> similarity [B, T], never in half precision."""
+        return self.model.similarity(whole, texts)
+
+    @torch.inference_mode()
+    def embed_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """Prompts of each class -> its vector, the unit mean of the prompts' unit vectors, [C, D]; kept for next time.
+
+        Raises ValueError for a class without prompts.
+        """
+        key = tuple(tuple(texts) for texts in prompts)
+        if not all(key):
+            raise ValueError(f"class {key.index(())} has no prompt")
+        if key not in self._embedded:
+            texts = list(dict.fromkeys(text for texts in key for text in texts))
+            with self._autocast():
+                vectors = torch.cat(
+                    [
+                        self.encode_texts(texts[start : start + TEXTS_AT_ONCE])
+                        for start in range(0, len(texts), TEXTS_AT_ONCE)
+                    ]
+                )
+            of_text = dict(zip(texts, vectors, strict=True))
+            means = torch.stack([torch.stack([of_text[text] for text in texts]).mean(dim=0) for texts in key])
+            self._embedded[key] = F.normalize(means, dim=1)
+        return self._embedded[key]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of names and values of all weights, hexadecimal; equal weights have it whatever file they are in."""
+        found = hashlib.sha256()
+        for name, value in sorted(self.module.state_dict().items()):
+            found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return found.hexdigest()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights, and so of the pixels that it takes."""
+        return next(self.module.parameters()).dtype
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def load_segmenter(
+    name_or_path: str | Path, device: str | torch.device = "cpu", precision: Precision = "fp32"
+) -> Segmenter:
+    """Load a model by what it is called (see above), in eval mode, onto a device.
+
+    precision: bf16 runs its encoders under autocast; scores are fp32 either way. Raises MisuseError where there is no
+    such model or it is of a kind that does not segment, TrainingError or EvaluationError where its files are damaged.
+    """
+    name, device = str(name_or_path), torch.device(device)
+    if precision not in ("fp32", "bf16"):
+        raise MisuseError(f"precision {precision!r}: give fp32 or bf16")
+    if model_name := _open_clip_name(name):
+        from evaluation.dense_clip import load_dense_clip
+
+        clip = load_dense_clip(model_name, device)
+        return Segmenter(
+            name, clip.kind, clip, clip, clip.encode_texts, clip.mean, clip.std, clip.multiple, clip.scale,
+            device, precision,
+        )  # fmt: skip
+    learner, kind = _learner(name)
+    return learner_segmenter(learner.to(device), name, kind, precision)
+
+
+def learner_segmenter(learner: AnyLearner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:
+    """A segmenter of a learner where it is, whose mode is left alone; make another when it has learnt more.
+
+    Raises EvaluationError for a vocabulary that is not CLIP's.
+    """
+    tokenizer = SimpleTokenizer(context_length=learner.context_length)
+    device = learner.logit_scale.device
+    if learner.config.text.vocabulary != tokenizer.vocab_size:
+        raise EvaluationError(
+            f"{name}: its vocabulary has {learner.config.text.vocabulary} tokens, CLIP's {tokenizer.vocab_size}; "
+            "no text can be put to it"
+        )
+
+    def encode_texts(texts: Sequence[str]) -> Tensor:
+        tokens = trim_padding(tokenizer(list(texts))).to(device)
+        training = learner.training
+        learner.eval()
+        try:
+            return learner.project_text(learner.encode_text(tokens))
+        finally:
+            learner.train(training)
+
+    return Segmenter(
+        name=name,
+        kind=kind or type(learner).__name__,
+        model=learner,
+        module=learner,
+        encode_texts=encode_texts,
+        mean=MEAN,
+        std=STD,
+        multiple=learner.config.patch_size,
+        scale=min(float(learner.logit_scale.detach().exp()), HIGHEST_SCALE),
+        device=device,
+        precision=precision,
+    )
+
+
+def _open_clip_name(name: str) -> str | None:
+    """How open_clip calls it, or None where it is none of open_clip's."""
+    if name == MINIATURE:
+        return f"local-dir:{MINIATURE_FOLDER}"
+    if name.startswith("open_clip:"):
+        return name.removeprefix("open_clip:")
+    if name.startswith("local-dir:"):
+        return name
+    if (Path(name) / "open_clip_config.json").is_file():
+        return f"local-dir:{name}"
+    return None
+
+
+def _learner(name: str) -> tuple[AnyLearner, str]:
+    """A learner on the CPU in eval mode, and what it is. Raises MisuseError for a path that holds something else."""
+    path = Path(name)
+    if path.is_dir():
+        if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
+            learner, recipe = load_learner(path)
+            return learner, f"{recipe.learner}, concepts: {recipe.concepts}"
+        if (path / "config.json").is_file():
+            return load_huggingface(path), "GroupViT, Hugging Face's form"
+        raise MisuseError(f"{path}: {_what_is_in(path)}")
+    if path.is_file():
+        if path.suffix in TORCH_SUFFIXES:
+            return load_original(path), "GroupViT, the original release's form"
+        raise MisuseError(
+            f"{path}: is a file, not a checkpoint; give the folder of a checkpoint (RUN/best), or a file .pth of the "
+            "GroupViT release"
+        )
+    if name.count("/") == 1 and not path.suffix and not name.startswith((".", "/", "~")):
+        return load_huggingface(name), "GroupViT, Hugging Face's form"
+    raise MisuseError(
+        f"{name}: there is no such folder or file, and it is no model's name; give a checkpoint (RUN/best), a folder "
+        "or a name (owner/name) of a GroupViT on Hugging Face, a file .pth of the GroupViT release, "
+        "open_clip:NAME[@PRETRAINED], local-dir:FOLDER, or miniature"
+    )
+
+
+def _what_is_in(folder: Path) -> str:
+    """What a folder that is no checkpoint is instead, and what to give."""
+    if (folder / "best").is_dir():
+        return f"is the folder of a run; give one of its checkpoints, such as {folder / 'best'}"
+    if (folder / CONFIG).is_file():
+        return f"is no checkpoint, it has {CONFIG} but no {WEIGHTS}; give a folder such as RUN/best"
+    found = sorted(one.name for one in folder.iterdir())
+    named = (
+        f"it has {', '.join(found[:4])}{f' and {len(found) - 4} more' if len(found) > 4 else ''}"
+        if found
+        else "it is empty"
+    )
+    return (
+        f"is no checkpoint, {named}; expected {WEIGHTS} with {CONFIG} (cocu train), with config.json (GroupViT on "
+        "Hugging Face), or open_clip_config.json"
+    )
