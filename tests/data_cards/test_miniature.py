@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +197,21 @@ def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
     write_miniature(whole, 800, 3, 32, "val", 1, per_shard=20)
     left = {name: digest for name, digest in digests(out).items() if not name.endswith(".tmp")}
     assert left == digests(whole)
+
+
+def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(write, out, 2, "train", 600)
+        wait_until(lambda: len(list(out.glob("*.tar"))) >= 1 or run.done())
+        active_children()[0].kill()
+        with pytest.raises(DataError, match=r"one of 2 worker processes died.*with fewer --workers") as raised:
+            run.result()
+    assert raised.value.exit_code == 1
+    assert not active_children()
+    shards = len(list(out.glob("*.tar")))
+    assert 1 <= shards < 30
+    assert write_miniature(out, 600, 3, 32, "train", 1, per_shard=20).pairs_drawn == 600 - 20 * shards
 
 
 def wait_until(holds, seconds: float = 60) -> None:

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 from torch.nn import functional
@@ -192,11 +191,7 @@ def crops() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 def test_mean_colour_does_not_tell_the_classes(crops: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
     images, labels = clean_crops(seed=0, each=40)
     known, asked = images.mean((1, 2)), crops[0].mean((1, 2))
-    for classifier in (
-        KNeighborsClassifier(10),
-        RandomForestClassifier(100, min_samples_leaf=3, random_state=0),
-        LogisticRegression(max_iter=500),
-    ):
+    for classifier in (KNeighborsClassifier(10), RandomForestClassifier(60, min_samples_leaf=3, random_state=0)):
         score = classifier.fit(known, labels).score(asked, crops[1])
         assert 2 / len(NAMES) < score < 0.5, classifier  # above chance: the check itself works
 
