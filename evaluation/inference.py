@@ -76,7 +76,8 @@ def segment_images(
     results = []
     for image, picture, places, of_windows in zip(images, resized, boxes, scores, strict=True):
         sides = (int(image.shape[0]), int(image.shape[1]))
-        groups = _groups(segmenter, picture, sides) if rules.groups else None
+        has_groups = rules.groups and of_windows[0].maps is not None
+        groups = _group_map(segmenter, picture, sides) if has_groups else None
         pixels = _pixel_scores(of_windows, places, picture.shape[1:], sides, _thresholds(card, rules))
         results.append(_labelled(pixels, card, rules, groups))
     return results
@@ -199,7 +200,8 @@ def _labelled(pixels: _PixelScores, card: Card, rules: Rules, groups: Tensor | N
     return Labelled(labels[0], swept, groups, best if rules.confidence else None)
 
 
-def _groups(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor | None:
-    """The region that each pixel belongs to most, in one view of the whole picture; None without groups."""
+def _group_map(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The group that each pixel belongs to most, in one view of the whole picture: windows share no groups."""
     maps = _features(segmenter, picture[None]).maps
-    return None if maps is None else labelling.region_of_pixel(maps, sides)[0].to(torch.int16)
+    assert maps is not None
+    return labelling.region_of_pixel(maps, sides)[0].to(torch.int16)

@@ -140,9 +140,18 @@ def load_segmenter(
 
         clip = load_dense_clip(model_name, device)
         return Segmenter(
-            name, clip.kind, clip, clip, clip.encode_texts, clip.mean, clip.std, clip.multiple, clip.scale,
-            device, precision,
-        )  # fmt: skip
+            name=name,
+            kind=clip.kind,
+            model=clip,
+            module=clip.module,
+            encode_texts=clip.encode_texts,
+            mean=clip.mean,
+            std=clip.std,
+            multiple=clip.multiple,
+            scale=clip.scale,
+            device=device,
+            precision=precision,
+        )
     learner, kind = _learner(name)
     return learner_segmenter(learner.to(device), name, kind, precision)
 
