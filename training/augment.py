@@ -120,6 +120,8 @@ def open_picture(data: bytes | memoryview) -> Image.Image:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise BadPicture(f"unreadable picture: not in a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise BadPicture(f"oversized picture: more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow has no base class for what broken files make it raise
         raise BadPicture(f"unreadable picture: {error or type(error).__name__}") from error
     width, height = picture.size

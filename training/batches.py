@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,21 +126,23 @@ def _first(waiting: deque[_Slice], size: int) -> list[_Slice]:
 
 
 def _join(slices: list[_Slice], pin: bool) -> Batch:
-    def tensor(name: str) -> Tensor:
+    def whole(name: str) -> Tensor:
         pieces = [getattr(piece.part.made, name)[piece.begin : piece.end] for piece in slices]
-        if len(pieces) == 1 and not pin:
-            return pieces[0]
-        whole = torch.empty((sum(map(len, pieces)), *pieces[0].shape[1:]), dtype=pieces[0].dtype, pin_memory=pin)
-        return torch.cat(pieces, out=whole)
+        tensor = torch.from_numpy(np.concatenate(pieces).astype(np.int64))
+        return tensor.pin_memory() if pin else tensor
 
+    pixels = [piece.part.made.pixels[piece.begin : piece.end] for piece in slices]
+    if len(pixels) > 1 or pin:
+        shape = (sum(map(len, pixels)), *pixels[0].shape[1:])
+        pixels = [torch.cat(pixels, out=torch.empty(shape, dtype=torch.uint8, pin_memory=pin))]
     return Batch(
-        pixels=tensor("pixels"),
-        erase=tensor("erase"),
+        pixels=pixels[0],
+        erase=whole("erase"),
         seed=slices[0].part.made.seeds[slices[0].begin],
-        captions=tensor("captions"),
-        caption_ids=tensor("caption_ids"),
-        concepts=tensor("concepts"),
-        concept_ids=tensor("concept_ids"),
+        captions=whole("captions"),
+        caption_ids=whole("caption_ids"),
+        concepts=whole("concepts"),
+        concept_ids=whole("concept_ids"),
         keys=[key for piece in slices for key in piece.part.made.keys[piece.begin : piece.end]],
         position=slices[-1].position(),
     )

@@ -41,7 +41,8 @@ def parse_concepts(data: bytes) -> ConceptArchive:
         names = [concept["concept"] for concept in listed]
         scores = [concept["score"] for concept in listed]
         in_caption = [concept["in_caption"] for concept in listed]
-        clusters = [concept["cluster"] for concept in listed] if listed and "cluster" in listed[0] else None
+        clustered = not listed or "cluster" in listed[0]
+        clusters = [concept["cluster"] for concept in listed] if clustered else None
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not as it should be: {type(error).__name__} {error}") from error
     if not all(isinstance(name, str) and name for name in names):

@@ -8,15 +8,20 @@ sample comes next, whatever has been read ahead.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -92,8 +97,7 @@ class Loader:
         self._maker = PairMaker(self._files, augmentation, choice, context_length, seed)
         self._part = part_size(batch_size, image_size)
         self._state = resume or {"stream": self._stream.position(), "skip": 0}
-        self._ahead: Iterator[Batch] | None = None
-        self._reader: _Reader | None = None
+        self._ahead: _Ahead | None = None
 
     @property
     def samples(self) -> int:
@@ -117,9 +121,9 @@ class Loader:
     def __next__(self) -> Batch:
         """The next batch. Raises TrainingError when a shard cannot be had, a worker dies, or no sample is usable."""
         if self._ahead is None:
-            self._reader = _Reader(self._stream, self._files, self._maker, self._part, self._workers, self.counts)
-            batches = join_parts(self._reader, self.batch_size, pin=self._pin)
-            self._ahead = _in_thread(batches, BATCHES_AHEAD) if self._workers else batches
+            closing = multiprocessing.Event()
+            parts = _parts(self._stream, self._files, self._maker, self._part, self._workers, closing, self.counts)
+            self._ahead = _Ahead(join_parts(parts, self.batch_size, pin=self._pin), self._workers, closing)
         batch = next(self._ahead)
         self._state = batch.position
         return batch
@@ -127,10 +131,8 @@ class Loader:
     def close(self) -> None:
         """End the workers and remove temporary copies of shards."""
         if self._ahead is not None:
-            self._ahead.close()  # type: ignore[attr-defined]
-        if self._reader is not None:
-            self._reader.close()
-        self._ahead = self._reader = None
+            self._ahead.close()
+        self._ahead = None
         self._files.close()
 
     def __enter__(self) -> Loader:
@@ -170,11 +172,13 @@ def validation_batches(
         stream = Stream(collections, files, slot, epochs=1)
         choice = ConceptChoice(concepts, concepts_per_image, concept_temperature)
         maker = PairMaker(files, Augmentation(image_size, "none"), choice, context_length, seed)
-        reader = _Reader(stream, files, maker, part_size(batch_size, image_size), workers, counts or Counts())
+        part, closing = part_size(batch_size, image_size), multiprocessing.Event()
+        parts = _parts(stream, files, maker, part, workers, closing, Counts() if counts is None else counts)
+        ahead = _Ahead(join_parts(parts, batch_size, pin=pin_memory, keep_last=True), workers, closing)
         try:
-            yield from join_parts(reader, batch_size, pin=pin_memory, keep_last=True)
+            yield from ahead
         finally:
-            reader.close()
+            ahead.close()
     finally:
         files.close()
 
@@ -185,130 +189,145 @@ def part_size(batch_size: int, image_size: int) -> int:
     return -(-batch_size // -(-batch_size // most))
 
 
-class _Reader:
-    """Parts in the order of the stream, made by worker processes."""
+def _parts(
+    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, workers: int, closing: Event, counts: Counts
+) -> Iterator[Part]:
+    """Parts of so many places in the order of the stream, made by worker processes."""
+    on_their_way: deque[tuple[dict[str, Any], int]] = deque()
 
-    def __init__(
-        self, stream: Stream, files: ShardFiles, maker: PairMaker, part: int, workers: int, counts: Counts
-    ) -> None:
-        self._stream, self._files, self._counts, self._part = stream, files, counts, part
-        self._on_their_way: deque[tuple[dict[str, Any], int]] = deque()
-        self._in_process = workers == 0
-        # Made here and now, in the main thread, for its signal handlers.
-        self._made: Any = iter(
-            DataLoader(
-                maker,  # type: ignore[arg-type]
-                sampler=_Places(self._take),
-                batch_size=None,
-                collate_fn=_as_it_is,  # type: ignore[arg-type]
-                num_workers=workers,
-                prefetch_factor=PARTS_AHEAD if workers else None,
-                generator=torch.Generator(),  # of its own: the run's random state is the model's
-                worker_init_fn=_begin_worker,
-            )
-        )
-
-    def __iter__(self) -> Iterator[Part]:
+    def take() -> Iterator[np.ndarray]:
         while True:
-            made = self._next()
-            if made is None:
+            position = stream.position()
+            places = stream.take(size)
+            if not len(places):
                 return
-            position, taken = self._on_their_way.popleft()
-            self._stream.read(taken)
-            self._counts.add(made)
-            for number, fault in self._files.faults.items():
-                self._counts.broken_shards[self._files.shards[number].name] = fault
-            yield Part(position, made)
-
-    def close(self) -> None:
-        """End the workers."""
-        self._made = None
-
-    def _take(self) -> np.ndarray:
-        position = self._stream.position()
-        places = self._stream.take(self._part)
-        if len(places):
-            self._on_their_way.append((position, self._stream.taken))
-        return places
-
-    def _next(self) -> Made | None:
-        threads = torch.get_num_threads()
-        if self._in_process:  # as in workers, so that sums come out the same to the last bit
-            torch.set_num_threads(1)
-        try:
-            return next(self._made, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"a process that reads the data ended unexpectedly ({error}); often memory or shared memory (/dev/shm) "
-                "has run out: try fewer workers"
-            ) from error
-        finally:
-            if self._in_process:
-                torch.set_num_threads(threads)
-
-
-class _Places:
-    """What the DataLoader calls a sampler: arrays of places, until there are none."""
-
-    def __init__(self, take: Any) -> None:
-        self._take = take
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        while len(places := self._take()):
+            on_their_way.append((position, stream.taken))
             yield places
+
+    batches: DataLoader[Made] = DataLoader(
+        maker,  # type: ignore[arg-type]
+        sampler=take(),
+        batch_size=None,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=PARTS_AHEAD if workers else None,
+        worker_init_fn=partial(_begin_worker, closing),
+        generator=torch.Generator(),  # of its own: the run's random state is the model's
+    )
+    made = iter(batches)
+    while (one := _next(made, workers)) is not None:
+        position, taken = on_their_way.popleft()
+        stream.read(taken)
+        counts.add(one)
+        for number, fault in files.faults.items():
+            counts.broken_shards[files.shards[number].name] = fault
+        yield Part(position, one)
+
+
+def _next(made: Iterator[Made], workers: int) -> Made | None:
+    threads = torch.get_num_threads()
+    if not workers:  # one thread, as in workers, so that sums come out the same to the last bit
+        torch.set_num_threads(1)
+    try:
+        return next(made, None)
+    except (RuntimeError, EOFError, OSError) as error:  # the last two: it died while it handed something over
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        reason = str(error) or type(error).__name__
+        raise TrainingError(
+            f"a process that reads the data ended unexpectedly ({reason}); often memory or shared memory (/dev/shm) "
+            "has run out: try fewer workers"
+        ) from error
+    finally:
+        if not workers:
+            torch.set_num_threads(threads)
 
 
 def _as_it_is(made: Made) -> Made:
     return made
 
 
-def _begin_worker(_: int) -> None:
-    """Leave signals to the main process, and keep libjpeg's remarks on odd pictures out of its terminal."""
+def _begin_worker(closing: Event, _: int) -> None:
+    """Leave signals to the main process, and keep libjpeg's remarks on odd pictures out of its terminal.
+
+    A scheduler that pre-empts a job signals all of its processes, but a last checkpoint may need the workers still.
+    """
+
+    def end_if_closing(*_: object) -> None:
+        if closing.is_set():
+            os._exit(0)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end_if_closing)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
 
 
-def _in_thread(batches: Iterator[Batch], ahead: int) -> Iterator[Batch]:
-    """The same batches, joined ahead of time in a thread; its exceptions are raised here."""
-    queue: Queue[Batch | BaseException] = Queue(maxsize=ahead)
-    stop = Event()
+class _Ahead:
+    """Batches joined ahead of time in a thread; without workers one at a time, when asked for.
 
-    def put(item: Batch | BaseException) -> None:
-        while not stop.is_set():
+    The workers are the thread's: in the main thread torch would raise the error of a dead one amid any other work.
+    """
+
+    def __init__(self, batches: Iterator[Batch], workers: int, closing: Event) -> None:
+        self._batches, self._closing = batches, closing
+        self._queue: Queue[Batch | BaseException] = Queue(BATCHES_AHEAD)
+        self._thread = Thread(target=self._fill, name="batches", daemon=True) if workers else None
+        if self._thread is not None:
+            _OPEN.add(self)
+            self._thread.start()
+
+    def __iter__(self) -> _Ahead:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._thread is None:
+            return next(self._batches)
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            self._queue.put(item)  # for whoever asks again
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End thread and workers."""
+        self._closing.set()
+        while self._thread is not None and self._thread.is_alive():
             try:
-                return queue.put(item, timeout=0.2)
+                self._queue.get_nowait()
+            except Empty:
+                self._thread.join(0.02)
+        self._batches = iter(())
+        _OPEN.discard(self)
+
+    def _fill(self) -> None:
+        batches, self._batches = self._batches, iter(())  # the thread's own, so that the workers end with it
+        try:
+            for batch in batches:
+                self._put(batch)
+                if self._closing.is_set():
+                    return
+            self._put(StopIteration())
+        except BaseException as error:
+            self._put(error)
+
+    def _put(self, item: Batch | BaseException) -> None:
+        while not self._closing.is_set():
+            try:
+                return self._queue.put(item, timeout=0.2)
             except Full:
                 continue
 
-    def fill() -> None:
-        try:
-            for batch in batches:
-                put(batch)
-                if stop.is_set():
-                    return
-        except BaseException as error:
-            put(error)
 
-    thread = Thread(target=fill, name="batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        while thread.is_alive():
-            try:
-                queue.get_nowait()
-            except Empty:
-                thread.join(0.05)
+# Workers have to know that a signal is meant for them before multiprocessing ends them at the exit.
+_OPEN: WeakSet[_Ahead] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for ahead in list(_OPEN):
+        ahead.close()
 
 
 def _check(**counts: int) -> None:

@@ -33,6 +33,7 @@ CONCEPTS_FIELD = "concepts.json"
 NO_CONCEPTS = "none"
 MODES = (NO_CONCEPTS, *concepts.MODES)
 MAX_SAMPLE_BYTES = 256 << 20
+TOKEN = np.uint16  # holds all 49,408 of CLIP's
 
 
 class BadPair(Exception):
@@ -72,19 +73,19 @@ class RawPair:
 
 @dataclass(frozen=True)
 class Made:
-    """Arrays of the usable pairs among n places, g of them.
+    """The usable pairs among n places, g of them, as they pass from worker to main process.
 
-    pixels uint8 [g, 3, S, S], erase int64 [g, 4], captions int64 [g, T], caption_ids int64 [g], concepts int64
-    [g, K, T], concept_ids int64 [g, K], keys (training/batches.py). seeds: one of each. good: which of the places they
-    are. bad: "shard/key" and reason of the others. count: n.
+    pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions uint16 [g, T],
+    caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (training/batches.py). seeds: one
+    of each. good: which of the places they are. bad: "shard/key" and reason of the others. count: n.
     """
 
     pixels: Tensor
-    erase: Tensor
-    captions: Tensor
-    caption_ids: Tensor
-    concepts: Tensor
-    concept_ids: Tensor
+    erase: np.ndarray
+    captions: np.ndarray
+    caption_ids: np.ndarray
+    concepts: np.ndarray
+    concept_ids: np.ndarray
     keys: list[str]
     seeds: list[int]
     good: list[int]
@@ -115,7 +116,7 @@ def read_pair(members: dict[str, memoryview], mode: str) -> RawPair:
         archive = concepts.parse_concepts(bytes(described))
     except ValueError as error:
         raise BadPair(f"broken .{CONCEPTS_FIELD}: {error}") from error
-    if mode == "curated-cluster" and archive.clusters is None and len(archive):
+    if mode == "curated-cluster" and archive.clusters is None:
         raise BadPair(f".{CONCEPTS_FIELD} without clusters")
     return RawPair(image, caption, archive)
 
@@ -137,9 +138,9 @@ class PairMaker:
         width = self._choice.width
         pixels = torch.empty((n, 3, size, size), dtype=torch.uint8)
         erase = np.zeros((n, 4), np.int64)
-        captions = np.zeros((n, tokens), np.int64)
+        captions = np.zeros((n, tokens), TOKEN)
         caption_ids = np.zeros(n, np.int64)
-        texts = np.zeros((n, width, tokens), np.int64)
+        texts = np.zeros((n, width, tokens), TOKEN)
         ids = np.zeros((n, width), np.int64)
         keys: list[str] = []
         good: list[int] = []
@@ -168,11 +169,11 @@ class PairMaker:
         g = len(good)
         return Made(
             pixels=pixels[:g],
-            erase=torch.from_numpy(erase[:g]),
-            captions=torch.from_numpy(captions[:g]),
-            caption_ids=torch.from_numpy(caption_ids[:g]),
-            concepts=torch.from_numpy(texts[:g]),
-            concept_ids=torch.from_numpy(ids[:g]),
+            erase=erase[:g],
+            captions=captions[:g],
+            caption_ids=caption_ids[:g],
+            concepts=texts[:g],
+            concept_ids=ids[:g],
             keys=keys,
             seeds=seeds,
             good=good,

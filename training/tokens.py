@@ -23,12 +23,18 @@ def text_id(kind: str, text: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+@lru_cache(1)
+def _bpe() -> SimpleTokenizer:
+    """Read once a process: it takes a fifth of a second."""
+    return SimpleTokenizer()
+
+
 class Tokenizer:
     """CLIP's tokenizer at one context length; ids as open_clip's gives them."""
 
     def __init__(self, context_length: int) -> None:
         self.context_length = context_length
-        self._bpe = SimpleTokenizer(context_length=context_length)
+        self._bpe = _bpe()
         split = [template("\n").split("\n") for template in OPENAI_IMAGENET_TEMPLATES]
         self.templates = [(before, after) for before, after in split]
         self._around = [(self._bpe.encode(before), self._bpe.encode(after)) for before, after in self.templates]

@@ -144,7 +144,8 @@ def test_a_good_member_is_read() -> None:
     read = parse_concepts(member(GOOD, GOOD | {"concept": "dog", "score": 0, "cluster": 1, "in_caption": True}))
     assert read == ConceptArchive(["grass", "dog"], [0.5, 0], [False, True], [0, 1])
     assert parse_concepts(member({k: v for k, v in GOOD.items() if k != "cluster"})).clusters is None
-    assert len(parse_concepts(member())) == 0
+    empty = parse_concepts(member())
+    assert [draw(mode, empty, 3, Random(0)) for mode in MODES] == [[], [], []]
 
 
 @pytest.mark.parametrize(
