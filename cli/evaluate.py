@@ -1,0 +1,149 @@
+"""The commands `cocu eval ...`: argument handling and printing only."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from data_cards.cards import Card
+
+DEFAULT = "run"
+
+
+class _RunUnlessNamed(TyperGroup):
+    """`cocu eval CHECKPOINT ...` is `cocu eval run CHECKPOINT ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name in front, unless one is there or help is wanted."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RunUnlessNamed,
+    help="Measure zero-shot segmentation: `cocu eval CHECKPOINT --benchmark NAME=PATH --out DIR`.",
+    no_args_is_help=True,
+)
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PrecisionOption = Annotated[
+    Literal["fp32", "bf16"], typer.Option(help="Of the encoders: fp32, or bf16, which is faster on a GPU.")
+]
+TemplatesOption = Annotated[
+    Literal["simple", "subset", "full"],
+    typer.Option(help="Sentences in which a class is put to the text encoder: 1, 7 or 80."),
+]
+CHECKPOINTS = (
+    "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
+    "open_clip:NAME[@PRETRAINED], or miniature."
+)
+
+
+@app.callback()
+def _group() -> None:
+    """A group stays a group however many commands it has."""
+
+
+@app.command(name=DEFAULT)
+def run(
+    checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
+    benchmark: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=PATH", help="A card, and where its data set lies; may be repeated."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the figures and pictures.")],
+    split: Annotated[str | None, typer.Option(help="Default: the card's.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure so many pictures of each benchmark, spread evenly over it.")
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    batch: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
+    windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process that decode pictures.")] = 4,
+    templates: TemplatesOption = "simple",
+    first_prompt_only: Annotated[
+        bool,
+        typer.Option("--first-prompt-only", help="Of a class's prompts the first alone, as published figures have it."),
+    ] = False,
+    sweep_background: Annotated[
+        bool,
+        typer.Option("--sweep-background", help="mIoU against the background's threshold, too; it is no result."),
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad pictures out, count and list them, instead of stopping.")
+    ] = False,
+    gallery: Annotated[
+        int, typer.Option(min=0, help="Best, worst and random pictures to show, so many each; 0: no gallery.")
+    ] = 8,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
+) -> None:
+    """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
+    wanted = [benchmark_of(one) for one in benchmark]
+
+    from cli.evaluation_print import print_results
+    from evaluation.evaluate import Options, evaluate_all
+    from evaluation.inference import Rules
+    from evaluation.processes import working
+    from evaluation.segmenters import load_segmenter
+
+    with working(device) as place, _progress(place.leads) as progress:
+        options = Options(
+            split=split,
+            limit=limit,
+            batch=batch,
+            threads=threads,
+            skip_bad=skip_bad,
+            sweep=sweep_background,
+            templates=templates,
+            first_prompt_only=first_prompt_only,
+            shown=gallery,
+            rules=Rules(windows_at_once=windows),
+        )
+        content = evaluate_all(
+            load_segmenter(checkpoint, place.device, precision),
+            wanted,
+            out,
+            options,
+            place,
+            command=["cocu", *sys.argv[1:]],
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if place.leads:
+        print_results(content, out, with_gallery=gallery > 0)
+
+
+@contextmanager
+def _progress(leads: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each benchmark where somebody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (leads and console.is_terminal)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.advance(tasks[name], done)
+
+        yield advance
+
+
+def benchmark_of(named: str) -> "tuple[Card, Path]":
+    """NAME=PATH -> the card and the path. Raises typer.BadParameter, MisuseError for a card that is not there."""
+    from data_cards.cards import read_card
+
+    name, separator, path = named.partition("=")
+    if not (name and separator and path):
+        raise typer.BadParameter(f"{named!r}: give NAME=PATH, such as voc2012=VOCdevkit", param_hint="--benchmark")
+    return read_card(name), Path(path)

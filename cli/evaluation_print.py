@@ -1,0 +1,70 @@
+"""Prints what `cocu eval` measured: tables on a terminal, aligned text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MOST_LISTED = 10  # bad pictures; results.json has all
+
+
+def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
+    """The figures of a run, what was left out, and where the rest is."""
+    from evaluation.results import overview_row, percent
+
+    heads = [
+        "benchmark",
+        "split",
+        "pictures",
+        "mIoU",
+        "95 % interval",
+        "stuff",
+        "things",
+        "pixels",
+        "classes",
+        "boundary",
+    ]
+    print_table(heads, [overview_row(one) for one in content["benchmarks"]], right=range(2, 10))
+    for one in content["benchmarks"]:
+        if swept := one.get("background_sweep"):
+            print(
+                f"{one['name']}: background threshold {swept['best_threshold']:g} gives "
+                f"{percent(swept['best_mean_iou'])}, {swept['label']}; the card's is {swept['card_threshold']:g}"
+            )
+        if bad := one["left_out"]:
+            print(f"{one['name']}: {len(bad):,} bad picture{'s' if len(bad) > 1 else ''} left out")
+            for each in bad[:MOST_LISTED]:
+                print(f"  {each['path']}: {each['reason']}")
+            if len(bad) > MOST_LISTED:
+                print(f"  and {len(bad) - MOST_LISTED:,} more, in {out / 'results.json'}")
+    speeds = ", ".join(f"{one['name']} {one['pictures_per_second'] or 0:.1f}" for one in content["benchmarks"])
+    print(f"pictures/s: {speeds}")
+    print(f"wrote {out / 'results.md'}" + (f" and {out / 'gallery.html'}" if with_gallery else ""))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """A table; right: columns of numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for index, name in enumerate(header):
+            table.add_column(name, justify="right" if index in right else "left")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    print()
+    for row in (header, *rows):
+        cells = (
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip())
+    print()

@@ -1,0 +1,210 @@
+"""The evaluation: a segmenter and benchmarks in, figures and pictures out. Read from top to bottom.
+
+One process on a CPU or a GPU as it is; under torchrun one process for each GPU. Figures are the same for any number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_cards.cards import Card
+from data_cards.layouts import Benchmark, open_benchmark
+from evaluation import background_sweep, gallery, results
+from evaluation.errors import EvaluationError, MisuseError
+from evaluation.inference import Rules
+from evaluation.prompts import TemplateSet, class_vectors
+from evaluation.results import Result
+from evaluation.segmenters import Segmenter
+from evaluation.tally import Share, chosen_pictures, merged, refuse_missing, tally
+from training.processes import Place, by_leader, of_all
+
+# Told the benchmark's name, how many of its pictures were done now, and of how many in this process.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run may choose; the cards say the rest.
+
+    split: in place of the cards'. limit: pictures of each benchmark, spread evenly over it. batch: pictures that are
+    segmented together. threads: that decode. skip_bad: leave bad pictures out, and say so. sweep: the background's
+    thresholds, besides. templates, first_prompt_only: what is put to the text encoder. shown: best, worst and random
+    pictures of the gallery, so many each.
+    """
+
+    split: str | None = None
+    limit: int | None = None
+    batch: int = 8
+    threads: int = 4
+    skip_bad: bool = False
+    sweep: bool = False
+    templates: TemplateSet = "simple"
+    first_prompt_only: bool = False
+    shown: int = 8
+    rules: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A benchmark that was found on the disk."""
+
+    card: Card
+    path: Path
+    benchmark: Benchmark
+
+
+def open_all(wanted: Sequence[tuple[Card, Path]], options: Options) -> list[Opened]:
+    """Find the benchmarks, and files that are missing. Raises MisuseError or EvaluationError, DataError for a tar."""
+    if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
+        raise MisuseError(f"benchmark {twice!r} is given twice; results are kept by name, use two --out folders")
+    if options.sweep and not any(card.background for card, _ in wanted):
+        raise MisuseError("--sweep-background: none of the benchmarks has a background")
+    opened = [Opened(card, path, open_benchmark(card, path, options.split)) for card, path in wanted]
+    for one in opened:
+        if not options.skip_bad and options.limit is None:
+            refuse_missing(one.benchmark)
+    return opened
+
+
+def evaluate_all(
+    segmenter: Segmenter,
+    wanted: Sequence[tuple[Card, Path]],
+    out: Path,
+    options: Options,
+    place: Place,
+    *,
+    command: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Progress = lambda name, done, total: None,
+) -> dict[str, Any]:
+    """Measure every benchmark and write the folder `out`; what results.json holds, on every process.
+
+    Raises MisuseError for arguments that do not go together; BadItem for a bad picture, unless they are skipped.
+    """
+    opened = by_leader(lambda: _begin(wanted, out, options, overwrite), place)
+    head = results.header(
+        {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest},
+        command,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        device=_device(place),
+        precision=segmenter.precision,
+        processes=place.world,
+    )
+    done: list[dict[str, Any]] = []
+    sections: list[str] = []
+    for one in opened:
+        result = evaluate(segmenter, one, options, place, progress)
+
+        def write(one: Opened = one, result: Result = result) -> dict[str, Any]:
+            folder = out / one.card.name
+            results.write_benchmark(folder, result)
+            found = results.summary(result)
+            if options.sweep and one.card.background:
+                found["background_sweep"] = background_sweep.write_sweep(folder, result)
+            if options.shown:
+                vectors = vectors_of(segmenter, one.card, options)
+                sections.append(
+                    gallery.write_pictures(folder, result, one.benchmark, segmenter, vectors, options.shown)
+                )
+                gallery.write_page(out, head, sections)
+            results.write_results(out, head, [*done, found])
+            return found
+
+        done.append(by_leader(write, place))
+    return {**head, "benchmarks": done}
+
+
+def evaluate(
+    segmenter: Segmenter,
+    opened: Opened,
+    options: Options,
+    place: Place,
+    progress: Progress = lambda name, done, total: None,
+) -> Result:
+    """Measure one benchmark; the result is the same on every process. Raises EvaluationError where nothing is left."""
+    benchmark, card = opened.benchmark, opened.card
+    indices = chosen_pictures(len(benchmark), options.limit)
+    rules = options.rules
+    if options.sweep and card.background:
+        rules = replace(rules, sweep=background_sweep.THRESHOLDS)
+    started = time.perf_counter()
+    mine = tally(
+        segmenter,
+        benchmark,
+        vectors_of(segmenter, card, options),
+        rules,
+        indices=indices,
+        batch=options.batch,
+        threads=options.threads,
+        skip_bad=options.skip_bad,
+        share=Share(place.rank, place.world),
+        progress=lambda done: progress(card.name, done, -(-len(indices) // place.world)),
+    )
+    whole = merged(of_all(mine, place))
+    seconds = time.perf_counter() - started
+    if not len(whole.indices):
+        first = f"; the first: {whole.bad[0].path}: {whole.bad[0].reason}" if whole.bad else ""
+        raise EvaluationError(f"{card.name}={opened.path}: no picture could be measured{first}")
+    return Result(
+        card=card,
+        path=opened.path,
+        split=benchmark.split,
+        available=len(benchmark),
+        keys=tuple(benchmark.keys[index] for index in whole.indices.tolist()),
+        tally=whole,
+        rules=_rules(card, options),
+        seconds=seconds,
+    )
+
+
+def vectors_of(segmenter: Segmenter, card: Card, options: Options) -> Tensor:
+    """Unit vectors of the classes that text names [C, D]."""
+    if options.first_prompt_only:
+        first = tuple(one.model_copy(update={"prompts": one.prompts[:1]}) for one in card.classes)
+        card = card.model_copy(update={"classes": first})
+    return class_vectors(segmenter, card, options.templates)
+
+
+def _begin(wanted: Sequence[tuple[Card, Path]], out: Path, options: Options, overwrite: bool) -> list[Opened]:
+    opened = open_all(wanted, options)
+    if out.exists() and not out.is_dir():
+        raise MisuseError(f"{out}: is a file; give a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / results.RESULTS).exists():
+        if not overwrite:
+            raise MisuseError(f"{out}: holds results; give another --out, or --overwrite to replace them")
+        (out / results.RESULTS).unlink()  # what follows is not whole until it is written anew
+    return opened
+
+
+def _rules(card: Card, options: Options) -> dict[str, Any]:
+    """What results.json says of how it was measured, beyond the card."""
+    said: dict[str, Any] = {
+        "templates": options.templates,
+        "prompts": "first" if options.first_prompt_only else "all",
+        "best classes": options.rules.best,
+    }
+    if card.background:
+        threshold = options.rules.threshold
+        said["background threshold"] = card.background.threshold if threshold is None else threshold
+    if options.limit is not None:
+        said["limit"] = options.limit
+    return said
+
+
+def _names(wanted: Sequence[tuple[Card, Path]]) -> set[str]:
+    return {card.name for card, _ in wanted}
+
+
+def _device(place: Place) -> str:
+    if place.device.type == "cuda":
+        return f"{place.world} x {torch.cuda.get_device_name(place.device)}"
+    return f"{place.world} x {place.device.type}"

@@ -1,0 +1,306 @@
+"""What an evaluation leaves behind: results.json, results.md, and for each benchmark classes.csv and counts.npz.
+
+The counts of every picture are kept, so that two results can be compared picture by picture (evaluation/compare.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_cards.cards import Card
+from evaluation.bootstrap import Interval, mean_iou_interval
+from evaluation.confusion import Figures, figures
+from evaluation.errors import EvaluationError, MisuseError
+from evaluation.tally import Tally
+from training.checkpoint import write_atomically
+
+RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
+FORM = 1  # of results.json
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark that was measured.
+
+    path, split: what was opened; available: how many pictures it has. keys: of the pictures counted, in the order of
+    tally. rules: what the run chose, by name. seconds: of segmenting and counting.
+    """
+
+    card: Card
+    path: Path
+    split: str
+    available: int
+    keys: tuple[str, ...]
+    tally: Tally
+    rules: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """Counts over all pictures [3, C]."""
+        return self.tally.counts.sum(0)
+
+    @property
+    def figures(self) -> Figures:
+        """Over all pictures."""
+        return figures(self.total)
+
+    @property
+    def boundary(self) -> Figures:
+        """The same near outlines."""
+        return figures(self.tally.boundary.sum(0))
+
+    def interval(self) -> Interval:
+        """mIoU with its 95 % interval over pictures."""
+        return mean_iou_interval(self.tally.counts)
+
+
+def card_digest(card: Card) -> str:
+    """SHA-256 of all that a card's front matter says, however it is written down, hexadecimal."""
+    said = json.dumps(card.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def members_of_kind(card: Card, kind: Literal["stuff", "thing"]) -> list[int]:
+    """Indices of the classes that the card calls stuff or things; the background, which no text names, is neither."""
+    return [index for index, one in enumerate(card.classes) if one.kind == kind and index != card.background_index]
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """A benchmark's part of results.json. Shares 0 to 1; null where there is nothing to divide by."""
+    found, near, counts = result.figures, result.boundary, result.tally.counts
+    pictures = len(counts)
+    return {
+        "name": result.card.name,
+        "pretty_name": result.card.pretty_name,
+        "card_sha256": card_digest(result.card),
+        "path": str(result.path),
+        "split": result.split,
+        "pictures": pictures,
+        "pictures_in_split": result.available,
+        "left_out": [asdict(one) for one in result.tally.bad],
+        "mean_iou": _interval(result.interval()),
+        "pixel_accuracy": _number(found.pixel_accuracy),
+        "mean_accuracy": _number(found.mean_accuracy),
+        "boundary_mean_iou": _number(near.mean_iou),
+        "stuff_mean_iou": _of_kind(result, "stuff"),
+        "things_mean_iou": _of_kind(result, "thing"),
+        "classes": class_rows(result),
+        "rules": dict(result.rules),
+        "seconds": round(result.seconds, 3),
+        "pictures_per_second": round(pictures / result.seconds, 3) if result.seconds else None,
+    }
+
+
+def class_rows(result: Result) -> list[dict[str, Any]]:
+    """For each class its figures, in the order of the card."""
+    right, true, predicted = result.total
+    found, near = result.figures, result.boundary
+    return [
+        {
+            "class": one.name,
+            "kind": "background" if index == result.card.background_index else one.kind,
+            "iou": _number(found.iou[index]),
+            "accuracy": _number(right[index] / true[index]) if true[index] else None,
+            "boundary_iou": _number(near.iou[index]),
+            "pixels": int(true[index]),
+            "pixels_predicted": int(predicted[index]),
+            "pixels_right": int(right[index]),
+            "pictures": int((result.tally.counts[:, 1, index] > 0).sum()),
+        }
+        for index, one in enumerate(result.card.classes)
+    ]
+
+
+def header(checkpoint: Mapping[str, Any], command: Sequence[str], date: str, **more: Any) -> dict[str, Any]:
+    """What results.json says of the run as a whole."""
+    return {
+        "form": FORM,
+        "cocu": version("cocu"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "command": list(command),
+        "date": date,
+        "checkpoint": dict(checkpoint),
+        **more,
+    }
+
+
+def write_benchmark(folder: Path, result: Result) -> None:
+    """Write classes.csv and counts.npz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = class_rows(result)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / CLASSES, text.getvalue())
+    np.savez_compressed(
+        folder / COUNTS,
+        keys=np.array(result.keys, dtype=np.str_),
+        classes=np.array([one.name for one in result.card.classes], dtype=np.str_),
+        counts=result.tally.counts,
+        boundary=result.tally.boundary,
+        confusion=result.tally.matrix,
+    )
+
+
+def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> None:
+    """Write results.json and results.md; results.json is the last of all, and says that the rest is whole."""
+    content = {**head, "benchmarks": list(benchmarks)}
+    write_atomically(out / TABLE, results_text(content))
+    write_atomically(out / RESULTS, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """results.json of a folder. Raises MisuseError where there is none, EvaluationError for one that is damaged."""
+    path = folder / RESULTS
+    if not path.is_file():
+        raise MisuseError(f"{folder}: holds no {RESULTS}; give the --out folder of a `cocu eval` that has ended")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict) or content.get("form") != FORM:
+        raise EvaluationError(f"{path}: is not of form {FORM}, the one that this version of cocu reads")
+    return content
+
+
+@dataclass(frozen=True)
+class Counts:
+    """counts.npz: keys of N pictures, names of C classes, counts int64 [N, 3, C]."""
+
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+
+def read_counts(folder: Path) -> Counts:
+    """The counts of a benchmark. Raises EvaluationError where they are missing or damaged."""
+    path = folder / COUNTS
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return Counts(tuple(found["keys"].tolist()), tuple(found["classes"].tolist()), found["counts"])
+    except Exception as error:  # zip, numpy and the system each raise kinds of their own
+        raise EvaluationError(f"{path}: cannot be read ({error}); evaluate again") from error
+
+
+def results_text(content: Mapping[str, Any]) -> str:
+    """results.md: tables for people, of what results.json holds."""
+    checkpoint = content["checkpoint"]
+    lines = [
+        f"# {checkpoint['name']}",
+        "",
+        f"{checkpoint['kind']}, weights {checkpoint['sha256'][:12]}; {content['date']}; cocu {content['cocu']}, "
+        f"torch {content['torch']}, {content['device']}, {content['precision']}.",
+        "",
+        "mIoU, and what else is in per cent; the interval holds 95 % of resamples of the pictures.",
+        "",
+        *markdown_table(
+            ["benchmark", "split", "pictures", "mIoU", "interval", "stuff", "things", "pixels", "classes", "boundary"],
+            [overview_row(one) for one in content["benchmarks"]],
+            right=range(2, 10),
+        ),
+        "",
+        "stuff, things: mIoU over these alone. pixels: pixel accuracy. classes: mean accuracy. boundary: boundary IoU.",
+        "",
+        "```",
+        " ".join(content["command"]),
+        "```",
+    ]
+    for one in content["benchmarks"]:
+        lines += _benchmark_text(one)
+    return "\n".join(lines) + "\n"
+
+
+def overview_row(one: Mapping[str, Any]) -> list[str]:
+    """A benchmark's figures in a line, as results.md and the terminal show them."""
+    pictures = f"{one['pictures']:,}"
+    if one["pictures"] < one["pictures_in_split"]:
+        pictures += f" of {one['pictures_in_split']:,}"
+    miou = one["mean_iou"]
+    return [
+        one["name"],
+        one["split"],
+        pictures,
+        percent(miou["value"]),
+        f"{percent(miou['low'])} to {percent(miou['high'])}",
+        percent(one["stuff_mean_iou"] and one["stuff_mean_iou"]["value"]),
+        percent(one["things_mean_iou"] and one["things_mean_iou"]["value"]),
+        percent(one["pixel_accuracy"]),
+        percent(one["mean_accuracy"]),
+        percent(one["boundary_mean_iou"]),
+    ]
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1 in per cent, or a dash."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Lines of a Markdown table; right: columns of numbers."""
+    bars = ["---:" if index in right else "---" for index in range(len(head))]
+    return [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in (head, bars, *rows)]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
+    rows = [[row["class"], row["kind"], *_shares(row), f"{row['pictures']:,}"] for row in one["classes"]]
+    rules = "; ".join(f"{name}: {value}" for name, value in one["rules"].items())
+    lines = [
+        "",
+        f"## {one['name']}: {one['pretty_name']}",
+        "",
+        f"{one['path']}, {one['pictures']:,} pictures in {one['seconds']:.1f} s. {rules}. "
+        f"Card {one['card_sha256'][:12]}.",
+        "",
+    ]
+    if swept := one.get("background_sweep"):
+        lines += [
+            f"Background threshold {swept['best_threshold']:g} gives {percent(swept['best_mean_iou'])}: the best of "
+            f"{len(swept['thresholds'])}, tuned on the evaluated data, and no result.",
+            "",
+        ]
+    lines += markdown_table(["class", "kind", "IoU", "accuracy", "boundary IoU", "pictures"], rows, right=range(2, 6))
+    if one["left_out"]:
+        lines += ["", f"Left out, as they are bad ({len(one['left_out']):,}):", ""]
+        lines += [f"- {bad['key']}: {bad['path']}: {bad['reason']}" for bad in one["left_out"]]
+    return lines
+
+
+def _shares(row: Mapping[str, Any]) -> list[str]:
+    return [percent(row[name]) for name in ("iou", "accuracy", "boundary_iou")]
+
+
+def _of_kind(result: Result, kind: Literal["stuff", "thing"]) -> dict[str, Any] | None:
+    members = members_of_kind(result.card, kind)
+    if not members:
+        return None
+    return {"classes": len(members), **_interval(mean_iou_interval(result.tally.counts, members))}
+
+
+def _interval(interval: Interval) -> dict[str, float | None]:
+    return {"value": _number(interval.value), "low": _number(interval.low), "high": _number(interval.high)}
+
+
+def _number(value: float | np.floating[Any]) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,203 @@
+"""Counting: pictures are segmented and held against their truth, and of each one the counts are kept.
+
+Decoding goes on in threads while the device works. Batches are the same however many processes share them, so the
+counts are, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_cards.layouts import Benchmark
+from data_cards.pictures import BadItem
+from evaluation.boundary import boundary_counts
+from evaluation.confusion import confusion, counts_of
+from evaluation.errors import EvaluationError
+from evaluation.inference import Labelled, Rules, segment_images
+from evaluation.segmenters import Segmenter
+
+NOTHING_IGNORED = -1
+# Batches that are decoded while one is segmented.
+AHEAD = 2
+
+Item = tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A picture that was left out: its key, the file that is wrong, and what is wrong with it."""
+
+    key: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What was counted over N pictures of a benchmark with C classes.
+
+    indices: of the pictures in the benchmark, ascending, [N]. counts: pixels right, of the truth, predicted, int64
+    [N, 3, C]. boundary: the same near outlines. matrix: the confusion matrix over all of them, int64 [C, C], rows the
+    truth. swept: counts over all of them for each threshold of Rules.sweep, int64 [T, 3, C]. bad: what was left out.
+    """
+
+    indices: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    boundary: NDArray[np.int64]
+    matrix: NDArray[np.int64]
+    swept: NDArray[np.int64]
+    bad: tuple[Bad, ...] = ()
+
+
+def chosen_pictures(total: int, limit: int | None) -> NDArray[np.int64]:
+    """Which pictures are measured: all, or `limit` of them, spread evenly over the set."""
+    if limit is None or limit >= total:
+        return np.arange(total)
+    return np.arange(limit) * total // limit
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of the batches that is this process's: every `of`-th from number `number`."""
+
+    number: int = 0
+    of: int = 1
+
+
+def tally(
+    segmenter: Segmenter,
+    benchmark: Benchmark,
+    vectors: Tensor,
+    rules: Rules,
+    *,
+    indices: NDArray[np.int64],
+    batch: int = 8,
+    threads: int = 4,
+    skip_bad: bool = False,
+    share: Share = Share(),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Tally:
+    """Segment the pictures of `indices` and count.
+
+    vectors: of the card's text classes [C', D]. batch: pictures that are segmented together. progress: told how many
+    are done. Raises BadItem, which names the file, unless skip_bad.
+    """
+    classes = len(benchmark.card.classes)
+    counter = _Counter(segmenter.device, classes, benchmark.card.ignore_index, len(rules.sweep))
+    batches = [indices[start : start + batch].tolist() for start in range(0, len(indices), batch)]
+    bad: list[Bad] = []
+    for wanted, found in _decoded(benchmark, batches[share.number :: share.of], threads):
+        good: list[tuple[int, Item]] = []
+        for index, item in zip(wanted, found, strict=True):
+            if not isinstance(item, BadItem):
+                good.append((index, item))
+            elif skip_bad:
+                bad.append(Bad(benchmark.keys[index], item.path, item.reason))
+            else:
+                raise item
+        labelled = segment_images(segmenter, benchmark.card, vectors, [item[0] for _, item in good], rules)
+        for (index, (_, truth)), result in zip(good, labelled, strict=True):
+            counter.add(index, truth, result)
+        progress(len(wanted))
+    return counter.tally(tuple(bad))
+
+
+def merged(parts: Sequence[Tally]) -> Tally:
+    """The tally of all processes' parts, in the order of the benchmark."""
+    indices = np.concatenate([part.indices for part in parts])
+    order = np.argsort(indices, kind="stable")
+    return Tally(
+        indices=indices[order],
+        counts=np.concatenate([part.counts for part in parts])[order],
+        boundary=np.concatenate([part.boundary for part in parts])[order],
+        matrix=np.sum([part.matrix for part in parts], axis=0),
+        swept=np.sum([part.swept for part in parts], axis=0),
+        bad=tuple(sorted((one for part in parts for one in part.bad), key=lambda one: one.key)),
+    )
+
+
+def ignored(ignore_index: int | None) -> int:
+    """The ignore index, or a value that no label has."""
+    return NOTHING_IGNORED if ignore_index is None else ignore_index
+
+
+def refuse_missing(benchmark: Benchmark) -> None:
+    """Raise EvaluationError where files are missing, so that it is not found out after hours."""
+    if missing := benchmark.source.missing():
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise EvaluationError(
+            f"{benchmark.card.name}: {missing[0]}{more} is missing; complete the data set, or give --skip-bad to "
+            "measure what is there"
+        )
+
+
+@dataclass
+class _Counter:
+    """The counts so far; the matrix stays on the device."""
+
+    device: torch.device
+    classes: int
+    ignore_index: int | None
+    thresholds: int
+    indices: list[int] = field(default_factory=list)
+    counts: list[Tensor] = field(default_factory=list)
+    boundary: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.matrix = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.device)
+        self.swept = torch.zeros(self.thresholds, 3, self.classes, dtype=torch.int64, device=self.device)
+
+    def add(self, index: int, truth: NDArray[np.unsignedinteger], result: Labelled) -> None:
+        """Count a picture."""
+        true = torch.from_numpy(truth.astype(np.int32)).to(self.device)
+        rest = (self.classes, ignored(self.ignore_index))
+        predicted = result.labels.int()
+        matrix = confusion(predicted, true, *rest)
+        self.matrix += matrix
+        self.indices.append(index)
+        self.counts.append(counts_of(matrix).cpu())
+        self.boundary.append(boundary_counts(predicted, true, *rest).cpu())
+        if result.swept is not None:
+            self.swept += torch.stack([counts_of(confusion(labels, true, *rest)) for labels in result.swept])
+
+    def tally(self, bad: tuple[Bad, ...]) -> Tally:
+        """What was counted."""
+        nothing = torch.zeros(0, 3, self.classes, dtype=torch.int64)
+        return Tally(
+            indices=np.array(self.indices, np.int64),
+            counts=(torch.stack(self.counts) if self.counts else nothing).numpy(),
+            boundary=(torch.stack(self.boundary) if self.boundary else nothing).numpy(),
+            matrix=self.matrix.cpu().numpy(),
+            swept=self.swept.cpu().numpy(),
+            bad=bad,
+        )
+
+
+def _decoded(
+    benchmark: Benchmark, batches: Sequence[list[int]], threads: int
+) -> Iterator[tuple[list[int], list[Item | BadItem]]]:
+    """Batch after batch with its items, or what is wrong with them, decoded ahead."""
+
+    def read(index: int) -> Item | BadItem:
+        try:
+            return benchmark.item(index)
+        except BadItem as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[list[int], list[Future[Item | BadItem]]]] = deque()
+        for wanted in batches:
+            waiting.append((wanted, [pool.submit(read, index) for index in wanted]))
+            if len(waiting) > AHEAD:
+                first, futures = waiting.popleft()
+                yield first, [future.result() for future in futures]
+        for first, futures in waiting:
+            yield first, [future.result() for future in futures]
