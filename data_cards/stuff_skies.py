@@ -34,11 +34,7 @@ def sky(patch: Patch) -> Array:
 
 def clouds(patch: Patch) -> Array:
     """Clouds all over: lit from above, grey below."""
-    lumps = patch.fractal(10, 1.5)
-    step = max(1, round(2.5 * patch.unit))
-    lit = np.empty_like(lumps)  # brighter where the cloud thins upwards
-    lit[step:] = lumps[step:] - lumps[:-step]
-    lit[:step] = lit[step : 2 * step]
+    lumps, lit = patch.relief(10, 1.5, 2.5)  # brighter where the cloud thins upwards
     light = patch.between(0.50, 0.78)
     warm = patch.between(-0.03, 0.05)
     dark = (light * 0.72, light * 0.75, light * 0.82 - warm)

@@ -84,6 +84,14 @@ class Patch:
         top, left = self._place()
         return tile[top : top + self.height, left : left + self.width]
 
+    def relief(self, coarsest: float, stretch: float, step: float) -> tuple[Array, Array]:
+        """As `fractal`, and how much each place stands out over the one `step` units above it."""
+        tile = _fractal(round(coarsest * self.unit, 2), stretch)
+        top, left = self._place()
+        above = (top - max(1, round(step * self.unit))) % TILE
+        field = tile[top : top + self.height, left : left + self.width]
+        return field, field - tile[above : above + self.height, left : left + self.width]
+
     def profile(self, wide: float) -> Array:
         """[w], mean 0, deviation 1: noise along a line."""
         tile = _tile(round(wide * self.unit, 2), round(wide * self.unit, 2))
