@@ -120,6 +120,62 @@ def run(
         print_results(content, out, with_gallery=gallery > 0)
 
 
+@app.command()
+def compare(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR ...", help="Folders of results; the first is held against.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write comparison.md and a bar chart, comparison.png.")
+    ] = None,
+) -> None:
+    """Put results side by side, with paired bootstrap differences from the first."""
+    from cli.evaluation_print import print_comparison
+    from evaluation.compare import compare as compare_results
+    from evaluation.compare import write_comparison
+
+    compared = compare_results(results)
+    if out is not None:
+        write_comparison(out, compared)
+    print_comparison(compared, out)
+
+
+@app.command()
+def demo(
+    checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any picture.")],
+    classes: Annotated[str, typer.Option(metavar="WORDS", help='Any words, such as "dog, grass, sky".')],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The overlay, with a legend.")] = Path("overlay.png"),
+    background: Annotated[
+        float | None,
+        typer.Option(metavar="THRESHOLD", help="Below this score a pixel is none of the words. Default: it is one."),
+    ] = None,
+    short_side: Annotated[
+        int | None, typer.Option(min=16, help="Of the picture, in pixels, as the model sees it.")
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    templates: TemplatesOption = "simple",
+) -> None:
+    """Segment any picture by any words, and write it with a legend."""
+    from evaluation.demo import demo as segment
+    from evaluation.demo import words_of
+    from evaluation.processes import working
+    from evaluation.segmenters import load_segmenter
+
+    words = words_of(classes)
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
+    with working(device) as place:
+        segmenter = load_segmenter(checkpoint, place.device, precision)
+        shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shown.picture.save(out)
+    for word, share in shown.shares.items():
+        typer.echo(f"{share:6.1%}  {word}")
+    typer.echo(f"wrote {out}")
+
+
 @contextmanager
 def _progress(leads: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each benchmark where somebody watches."""

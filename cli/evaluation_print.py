@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluation.compare import Compared
 
 MOST_LISTED = 10  # bad pictures; results.json has all
 
@@ -41,6 +44,20 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
     speeds = ", ".join(f"{one['name']} {one['pictures_per_second'] or 0:.1f}" for one in content["benchmarks"])
     print(f"pictures/s: {speeds}")
     print(f"wrote {out / 'results.md'}" + (f" and {out / 'gallery.html'}" if with_gallery else ""))
+
+
+def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:
+    """Each benchmark's results side by side, and where the rest is."""
+    from evaluation.compare import overview
+
+    for one in compared:
+        print(f"{one.benchmark}, {one.pictures:,} pictures")
+        print_table(["result", "mIoU", "95 % interval", "difference", "95 % interval"], overview(one), range(1, 5))
+        for note in one.notes:
+            print(f"note: {note}")
+    print(f"differences are from {compared[0].names[0]}, on the same pictures; * where the interval leaves out 0")
+    if out is not None:
+        print(f"wrote {out / 'comparison.md'} and {out / 'comparison.png'}")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

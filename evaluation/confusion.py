@@ -67,8 +67,8 @@ class Figures:
 
 def figures(counts: NDArray[np.int64]) -> Figures:
     """Counts [3, C] of a whole data set -> its figures."""
-    right, true, predicted = counts.astype(np.float64)
-    iou = _ratio(right, true + predicted - right)
+    right, true, _ = counts.astype(np.float64)
+    iou = ious(counts.astype(np.float64))
     return Figures(
         iou=iou,
         mean_iou=mean_present(iou),
@@ -79,12 +79,15 @@ def figures(counts: NDArray[np.int64]) -> Figures:
 
 def mean_ious(counts: NDArray[np.float64], members: Sequence[int] | None = None) -> NDArray[np.float64]:
     """Counts [..., 3, C] -> mean IoU [...] over the classes of `members` (all if None) that occur."""
-    chosen = counts if members is None else counts[..., list(members)]
-    right, true, predicted = chosen[..., RIGHT, :], chosen[..., TRUE, :], chosen[..., PREDICTED, :]
-    union = true + predicted - right
-    present = union > 0
-    iou = np.divide(right, union, out=np.zeros_like(union, dtype=np.float64), where=present)
-    return _ratio(iou.sum(-1), present.sum(-1))
+    iou = ious(counts if members is None else counts[..., list(members)])
+    present = ~np.isnan(iou)
+    return _ratio(np.where(present, iou, 0.0).sum(-1), present.sum(-1))
+
+
+def ious(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Counts [..., 3, C] -> IoU of each class [..., C]; NaN for one that neither truth nor prediction holds."""
+    right, true, predicted = counts[..., RIGHT, :], counts[..., TRUE, :], counts[..., PREDICTED, :]
+    return _ratio(right, true + predicted - right)
 
 
 def mean_present(values: NDArray[np.float64]) -> float:

@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from data_cards.layouts import Benchmark
 from evaluation.confusion import mean_ious
 from evaluation.gallery_page import page
 from evaluation.inference import Labelled, Rules, segment_images
-from evaluation.overlay import Colours, overlay, palette, shown_size
+from evaluation.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results import Result, percent
 from evaluation.segmenters import Segmenter
 from training.checkpoint import write_atomically
@@ -74,7 +75,7 @@ def write_page(out: Path, head: Mapping[str, Any], sections: Sequence[str]) -> N
     lead = (
         f"<h1>{escape(checkpoint['name'])}</h1>\n"
         f'<p class="lead">{escape(checkpoint["kind"])}, weights {escape(checkpoint["sha256"][:12])}; '
-        f"{escape(head['date'])}. Zero-shot segmentation: no label of these data sets was used in training.</p>"
+        f"{escape(head['date'])}. Pictures segmented by the names of classes; figures in per cent.</p>"
     )
     write_atomically(out / GALLERY, page(f"Segmented by {checkpoint['name']}", "\n".join([lead, *sections])))
 
@@ -88,18 +89,20 @@ def _write_shots(
     colours: Colours,
 ) -> dict[str, str]:
     """What is shown -> the name of its file."""
+    sides = shown_sides(truth.shape[0], truth.shape[1], SIDE)
+    image = picture_at(image, sides)
     shots = {
         "picture": image,
-        "truth": overlay(image, truth.astype(np.int32), colours),
-        "prediction": overlay(image, labelled.labels.cpu().numpy(), colours),
+        "truth": overlay(image, labels_at(truth, sides), colours),
+        "prediction": overlay(image, labels_at(labelled.labels.cpu().numpy(), sides), colours),
     }
     if labelled.groups is not None:
-        groups = labelled.groups.cpu().numpy()
+        groups = labels_at(labelled.groups.cpu().numpy(), sides)
         shots["groups"] = overlay(image, groups, palette(int(groups.max()) + 1))
     names = {}
     for kind, shot in shots.items():
         names[kind] = f"{stem}-{kind}.png"
-        shown_size(shot, SIDE).save(folder / names[kind], "PNG")
+        Image.fromarray(shot).save(folder / names[kind], "PNG")
     return names
 
 

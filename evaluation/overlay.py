@@ -51,15 +51,25 @@ def outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return edges
 
 
-def shown_size(image: NDArray[np.uint8], side: int) -> Image.Image:
-    """A picture for the eye: small ones enlarged by a whole factor, large ones reduced to `side` pixels."""
-    picture = Image.fromarray(image)
-    longest = max(picture.size)
-    if longest > side:
-        scale = side / longest
-        return picture.resize([max(1, round(length * scale)) for length in picture.size], Image.Resampling.LANCZOS)
-    factor = side // longest
-    return picture.resize([length * factor for length in picture.size], Image.Resampling.NEAREST)
+def shown_sides(height: int, width: int, side: int) -> tuple[int, int]:
+    """Sides of a picture for the eye: small ones enlarged by a whole factor, large ones reduced to `side` pixels."""
+    longest = max(height, width)
+    scale = side / longest if longest > side else side // longest
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def picture_at(image: NDArray[np.uint8], sides: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] in another size; enlarged, its pixels stay what they are."""
+    resample = Image.Resampling.NEAREST if sides[0] >= image.shape[0] else Image.Resampling.LANCZOS
+    return np.array(Image.fromarray(image).resize(sides[::-1], resample))
+
+
+def labels_at(labels: NDArray[np.integer], sides: tuple[int, int]) -> NDArray[np.int32]:
+    """Labels [H, W] in another size, each pixel that of the nearest one."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for old, new in zip(labels.shape, sides, strict=True)
+    )
+    return labels[rows[:, None], columns].astype(np.int32)
 
 
 def with_legend(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, ...]]]) -> Image.Image:
