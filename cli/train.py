@@ -52,6 +52,14 @@ def run(
         list[str] | None,
         typer.Option(metavar="SHARDS", help="Shards on which the run is measured; may be repeated."),
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="A data set's card, and where it lies: zero-shot mIoU at every validation, which then decides what is "
+            "best.",
+        ),
+    ] = None,
     shares: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +87,7 @@ def run(
     from training.recipe_file import load_recipe
     from training.trainer import Options, train
 
+    measure = _measure(benchmark, val)
     outcome = train(
         load_recipe(recipe, settings or []),
         Options(
@@ -92,6 +101,7 @@ def run(
             workers=workers,
             tensorboard=tensorboard,
             wandb=wandb,
+            measure=measure,
         ),
     )
     if outcome.asked == Wish.INTERRUPT:
@@ -105,6 +115,18 @@ def run(
     if best is not None:
         name, value = next((name, value) for name, value in progress.best.items() if name != "step")
         typer.echo(f"best: {out / 'best'}, step {progress.best['step']:,.0f}, validation {name} {value:.4f}")
+
+
+def _measure(benchmark: str | None, val: list[str] | None) -> Any:
+    """What measures mIoU, if it is wanted."""
+    if benchmark is None:
+        return None
+    if not val:
+        raise typer.BadParameter("is measured at every validation; give --val, too", param_hint="--benchmark")
+    from cli.evaluate import benchmark_of
+    from evaluation.training_measure import validation_measure
+
+    return validation_measure(*benchmark_of(benchmark))
 
 
 def _sources(names: list[str], shares: str | None) -> Any:

@@ -20,7 +20,7 @@ from evaluation.results import Counts, markdown_table, percent, read_counts, rea
 
 TEXT, CHART = "comparison.md", "comparison.png"
 _COLOURS = ("#a9aeb6", "#0f766e", "#b45309", "#4c5fd5", "#b0306a", "#7a8f2a")
-_MOST_CLASSES = 40  # in a chart
+_MOST_CLASSES = 25  # in a chart
 
 
 @dataclass(frozen=True)

@@ -129,14 +129,11 @@ def ignored(ignore_index: int | None) -> int:
     return NOTHING_IGNORED if ignore_index is None else ignore_index
 
 
-def refuse_missing(benchmark: Benchmark) -> None:
-    """Raise EvaluationError where files are missing, so that it is not found out after hours."""
+def refuse_missing(benchmark: Benchmark, hint: str = "complete the data set, or give --skip-bad") -> None:
+    """Raise EvaluationError where files are missing, so that it is not found out after hours; hint: what to do."""
     if missing := benchmark.source.missing():
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise EvaluationError(
-            f"{benchmark.card.name}: {missing[0]}{more} is missing; complete the data set, or give --skip-bad to "
-            "measure what is there"
-        )
+        raise EvaluationError(f"{benchmark.card.name}: {missing[0]}{more} is missing; {hint}")
 
 
 @dataclass
