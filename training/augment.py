@@ -15,6 +15,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 import numpy as np
@@ -97,8 +98,7 @@ def finish(pixels: Tensor, erase: Tensor | None = None, seed: int = 0) -> Tensor
     a function of the seed and the kind of device. Nothing waits for the device.
     """
     device = pixels.device
-    mean = torch.tensor(MEAN, device=device).view(3, 1, 1) * 255
-    std = torch.tensor(STD, device=device).view(3, 1, 1) * 255
+    mean, std = _mean_and_std(device)
     normal = (pixels.float() - mean) / std
     if erase is None or not len(erase):
         return normal
@@ -112,6 +112,12 @@ def finish(pixels: Tensor, erase: Tensor | None = None, seed: int = 0) -> Tensor
     rows = (row >= top) & (row < top + height)
     columns = (column >= left) & (column < left + width)
     return normal.masked_scatter_((rows[:, :, None] & columns[:, None, :])[:, None], noise)
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """MEAN and STD of pixels from 0 to 255, [3, 1, 1], on the device; kept, as to send them there is to wait for it."""
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))  # type: ignore[return-value]
 
 
 def open_picture(data: bytes | memoryview) -> Image.Image:
