@@ -1,0 +1,153 @@
+"""The gallery: which pictures, that all its files are there, and that names cannot break the page."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from data_cards.cards import CardClass, read_card
+from evaluation.evaluate import Options, evaluate_all
+from evaluation.gallery import choose
+from evaluation.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
+from evaluation.segmenters import load_segmenter
+from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
+from training.processes import Place
+
+ALONE = Place(0, 1, torch.device("cpu"))
+
+
+class Parsed(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(unquote(dict(attrs)["src"] or ""))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@given(
+    scores=st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=60),
+    count=st.integers(1, 10),
+)
+def test_best_worst_and_random_have_nothing_in_common(scores: list[float], count: int) -> None:
+    values = np.array(scores)
+    chosen = choose(values, count)
+    places = [place for each in chosen.values() for place in each]
+    assert len(places) == len(set(places))
+    assert set(places) <= set(range(len(values)))
+    measured = int((~np.isnan(values)).sum())
+    assert len(chosen["best"]) + len(chosen["worst"]) == min(2 * count, measured)
+    others = np.delete(values, chosen["best"])
+    if chosen["best"] and len(others[~np.isnan(others)]):
+        assert values[chosen["best"]].min() >= np.nanmax(others)
+    if chosen["worst"]:
+        assert values[chosen["worst"]].max() <= np.nanmin(np.delete(values, chosen["worst"]), initial=2)
+        assert (np.diff(values[chosen["worst"]]) >= 0).all()
+    assert len(chosen["random"]) == min(count, len(values) - min(2 * count, measured))
+
+
+@pytest.mark.parametrize(("learner", "kinds"), [("groupvit", 4), ("patch-alignment", 3)])
+def test_the_page_shows_what_is_there(tmp_path: Path, learner: str, kinds: int) -> None:
+    segmenter = load_segmenter(make_checkpoint(tmp_path / "run", learner))
+    val = make_miniature(tmp_path / "val", 9)
+    nasty = "<img src=x onerror=alert(1)> & sky"
+    card = read_card("miniature")
+    classes = (CardClass(name=nasty, kind="stuff"), *card.classes[1:])
+    card = card.model_copy(update={"classes": classes})
+    out = tmp_path / "out"
+    evaluate_all(segmenter, [(card, val)], out, Options(shown=2), ALONE)
+    page = Parsed((out / "gallery.html").read_text())
+    assert len(page.images) == len(set(page.images)) == 3 * 2 * kinds
+    for name in page.images:
+        assert name.startswith("miniature/gallery/")
+        with Image.open(out / name) as image:
+            assert image.size == (384, 384)
+    assert page.tags.count("article") == 6
+    assert page.tags.count("img") == len(page.images), "no name of a class has become a tag"
+    assert nasty in page.text
+    for heading in ("The best", "The worst", "A random sample"):
+        assert page.text.count(heading) == 1
+    assert {path.name for path in (out / "miniature" / "gallery").iterdir()} == {
+        name.rpartition("/")[2] for name in page.images
+    }
+
+
+def test_pictures_of_the_page_are_the_pictures(tmp_path: Path) -> None:
+    from data_cards.miniature import draw_pair
+
+    segmenter = load_segmenter(make_checkpoint(tmp_path / "run"))
+    evaluate_all(
+        segmenter, [(read_card("miniature"), make_miniature(tmp_path / "val", 3))], tmp_path / "out", Options(), ALONE
+    )
+    with Image.open(tmp_path / "out" / "miniature" / "gallery" / "000001-truth.png") as image:
+        shown = np.asarray(image)
+    mask = draw_pair("val", 0, 1).mask
+    colours = palette(52)
+    for row, column in ((10, 10), (50, 30), (33, 60)):
+        here = shown[6 * row + 2, 6 * column + 2].astype(float)
+        # Colour over grey: what is left after the colour is the same in all channels.
+        rest = here - 0.65 * colours[mask[row, column]]
+        assert np.ptp(rest) <= 1.01
+
+
+def test_colours_tell_classes_apart() -> None:
+    colours = palette(300).astype(int)
+    assert len(np.unique(colours, axis=0)) == 300
+    assert np.array_equal(palette(20), palette(300)[:20])
+    distances = np.abs(colours[:20, None] - colours[None, :20]).sum(-1) + 999 * np.eye(20, dtype=int)
+    assert distances.min() > 25
+    assert palette(3, background=1)[1].tolist() == [120, 124, 130]
+
+
+def test_labels_without_colour_are_white_and_outlines_are_drawn() -> None:
+    image = np.full((4, 6, 3), 100, np.uint8)
+    labels = np.array([[0, 0, 0, 255, 255, 255]] * 4)
+    shown = overlay(image, labels, np.array([[200, 0, 0]], np.uint8))
+    assert shown[0, 0].tolist() == [165, 35, 35]
+    assert shown[0, 2].tolist() == [255, 255, 255]
+    assert shown[0, 4].tolist() == [201, 201, 201]
+    assert outlines(labels).sum() == 4
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), side=st.integers(300, 400))
+def test_small_pictures_are_enlarged_by_a_whole_factor(height: int, width: int, side: int) -> None:
+    rows, columns = shown_sides(height, width, side)
+    assert rows % height == columns % width == 0
+    assert max(rows, columns) <= side < max(rows, columns) + max(height, width)
+
+
+def test_enlarging_repeats_and_reducing_keeps_the_ratio() -> None:
+    labels = np.arange(6).reshape(2, 3)
+    assert np.array_equal(labels_at(labels, (4, 6)), labels.repeat(2, 0).repeat(2, 1))
+    image = np.dstack([labels] * 3).astype(np.uint8)
+    assert np.array_equal(picture_at(image, (4, 6)), image.repeat(2, 0).repeat(2, 1))
+    assert shown_sides(1024, 2048, 512) == (256, 512)
+    assert shown_sides(1, 5000, 512) == (1, 512)
+    assert np.array_equal(labels_at(labels.repeat(4, 0).repeat(4, 1), (2, 3)), labels)
+
+
+def test_a_legend_never_covers_the_picture_nor_is_cut_off() -> None:
+    picture = Image.new("RGB", (90, 40), (1, 2, 3))
+    page = with_legend(picture, [("a word of quite some length, Übergröße", (200, 0, 0)), ("дом", (0, 200, 0))])
+    array = np.asarray(page)
+    left = (page.width - 90) // 2
+    assert (array[:40, left : left + 90] == (1, 2, 3)).all()
+    assert (array[40:, -2:] == 255).all()
+    assert (array[40:] == (200, 0, 0)).all(-1).any()
+    assert (array[40:] == (0, 200, 0)).all(-1).any()
