@@ -181,8 +181,20 @@ def _begin(wanted: Sequence[tuple[Card, Path]], out: Path, options: Options, ove
     if (out / results.RESULTS).exists():
         if not overwrite:
             raise MisuseError(f"{out}: holds results; give another --out, or --overwrite to replace them")
-        (out / results.RESULTS).unlink()  # what follows is not whole until it is written anew
+        _remove_results(out)
     return opened
+
+
+def _remove_results(out: Path) -> None:
+    """Remove what an evaluation wrote into a folder, nothing else; results.json, which vouches for it, first."""
+    names = [Path(one["name"]).name for one in results.read_results(out)["benchmarks"]]
+    written = [out / results.RESULTS, out / results.TABLE, out / gallery.GALLERY]
+    for folder in (out / name for name in names):
+        written += [folder / name for name in (results.CLASSES, results.COUNTS)]
+        written += [folder / name for name in (background_sweep.SWEEP, background_sweep.PLOT)]
+        written += sorted((folder / gallery.PICTURES).glob("*.png"))
+    for file in written:
+        file.unlink(missing_ok=True)
 
 
 def _rules(card: Card, options: Options) -> dict[str, Any]:

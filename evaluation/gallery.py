@@ -23,7 +23,7 @@ from evaluation.results import Result, percent
 from evaluation.segmenters import Segmenter
 from training.checkpoint import write_atomically
 
-GALLERY = "gallery.html"
+GALLERY, PICTURES = "gallery.html", "gallery"
 SIDE = 384  # pixels of a picture's longer side in the gallery
 SEED = 0
 HEADINGS = {
@@ -53,7 +53,7 @@ def write_pictures(
     """Segment the chosen pictures once more, groups and all, and write their PNGs; the benchmark's part of the page."""
     scores = mean_ious(result.tally.counts.astype(np.float64))
     chosen = choose(scores, count)
-    (folder / "gallery").mkdir(parents=True, exist_ok=True)
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     colours = palette(len(result.card.classes), result.card.background_index)
     rules = replace(Rules(), best=result.rules["best classes"], groups=True)
     parts = [_head(result)]
@@ -62,7 +62,7 @@ def write_pictures(
         for place in places:
             image, truth = benchmark.item(int(result.tally.indices[place]))
             (labelled,) = segment_images(segmenter, result.card, vectors, [image], rules)
-            files = _write_shots(folder / "gallery", f"{place:06d}", image, truth, labelled, colours)
+            files = _write_shots(folder / PICTURES, f"{place:06d}", image, truth, labelled, colours)
             cards.append(_card(result, place, float(scores[place]), folder.name, files, colours))
         if cards:
             parts.append(f'<h3>{HEADINGS[kind]}</h3>\n<div class="cards">\n{"".join(cards)}</div>')
@@ -122,7 +122,7 @@ def _head(result: Result) -> str:
 def _card(result: Result, place: int, score: float, folder: str, files: Mapping[str, str], colours: Colours) -> str:
     key = result.keys[place]
     shots = "".join(
-        f'<figure><img src="{quote(folder)}/gallery/{quote(name)}" alt="{kind} of {escape(key)}" loading="lazy">'
+        f'<figure><img src="{quote(folder)}/{PICTURES}/{quote(name)}" alt="{kind} of {escape(key)}" loading="lazy">'
         f"<figcaption>{kind}</figcaption></figure>"
         for kind, name in files.items()
     )

@@ -279,9 +279,13 @@ def test_misuse(tmp_path: Path, segmenter: Segmenter, val: Path) -> None:
 
 
 def test_results_are_replaced_only_when_told(tmp_path: Path, segmenter: Segmenter, val: Path) -> None:
-    run(segmenter, val, tmp_path, limit=2)
+    run(segmenter, val, tmp_path, WITH_BACKGROUND, limit=4, shown=1, sweep=True)
+    (tmp_path / "miniature" / "notes.txt").write_text("mine")
     with pytest.raises(MisuseError, match="--overwrite"):
         run(segmenter, val, tmp_path)
-    assert json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["pictures"] == 2
+    assert json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["pictures"] == 4
     run(segmenter, val, tmp_path, overwrite=True)
     assert json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["pictures"] == PICTURES
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    kept = ["miniature/classes.csv", "miniature/counts.npz", "miniature/notes.txt", "results.json", "results.md"]
+    assert files == kept, "nothing old is left that the new results do not speak of"

@@ -1,0 +1,73 @@
+"""Any picture by any words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_cards.miniature import draw_pair
+from data_cards.pictures import BadItem
+from evaluation.demo import BACKGROUND, demo, words_card, words_of
+from evaluation.errors import EvaluationError, MisuseError
+from evaluation.inference import segment_images
+from evaluation.prompts import class_vectors
+from evaluation.segmenters import Segmenter, load_segmenter
+from tests.evaluation.tiny_checkpoints import make_checkpoint
+
+WORDS = ("dog", "grass", "sky", "a red house")
+
+
+@pytest.fixture(scope="module", params=["groupvit", "patch-alignment"])
+def segmenter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    return load_segmenter(make_checkpoint(tmp_path_factory.mktemp("run"), request.param))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "picture.png"
+    Image.fromarray(draw_pair("val", 0, 2, 96).image[:, :80]).save(path)
+    return path
+
+
+def test_shares_are_those_of_the_label_map(segmenter: Segmenter, image: Path) -> None:
+    found = demo(segmenter, image, WORDS)
+    card = words_card(WORDS, None, 32)  # what the model was made for
+    pixels = np.array(Image.open(image))
+    (labelled,) = segment_images(segmenter, card, class_vectors(segmenter, card), [pixels])
+    labels = labelled.labels.numpy()
+    assert found.shares == {
+        word: pytest.approx((labels == index).mean()) for index, word in enumerate(WORDS) if (labels == index).any()
+    }
+    assert list(found.shares.values()) == sorted(found.shares.values(), reverse=True)
+    assert found.picture.height > 960
+
+
+def test_a_threshold_leaves_pixels_to_none_of_the_words(segmenter: Segmenter, image: Path) -> None:
+    shares = [demo(segmenter, image, WORDS, background=threshold).shares for threshold in (0.0, 1.0)]
+    assert shares[0] == demo(segmenter, image, WORDS).shares
+    assert shares[1][BACKGROUND] > 0.1
+
+
+def test_one_word_takes_it_all(segmenter: Segmenter, image: Path) -> None:
+    assert demo(segmenter, image, ["sky"], short_side=64).shares == {"sky": 1.0}
+
+
+def test_words() -> None:
+    assert words_of(" dog,a red house ,, sky") == ["dog", "a red house", "sky"]
+    with pytest.raises(MisuseError, match="names nothing"):
+        words_of(" , ")
+    with pytest.raises(MisuseError, match="'dog' is named twice"):
+        words_of("dog, sky, dog")
+
+
+def test_misuse(segmenter: Segmenter, image: Path, tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="--background 7"):
+        demo(segmenter, image, WORDS, background=7)
+    with pytest.raises(EvaluationError, match=r"none\.png: cannot be read"):
+        demo(segmenter, tmp_path / "none.png", WORDS)
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(BadItem, match=r"text\.png: is no image"):
+        demo(segmenter, tmp_path / "text.png", WORDS)
