@@ -41,7 +41,7 @@ TemplatesOption = Annotated[
 ]
 CHECKPOINTS = (
     "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
-    "open_clip:NAME[@PRETRAINED], or miniature."
+    "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature."
 )
 
 
