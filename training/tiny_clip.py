@@ -68,7 +68,7 @@ class Recipe:
     """
 
     pairs: int = 60_000
-    epochs: float = 5.0
+    epochs: float = 4.0
     batch_size: int = 128
     captions: int = 2
     learning_rate: float = 0.02
