@@ -108,8 +108,9 @@ class _PixelScores:
 
 def _resized(segmenter: Segmenter, card: Card, image: Picture) -> Tensor:
     """A picture as the card wants it, levels 0 to 255, [3, h, w]."""
-    levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1).to(segmenter.dtype)
-    return windows.resize_picture(levels, windows.resized_sides(levels.shape[1], levels.shape[2], card.resize))
+    levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1)
+    sides = windows.resized_sides(levels.shape[1], levels.shape[2], card.resize)
+    return windows.resize_picture(levels, sides).to(segmenter.dtype)
 
 
 def _features(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:

@@ -13,6 +13,10 @@ from torch.nn import functional as F
 
 from data_cards.cards import Resize, Window
 
+# More than what float64 loses of a level, and less than fp32 would. Halves are frequent and must become the same level
+# on every machine: one more or less can send a patch to another group.
+ROUNDING_ERROR = 1e-6
+
 
 class Box(NamedTuple):
     """A window's place in a picture, in pixels."""
@@ -38,10 +42,12 @@ def resized_sides(height: int, width: int, resize: Resize | None) -> tuple[int, 
 
 
 def resize_picture(picture: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Levels 0 to 255, float [3, H, W] -> float [3, *sides], whole levels."""
+    """Levels 0 to 255 [3, H, W] -> float64 [3, *sides], whole levels, halves upwards."""
+    picture = picture.double()
     if tuple(picture.shape[1:]) == sides:
         return picture
-    return F.interpolate(picture[None], sides, mode="bilinear", align_corners=False)[0].round_()
+    resized = F.interpolate(picture[None], sides, mode="bilinear", align_corners=False)[0]
+    return resized.add_(0.5 + ROUNDING_ERROR).floor_()
 
 
 def positions(length: int, size: int, stride: int) -> list[int]:

@@ -87,7 +87,8 @@ def plain_labels(
         factor = card.resize.short_side / min(full)
         if card.resize.long_side is not None and max(full) * factor > card.resize.long_side:
             factor = card.resize.long_side / max(full)
-        levels = np.round(bilinear(levels, *(int(side * factor + 0.5) for side in full)))
+        levels = bilinear(levels, *(int(side * factor + 0.5) for side in full))
+        levels = np.floor(np.round(levels, 6) + 0.5)
     _, height, width = levels.shape
     names = [one.name for one in card.classes]
     background = None if card.background is None else names.index(card.background.name)
@@ -113,7 +114,7 @@ def plain_labels(
     doubt = unsure[None].astype(np.float64)
     if (height, width) != full:
         mean_scores, doubt = bilinear(mean_scores, *full), bilinear(doubt, *full)
-    ordered = np.sort(mean_scores, axis=0)
+    ordered = np.partition(mean_scores, -2, axis=0)
     return Plain(mean_scores.argmax(0), np.where(doubt[0] > 0, 0.0, ordered[-1] - ordered[-2]))
 
 
