@@ -4,12 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# What the demo runs on; set both to run it on shards and an encoder of your own.
-DEMO_DATA ?= ../shared/data/flickr8k/dev-00000.tar
-DEMO_MODEL ?= local-dir:../shared/clip/photos
+# Where the demo works, and how many pairs of the built-in world it draws.
 DEMO_OUT ?= runs/demo
+DEMO_PAIRS ?= 10000
 
-.PHONY: install demo demo-data test test-all lint reproduce
+.PHONY: install demo test test-all lint reproduce
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -23,19 +22,13 @@ $(STAMP): pyproject.toml constraints.txt requirements-pipeline.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
 	touch $@
 
-# Before the installation, which takes gigabytes: is there anything to show?
-demo-data:
-	@test -e '$(DEMO_DATA)' || { \
-	  echo "make demo: there is no $(DEMO_DATA), and this version brings no pictures of its own."; \
-	  echo "Run it on your own WebDataset shard and an encoder that open_clip can load:"; \
-	  echo "    make demo DEMO_DATA=path/to/shard-00000.tar DEMO_MODEL=ViT-B-16"; \
-	  exit 1; } >&2
-
-demo: export HF_HUB_OFFLINE = $(if $(filter local-dir:%,$(DEMO_MODEL)),1,0)
-demo: demo-data $(STAMP)
-	$(BIN)/cocu index build '$(DEMO_DATA)' --model '$(DEMO_MODEL)' --out $(DEMO_OUT)/index
-	$(BIN)/cocu curate run $(DEMO_OUT)/index --out $(DEMO_OUT)/curated
+# From nothing to a report: needs no data and no weights but what the package brings.
+demo: $(STAMP)
+	$(BIN)/cocu data miniature --out $(DEMO_OUT)/pairs --pairs $(DEMO_PAIRS) --seed 1
+	$(BIN)/cocu index build $(DEMO_OUT)/pairs --model miniature --out $(DEMO_OUT)/index
+	$(BIN)/cocu curate run $(DEMO_OUT)/index --preset clip --out $(DEMO_OUT)/curated
 	$(BIN)/cocu curate report $(DEMO_OUT)/curated --out $(DEMO_OUT)/report.html
+	$(BIN)/cocu curate score $(DEMO_OUT)/curated --truth $(DEMO_OUT)/pairs/truth.parquet --synonyms $(DEMO_OUT)/pairs/synonyms.json
 	@echo "The report: $(abspath $(DEMO_OUT)/report.html)"
 
 test: $(STAMP)

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curation.curate import PRESETS, AnchorShards, CurateOptions, run_curation
+from curation.curate import AnchorShards, run_curation
 from curation.index import open_index
 from curation.pairs import CaptionOptions
+from curation.presets import PRESETS, CurateOptions
 from curation.scorecard import score_folder
 from curation.shards import find_shards
 

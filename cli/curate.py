@@ -24,7 +24,11 @@ def run(
         typer.Option(help="Folder of the result. Run again with the same options, the run goes on where it stopped."),
     ],
     preset: Annotated[
-        str, typer.Option(help="default, or paper: all as in the paper. The options below overrule it.")
+        str,
+        typer.Option(
+            help="default; paper: all as in the paper; clip: trust an encoder that knows the pictures. The options "
+            "below overrule it."
+        ),
     ] = "default",
     expansion: Annotated[
         str | None,
@@ -46,6 +50,14 @@ def run(
     merge: Annotated[
         bool | None,
         typer.Option("--merge/--no-merge", help="Merge concepts of one word family ('truck', 'fire truck')."),
+    ] = None,
+    synonyms: Annotated[
+        bool | None,
+        typer.Option("--merge-synonyms/--keep-synonyms", help="Merge concepts that rank the pictures alike."),
+    ] = None,
+    grounded: Annotated[
+        bool | None,
+        typer.Option("--grounded/--ungrounded", help="Leave out what no picture shows ('anniversary', 'friend')."),
     ] = None,
     write_caption: Annotated[
         str | None,
@@ -78,9 +90,10 @@ def run(
     from dataclasses import replace
 
     from cli.summaries import print_curated
-    from curation.curate import PRESETS, AnchorShards, run_curation
+    from curation.curate import AnchorShards, run_curation
     from curation.index import open_index
     from curation.pairs import CaptionOptions
+    from curation.presets import PRESETS
     from curation.shards import find_shards
 
     if preset not in PRESETS:
@@ -92,6 +105,8 @@ def run(
         "keep": keep,
         "min_score": min_score,
         "merge": merge,
+        "synonyms": synonyms,
+        "grounded": grounded,
         "write_caption": write_caption,
     }
     options = replace(PRESETS[preset], seed=seed, **{name: v for name, v in chosen.items() if v is not None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         (
             "method",
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "
-            f"{parameters['ranking']}, {kept} kept{', word families merged' if parameters['merge'] else ''}",
+            f"{parameters['ranking']}, {kept} kept{_merging(parameters)}",
         ),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
@@ -142,3 +143,12 @@ def print_nearest(found: list[Neighbour]) -> None:
         texts = [Text(printable(text)) for text in (near.caption, near.key, near.shard)]
         table.add_row(f"{near.similarity:.4f}", *texts)
     console.print(table)
+
+
+def _merging(parameters: Mapping[str, Any]) -> str:
+    words = {
+        "merge": "word families merged",
+        "synonyms": "synonyms merged",
+        "grounded": "what no picture shows left out",
+    }
+    return "".join(f", {text}" for name, text in words.items() if parameters.get(name))

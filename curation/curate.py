@@ -15,56 +15,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.anchor_shards import caption_parameters, embed_anchors, index_captions
-from curation.archives import Anchors, expand, gather, parse_expansion
+from curation.archives import Anchors, Archives, expand, gather, parse_expansion
 from curation.clusters import Clusterer
 from curation.curated_shards import CuratedShard, PairConcepts
 from curation.embeddings import arrow_to_vectors
 from curation.errors import CurationError, MisuseError
+from curation.grounding import grounded
 from curation.index import Index, check_rejects
 from curation.nouns import normal_form
 from curation.pairs import CaptionOptions
 from curation.parts import count_rows, parquet_batches
 from curation.prefetch import ahead
+from curation.presets import PAPER_NEIGHBOURS, CurateOptions
 from curation.progress import Progress, Stopwatch, say
-from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, rank, seeds_of, select
+from curation.ranking import FITTED, RankingContext, WordFamilies, rank, seeds_of, select
 from curation.rows import concept_ids_of, name_hashes, text_hashes
 from curation.run_folder import RunFolder, atomic
 from curation.shards import Shard
 from curation.support import SupportModel, fit_support, has_support
+from curation.synonyms import Synonyms
 from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_rows
 
 BLOCK = 1024
 TOP_RECOVERED = 20
-PAPER_NEIGHBOURS = 8
-
-
-@dataclass(frozen=True)
-class CurateOptions:
-    """What shapes a curation; the fields are the options of `cocu curate run`.
-
-    neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
-    keep 0: the whole archive.
-    """
-
-    expansion: str = "mixed"
-    neighbours: int = 0
-    ranking: str = "support"
-    keep: int = 16
-    min_score: float | None = None
-    merge: bool = True
-    write_caption: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        parse_expansion(self.expansion)
-        if self.ranking not in RANKINGS:
-            raise MisuseError(f"--ranking {self.ranking}: expected one of {', '.join(RANKINGS)}")
-
-
-PRESETS: dict[str, CurateOptions] = {
-    "default": CurateOptions(),
-    "paper": CurateOptions(expansion="image", neighbours=PAPER_NEIGHBOURS, ranking="paper", keep=0, merge=False),
-}
 
 
 @dataclass(frozen=True)
@@ -110,6 +83,9 @@ class Curator:
         self.families = (
             WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
         )
+        vectors = index.vocabulary.vectors
+        self.synonyms = Synonyms(vectors, index.rows.image_vectors) if options.synonyms else None
+        self.grounded = grounded(vectors, index.rows) if options.grounded else None
 
     def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
         """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
@@ -124,11 +100,7 @@ class Curator:
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
-        gone = self.families.merged_away(archives, scores.score) if self.families else None
-        if options.ranking == "support" and self.support is not None:
-            unsupported = ~has_support(archives, scores.score, self.support) & ~archives.in_caption
-            gone = unsupported if gone is None else gone | unsupported
-        kept = select(archives, scores.score, options.keep, options.min_score, gone)
+        kept = select(archives, scores.score, options.keep, options.min_score, self._gone(archives, scores.score))
         clock.lap("rank")
         entries = kept.entries
         clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
@@ -154,6 +126,15 @@ class Curator:
         block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
         clock.lap("tables")
         return block
+
+    def _gone(self, archives: Archives, score: np.ndarray) -> np.ndarray:
+        """bool [P]: entries left out whatever their rank; what the caption names never is."""
+        gone = self.families.merged_away(archives, score) if self.families else np.zeros(len(score), bool)
+        if self.options.ranking == "support" and self.support is not None:
+            gone |= ~has_support(archives, score, self.support) & ~archives.in_caption
+        if self.grounded is not None:
+            gone |= ~self.grounded[archives.concept] & ~archives.in_caption
+        return self.synonyms.merged_away(archives, score, gone, self.options.keep) if self.synonyms else gone
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:

@@ -191,11 +191,18 @@ def similarity_statistics(concepts: np.ndarray, pictures: np.ndarray) -> tuple[n
     """
     if len(pictures) < 2:
         return np.zeros(len(concepts), np.float32), np.ones(len(concepts), np.float32)
+    mean, covariance = picture_moments(pictures)
+    variance = np.einsum("cd,cd->c", concepts @ covariance, concepts)
+    return concepts @ mean, np.sqrt(np.maximum(variance, 1e-8))
+
+
+def picture_moments(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean float32 [D] and covariance float32 [D, D] of v, float16 [M, D], of which `STATISTICS_PICTURES` are read."""
+    if len(pictures) < 2:
+        return np.zeros(pictures.shape[1], np.float32), np.eye(pictures.shape[1], dtype=np.float32)
     step = -(-len(pictures) // STATISTICS_PICTURES)
     sample = np.asarray(pictures[::step], np.float32)
-    covariance = np.cov(sample.T).astype(np.float32)
-    variance = np.einsum("cd,cd->c", concepts @ covariance, concepts)
-    return concepts @ sample.mean(0), np.sqrt(np.maximum(variance, 1e-8))
+    return sample.mean(0), np.cov(sample.T).astype(np.float32)
 
 
 def retrieve_held_out(

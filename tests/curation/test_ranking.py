@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.archives import Archives, Retrieved, gather
-from curation.curate import CurateOptions
 from curation.errors import MisuseError
+from curation.presets import CurateOptions
 from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, paper_parts, rank, seeds_of, select
 from curation.vocabulary import Vocabulary
 from tests import oracle
