@@ -10,7 +10,8 @@ to the longest of the batch, as a careful caller might. Sizes are those of recip
 (groupvit_cc3m), tiny is miniature_groupvit. Stochastic depth is off: the peer has none.
 
 Lengths of texts, in tokens with the two that enclose them: captions log-normal around 13, as in CC3M; prompted concepts
-7 to 12. Times are medians; a part's time is from a step with a pause for the device between its parts.
+7 to 12. Times are medians over rounds in which each takes its turn, and so are ratios, within a round; a part's time is
+from a step with a pause for the device between its parts.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ BATCH = {"small": 16, "tiny": 128}
 # Peak of dense bfloat16 products, in units of 1e12 a second, by a part of the device's name.
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "B200": 2250}
 PARTS = ["image forward", "texts forward", "heads and loss, both ways", "image backward", "texts backward", "optimiser"]
+WHOLE = "whole step, without pauses"
 
 
 def main(arguments: list[str] | None = None) -> float:
@@ -72,19 +74,18 @@ def main(arguments: list[str] | None = None) -> float:
     }
     check_agreement(list(runs.values()))
     clock = time.process_time if given.processor_time else time.perf_counter
-    whole, parts = measure(runs, given.repeats, clock)
+    seconds = measure(runs, given.repeats, clock)
 
     what = f"{given.size}, {len(batch.pixels)} pairs with {given.concepts} concepts, {given.precision}"
     compiled = ", compiled" if given.compile else ""
     place = torch.cuda.get_device_name() if given.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"GroupViT {what}{compiled}, {place}; torch {torch.__version__}")
     names = list(runs)
-    rows = [row(part, [parts[name][part] for name in names]) for part in PARTS]
-    rows.append(row("whole step, without pauses", [whole[name] for name in names]))
+    rows = [row(part, [seconds[name][part] for name in names]) for part in [*PARTS, WHOLE]]
     print_table(["milliseconds", *names, "peer / ours", "peer, texts cut / ours"], rows)
     if given.device == "cuda":
-        print(share_of_peak(runs["ours"], whole["ours"]))
-    return whole["peer"] / whole["ours"]
+        print(share_of_peak(runs["ours"], statistics.median(seconds["ours"][WHOLE])))
+    return ratio(seconds["peer"][WHOLE], seconds["ours"][WHOLE])
 
 
 def config_of(size: str) -> GroupViTConfig:
@@ -94,10 +95,16 @@ def config_of(size: str) -> GroupViTConfig:
     return replace(model, drop_path=0.0)
 
 
-def row(name: str, seconds: list[float]) -> list[str]:
+def row(name: str, seconds: list[list[float]]) -> list[str]:
     """A line of the table: times, and how many times ours the peer takes, with all and with cut texts."""
     ours, peer, peer_cut = seconds
-    return [name, *(f"{1e3 * s:.1f}" for s in seconds), f"{peer / ours:.2f}", f"{peer_cut / ours:.2f}"]
+    times = [f"{1e3 * statistics.median(s):.1f}" for s in seconds]
+    return [name, *times, f"{ratio(peer, ours):.2f}", f"{ratio(peer_cut, ours):.2f}"]
+
+
+def ratio(peer: list[float], ours: list[float]) -> float:
+    """Median over rounds of the peer's time over ours: what slows a whole round down weighs on both."""
+    return statistics.median(p / o for p, o in zip(peer, ours, strict=True))
 
 
 @dataclass(frozen=True)
@@ -233,10 +240,8 @@ def check_agreement(steps: list[Step]) -> None:
         raise ArithmeticError(f"the models do not compute the same: losses {losses}")
 
 
-def measure(
-    runs: dict[str, Step], repeats: int, clock: Callable[[], float]
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Median seconds of whole steps, and of parts, by name; all take turns, and two rounds go uncounted."""
+def measure(runs: dict[str, Step], repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, list[float]]]:
+    """Seconds of parts and of whole steps in each round, by name and part; all take turns, one round goes uncounted."""
     cuda = torch.cuda.is_available()
     last = clock()
 
@@ -248,21 +253,17 @@ def measure(
         before, last = last, clock()
         return last - before
 
-    whole: dict[str, list[float]] = {name: [] for name in runs}
-    parts: dict[str, list[list[float]]] = {name: [] for name in runs}
-    for _ in range(repeats + 2):
+    seconds: dict[str, dict[str, list[float]]] = {name: {part: [] for part in [*PARTS, WHOLE]} for name in runs}
+    for uncounted in [True] + [False] * repeats:
         for name, step in runs.items():
             lap()
             step.whole()
-            whole[name].append(lap())
-            parts[name].append(step.in_parts(lap))
-    return (
-        {name: statistics.median(seconds[2:]) for name, seconds in whole.items()},
-        {
-            name: dict(zip(PARTS, (statistics.median(x) for x in zip(*laps[2:], strict=True)), strict=True))
-            for name, laps in parts.items()
-        },
-    )
+            laps = {WHOLE: lap()}
+            laps |= zip(PARTS, step.in_parts(lap), strict=True)
+            if not uncounted:
+                for part, lapped in laps.items():
+                    seconds[name][part].append(lapped)
+    return seconds
 
 
 def share_of_peak(step: Step, seconds: float) -> str:
