@@ -15,12 +15,12 @@ import numpy as np
 from curation.rows import CaptionRows
 from curation.support import similarity_statistics
 
-# A concept goes if its mean z lies below this by more than its own uncertainty, one over the root of its pairs.
+# The least mean z of a grounded concept; one more pair of z = 0 is counted, so that few pairs prove little.
 LEAST = 0.5
 
 
 def grounded(concepts: np.ndarray, rows: CaptionRows) -> np.ndarray:
-    """bool [C]: the concepts t(c), float32 [C, D], that the indexed pictures do not speak against.
+    """bool [C]: which of the concepts t(c), float32 [C, D], the indexed pairs show to be grounded.
 
     One that no indexed pair names (captions without pictures alone do) has the benefit of the doubt.
     """
@@ -29,5 +29,5 @@ def grounded(concepts: np.ndarray, rows: CaptionRows) -> np.ndarray:
     centre, spread = similarity_statistics(concepts, rows.image_vectors)
     z = (rows.similarity[:pictured] - centre[own]) / spread[own]
     pairs = np.bincount(own, minlength=len(concepts))
-    mean = np.bincount(own, z, minlength=len(concepts)) / np.maximum(pairs, 1)
-    return (pairs == 0) | (mean + 1 / np.sqrt(np.maximum(pairs, 1)) >= LEAST)
+    mean = np.bincount(own, z, minlength=len(concepts)) / (pairs + 1)
+    return (pairs == 0) | (mean >= LEAST)

@@ -40,5 +40,5 @@ PRESETS: dict[str, CurateOptions] = {
     "default": CurateOptions(),
     "paper": CurateOptions(expansion="image", neighbours=PAPER_NEIGHBOURS, ranking="paper", keep=0, merge=False),
     # For an encoder that knows the pictures: it alone decides, and no thing is said twice.
-    "clip": CurateOptions("image", neighbours=64, ranking="similarity", keep=5, synonyms=True, grounded=True),
+    "clip": CurateOptions("image", neighbours=64, ranking="similarity", keep=6, synonyms=True, grounded=True),
 }

@@ -37,7 +37,7 @@ def test_the_rule_is_that_of_a_plain_loop() -> None:
         named = [i for i in range(60) if concept in rows.concept_ids[rows.offsets[i] : rows.offsets[i + 1]]]
         similarity = pictures @ texts[concept]
         z = (similarity[named] - similarity.mean()) / similarity.std(ddof=1)
-        assert grounded(texts, rows)[concept] == (z.mean() + 1 / np.sqrt(len(named)) >= LEAST)
+        assert grounded(texts, rows)[concept] == (z.sum() / (len(named) + 1) >= LEAST)
 
 
 def test_a_concept_that_no_pair_names_has_the_benefit_of_the_doubt() -> None:
