@@ -179,7 +179,7 @@ def _one_window(window: _WindowScores, sides: tuple[int, int]) -> tuple[Tensor, 
         return pixels, best, best.max()
     regions = labelling.region_of_pixel(window.maps[None], sides)[0]
     best = window.scores.amax(dim=1)
-    return labelling.scores_by_region(window.scores, regions), best[regions], best.max()
+    return labelling.scores_by_region(window.scores, regions), F.embedding(regions, best[:, None])[..., 0], best.max()
 
 
 def _thresholds(card: Card, rules: Rules) -> tuple[float, ...]:
