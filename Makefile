@@ -43,6 +43,6 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 reproduce:
-	@echo "make reproduce: the trainer and the evaluator are missing from this version, so there are" >&2
-	@echo "no trained checkpoints and no segmentation figures to reproduce. It arrives with the trainer." >&2
+	@echo "make reproduce: the experiment that trains with and without curated concepts, and compares, is missing from" >&2
+	@echo "this version. Its parts are there: cocu data miniature, index, curate, train, eval and eval compare." >&2
 	@exit 1
