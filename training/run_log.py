@@ -50,13 +50,16 @@ class RunLog:
         if sys.stderr.isatty():
             from rich import progress
             from rich.console import Console
+            from rich.table import Column
 
+            figures = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way where the terminal is narrow
             self._bar = progress.Progress(
-                progress.BarColumn(bar_width=20),
-                progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.description}"),
+                progress.BarColumn(bar_width=10),
+                progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=Column(no_wrap=True)),
+                progress.TimeRemainingColumn(table_column=Column(no_wrap=True)),
+                progress.TextColumn("{task.description}", table_column=figures),
                 console=Console(stderr=True),
+                expand=True,
             )
             self._bar.start()
             self._task = self._bar.add_task("", total=self.steps, completed=self._step)
@@ -100,7 +103,7 @@ class RunLog:
     def say(self, text: str) -> None:
         """A line for the person at the terminal."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
@@ -140,8 +143,9 @@ class Window:
 def _line(figures: Mapping[str, float]) -> str:
     """The figures that a person watches, in one line."""
     shown = [f"loss {figures['loss']:.4f}", f"lr {figures['lr']:.2e}", f"{figures['pairs_per_s']:,.0f} pairs/s"]
-    shown += [f"data wait {figures['data_wait']:.0%}", f"{figures['memory_gb']:.1f} GB"]
-    shown += [f"{name.partition('/')[2]} {value:.2f}" for name, value in figures.items() if name.startswith("health/")]
+    # The first is the one in which a collapse shows; the others are in the log.
+    health = [f"{name.partition('/')[2]} {value:.2f}" for name, value in figures.items() if name.startswith("health/")]
+    shown += [*health[:1], f"data wait {figures['data_wait']:.0%}", f"{figures['memory_gb']:.1f} GB"]
     if figures.get("skipped"):
         shown.append(f"skipped {figures['skipped']:.0f}")
     return ", ".join(shown)

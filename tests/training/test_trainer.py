@@ -292,6 +292,22 @@ def test_a_batch_in_pieces_gives_the_losses_of_the_whole(tmp_path: Path, options
     assert len(set(losses(whole).values())) == 6
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["miniature", "miniature_groupvit"])
+def test_compiled_encoders_give_the_same_losses(tmp_path: Path, options: Options, name: str) -> None:
+    import torch._dynamo.utils
+
+    noiseless = ("model.drop_path=0", *(["model.gumbel_noise=0"] if name == "miniature_groupvit" else []))
+    train(recipe(name, "steps=4", *noiseless), options)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    train(recipe(name, "steps=4", *noiseless), replace(options, run=tmp_path / "compiled", compile=True))
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(options.run), rel=1e-4)
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
 def test_precision_concepts_and_validation_may_be_reduced(options: Options, val: Path) -> None:
     wanted = recipe("miniature", "steps=2", "precision=bf16", "concepts=none", "validation.pairs=20")
     train(wanted, replace(options, val=[Source((str(val),))]))
