@@ -106,6 +106,8 @@ def run(
     )
     if outcome.asked == Wish.INTERRUPT:
         raise KeyboardInterrupt
+    if not outcome.leads:
+        return
     progress, best = outcome.progress, outcome.best
     if outcome.asked == Wish.TERMINATE:
         typer.echo(f"asked to end; step {progress.step:,} is saved, the same command goes on from it", err=True)

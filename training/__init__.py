@@ -1,1 +1,1 @@
-"""The standalone trainer, from shards to a checkpoint; this version holds no code of it."""
+"""The standalone trainer, from shards to a checkpoint; it knows recipes and shards, nothing of curation."""

@@ -108,8 +108,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """The values of a file, and the place of each."""
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, _Yaml)
-        values = yaml.load(text, _Yaml)
+        parser = _Yaml(text)
+        root = parser.get_single_node()
+        values = parser.construct_document(root) if root else None
     except UnicodeDecodeError as error:
         raise MisuseError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start})") from None
     except yaml.MarkedYAMLError as error:

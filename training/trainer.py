@@ -90,9 +90,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON."""
+    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks."""
 
     asked: Wish
+    leads: bool
     steps: int
     progress: Progress
     best: Path | None
@@ -109,7 +110,7 @@ def train(recipe: Recipe, options: Options) -> Outcome:
             with signals.interruptible():
                 run = Run(recipe, options, place, signals, stack)
         except Asked:
-            return Outcome(signals.asked, 0, Progress(), None)
+            return Outcome(signals.asked, place.leads, 0, Progress(), None)
         return run.to_the_end()
 
 
@@ -205,7 +206,7 @@ class Run:
             asked = self.signals.agreed()
             if asked != Wish.GO_ON:
                 break
-        return Outcome(asked, steps, progress, self.checkpoints.best())
+        return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best())
 
     def _gradients(self, batch: Batch) -> LossParts:
         """The loss of the whole batch, its gradient left at the parameters."""

@@ -58,7 +58,8 @@ WHOLE = ("data.batch=48", "optimizer.warmup_epochs=0", "data.augment=none", "ste
 
 
 def test_two_ranks_are_one_with_the_same_batches(tmp_path: Path, data: Path) -> None:
-    Running(tmp_path / "two", data, *WHOLE, ranks=2).end()
+    printed = Running(tmp_path / "two", data, *WHOLE, ranks=2).end()
+    assert printed.count("trained 6 steps") == 1
     Running(tmp_path / "pieces", data, *WHOLE, "data.micro_batch=7", ranks=2).end()
     Running(tmp_path / "one", data, *WHOLE).end()
     one, two, pieces = (losses(tmp_path / run) for run in ("one", "two", "pieces"))
