@@ -150,7 +150,8 @@ def split_name(name: bytes) -> tuple[bytes, bytes]:
     """(key, field); field b"" for a name that belongs to no sample: hidden, without ending, or __meta__."""
     folder, slash, file = name.rpartition(b"/")
     stem, _, field = file.partition(b".")
-    if not stem or (name[:2] == b"__" and name.partition(b"/")[0].endswith(b"__")):
+    top = name.partition(b"/")[0]
+    if not stem or (len(top) >= 4 and top.startswith(b"__") and top.endswith(b"__")):
         return name, b""
     return folder + slash + stem, field
 
