@@ -321,12 +321,17 @@ def main(arguments: list[str] | None = None) -> Figures:
             held_out_seed=HELD_OUT_SEED,
             drawing_seconds=drawn - started,
             training_seconds=seconds,
-            device=f"{torch.get_num_threads()} CPU threads" if given.device == "cpu" else torch.cuda.get_device_name(),
+            device=device_name(given.device),
         ),
         asdict(Recipe()),
     )
     print(f"{given.out}: mean average precision {figures.ranking:.3f}; more in its README.md")
     return figures
+
+
+def device_name(device: str) -> str:
+    """What the model card calls a device."""
+    return f"the CPU (threads: {torch.get_num_threads()})" if device == "cpu" else torch.cuda.get_device_name()
 
 
 def _parts(rows: NDArray[Any], size: int = 250) -> list[NDArray[Any]]:

@@ -59,7 +59,9 @@ On {figures.pictures:,} held-out pictures: split `val`, seed {held_out_seed}. St
 | picture to caption, recall@1 among {figures.pictures:,}, full captions | {figures.recall[full]:.3f} |
 | picture to caption, recall@1 among {figures.pictures:,}, web captions | {figures.recall[web]:.3f} |
 
-Many captions hold for many pictures ("a photo of the sky"), so recall@1 cannot come near 1.
+Recall@1 is low by construction. A caption is no negative of a picture that shows all it names, so nothing ranks the
+caption that was written for a picture above others that are true of it, and one that names no class is pushed away
+from no picture. Retrieve by pictures or by class prompts, which is what the model is for.
 
 Average precision by class:
 
@@ -99,7 +101,7 @@ def write_card(folder: Path, figures: Figures, training: Training, defaults: Map
         options="".join(f" --{name.replace('_', '-')} {recipe[name]}" for name in changed),
         recipe=recipe,
         steps=training.steps,
-        prompt=PROMPT,
+        prompt=PROMPT.format("{class}"),
         visible=VISIBLE,
         rows="\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in recipe.items()),
         drawing_seconds=training.drawing_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,13 @@ def test_full_captions_name_what_can_be_seen(pairs: ClipPairs) -> None:
     assert named.any(2).mean() > 0.95
 
 
-def test_workers_change_nothing(pairs: ClipPairs) -> None:
-    longer = draw_pairs(SOURCE, 300, workers=2)  # more than one worker draws at a time
+@pytest.mark.timeout(600)  # two processes that import torch, which takes its time on a busy machine
+def test_workers_change_nothing(pairs: ClipPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.tiny_clip_data.SPAN", 20)  # the last of five spans is shorter
+    again = draw_pairs(SOURCE, 96, workers=2)
     for name in ("pixels", "area", "tokens", "named"):
-        np.testing.assert_array_equal(getattr(longer, name)[:96], getattr(pairs, name))
-    assert not (longer.pixels[250:] == longer.pixels[:50]).all((1, 2, 3)).any()
+        np.testing.assert_array_equal(getattr(again, name), getattr(pairs, name))
+    assert len(np.unique(again.pixels.reshape(96, -1), axis=0)) == 96
 
 
 # Losses
@@ -150,18 +153,20 @@ def test_measures_of_a_model_that_knows_all_and_of_one_that_knows_nothing() -> N
 # Training
 
 
-SHORT = tiny_clip.Recipe(pairs=96, epochs=3, batch_size=24, warmup_steps=2, patch_dropout=0.25)
+SHORT = tiny_clip.Recipe(pairs=96, epochs=2, batch_size=16, captions=1, warmup_steps=2, patch_dropout=0.5)
 
 
+@pytest.mark.timeout(600)
 def test_a_few_steps_lower_the_loss_and_are_repeated_bit_for_bit(pairs: ClipPairs) -> None:
     (first, losses), (second, again) = (tiny_clip.train(pairs, SHORT, torch.device("cpu")) for _ in range(2))
     assert len(losses) == SHORT.steps == 12
-    assert np.mean(losses[-3:]) < 0.85 * np.mean(losses[:3])
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert losses == again
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
-    other, _ = tiny_clip.train(pairs, tiny_clip.Recipe(**{**vars(SHORT), "seed": 1}), torch.device("cpu"))
-    assert not torch.equal(other.model.visual.proj, first.model.visual.proj)
+    one_step = replace(SHORT, pairs=16, epochs=1)
+    seeds = [tiny_clip.train(pairs, replace(one_step, seed=seed), torch.device("cpu"))[1] for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
 
 
 def test_every_weight_is_trained_once(pairs: ClipPairs) -> None:
