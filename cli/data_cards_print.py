@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from cli.terminal_table import print_table
 
+if TYPE_CHECKING:
     from data_cards.cards import Card, CardClass
     from data_cards.checks import Check
 
@@ -22,7 +22,7 @@ def print_cards() -> None:
         [one.name, one.pretty_name, _classes(one), f"{one.pictures:,}" if one.pictures else "-", one.split, one.license]
         for one in cards
     ]
-    _table(["card", "data set", "classes", "pictures", "split", "licence"], rows, right=(3,))
+    print_table(["card", "data set", "classes", "pictures", "split", "licence"], rows, right=(3,))
     print("cocu data card NAME shows one; a card of your own is a Markdown file like these, named by its path.")
 
 
@@ -32,7 +32,7 @@ def print_card(card: Card, text: str) -> None:
     from rich.markdown import Markdown
 
     _pairs(_facts(card))
-    _table(
+    print_table(
         ["index", "class", "prompts", "kind", "other names"],
         [[str(index), *_class(one, card)] for index, one in enumerate(card.classes)],
     )
@@ -59,7 +59,7 @@ def print_check(card: Card, path: Path, check: Check) -> None:
             [name, f"{share:.2%}", str(check.shown[name]), "#" * round(40 * share)]
             for name, share in check.pixels.items()
         ]
-        _table(["class", "pixels", "pictures", ""], rows, right=(1, 2))
+        print_table(["class", "pixels", "pictures", ""], rows, right=(1, 2))
         absent = len(card.classes) - len(rows)
         print(f"{len(rows)} of {len(card.classes)} classes are in the sample" + (f", {absent} not" if absent else ""))
     for note in check.notes:
@@ -113,29 +113,3 @@ def _pairs(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console: Console = Console(highlight=False)
-    if console.is_terminal:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for index, name in enumerate(header):
-            table.add_column(name, justify="right" if index in right else "left")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print()
-    for row in (header, *rows):
-        cells = (
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join(cells).rstrip())
-    print()

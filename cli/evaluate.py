@@ -7,26 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+
+from cli.default_command import DEFAULT, RunUnlessNamed
 
 if TYPE_CHECKING:
     from data_cards.cards import Card
 
-DEFAULT = "run"
-
-
-class _RunUnlessNamed(TyperGroup):
-    """`cocu eval CHECKPOINT ...` is `cocu eval run CHECKPOINT ...`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name in front, unless one is there or help is wanted."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_RunUnlessNamed,
+    cls=RunUnlessNamed,
     help="Measure zero-shot segmentation: `cocu eval CHECKPOINT --benchmark NAME=PATH --out DIR`.",
     no_args_is_help=True,
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.terminal_table import print_table
+
 if TYPE_CHECKING:
     from evaluation.compare import Compared
 
@@ -58,30 +60,3 @@ def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:
     print(f"differences are from {compared[0].names[0]}, on the same pictures; * where the interval leaves out 0")
     if out is not None:
         print(f"wrote {out / 'comparison.md'} and {out / 'comparison.png'}")
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """A table; right: columns of numbers."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if console.is_terminal:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for index, name in enumerate(header):
-            table.add_column(name, justify="right" if index in right else "left")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print()
-    for row in (header, *rows):
-        cells = (
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join(cells).rstrip())
-    print()

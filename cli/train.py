@@ -4,23 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-DEFAULT = "run"
-
-
-class _RunUnlessNamed(TyperGroup):
-    """`cocu train RECIPE ...` is `cocu train run RECIPE ...`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name in front, unless one is there or help is wanted."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
+from cli.default_command import DEFAULT, RunUnlessNamed
 
 app = typer.Typer(
-    cls=_RunUnlessNamed,
+    cls=RunUnlessNamed,
     help="Train segmentation from text on curated shards: `cocu train RECIPE --data SHARDS --out RUN`.",
     no_args_is_help=True,
 )
