@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -69,7 +70,8 @@ class Running:
             process.join()
         printed = self.log.read_text()
         assert [process.exitcode for process in self.processes] == [code] * len(self.processes), printed
-        assert "Traceback" not in printed, printed
+        # Workers whose parent is killed between two words of a message may say so.
+        assert code == -signal.SIGKILL or "Traceback" not in printed, printed
         return printed
 
 

@@ -146,7 +146,7 @@ def test_lines_behind_the_checkpoint_are_dropped(options: Options) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("optimizer.base_lr=0.5", "optimizer.base_lr: 0.001 there, 0.5 now"),
+        ("optimizer.base_lr=0.5", "optimizer.base_lr: 0.004 there, 0.5 now"),
         ("concepts=curated-top", "concepts: caption there, curated-top now"),
         ("model.width=32", "model.width: 16 there, 32 now"),
         ("seed=3", "seed: 0 there, 3 now"),
