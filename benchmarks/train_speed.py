@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> float:
     batch = make_batch(config, given.batch or BATCH[given.size], given.concepts, given.device)
     ours = GroupViT(config).to(given.device).train()
     peer = Peer(ours)
-    # What is on the CPU our model cuts by itself; for a device the loader does it beforehand.
-    cut = batch if given.device == "cpu" else batch.cut(multiple=8)
+    # On the CPU our model cuts by itself, unless it is compiled; then, and for a device, it is the caller who does.
+    cut = batch.cut(multiple=8) if given.compile or given.device == "cuda" else batch
     runs = {
         "ours": Step(ours, cut, given.precision, given.compile),
         "peer": Step(peer, batch, given.precision, given.compile),
