@@ -86,7 +86,7 @@ def test_ctrl_c(stage: str, undisturbed: Undisturbed, warm: WarmCommand, tmp_pat
         process = warm.start(arguments, log)
         while running(process) and progress(out) < files:
             time.sleep(0.001)
-        time.sleep(0.02)
+        time.sleep(0.02 if files else 0.15)  # at the start: past the first lines of the command
         os.killpg(process, signal.SIGINT)
         assert warm.wait() == 130, log.read_text()
         assert log.read_text().endswith("interrupted; run the same command again to go on\n")
