@@ -7,6 +7,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -129,22 +130,26 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
         load_learner(tmp_path)
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """Writing ends, as on a full disk, where a file would get larger than this."""
+    """Writing ends, as on a full disk, where a file would get larger than this.
+
+    Only around what is tested: the limit holds for the file into which pytest prints, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("large", ["weights", "state"])
-@pytest.mark.usefixtures("small_files_only")
 def test_what_cannot_be_written_leaves_no_half_checkpoint(tmp_path: Path, recipe: Recipe, large: str) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     tensor = {"x": torch.zeros(10_000)}
     checkpoints.save(1, recipe, {}, {"step": 1})
-    with pytest.raises(TrainingError, match="step-00000002: could not be written"):
+    with small_files_only(), pytest.raises(TrainingError, match="step-00000002: could not be written"):
         checkpoints.save(2, recipe, tensor if large == "weights" else {}, tensor if large == "state" else {})
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
 
