@@ -155,6 +155,7 @@ def test_what_cannot_be_written_leaves_no_half_checkpoint(tmp_path: Path, recipe
 
 
 def write_without_end(run: Path, recipe: Recipe) -> None:
+    torch.set_num_threads(1)  # libgomp's threads do not live on in a forked process: it would wait for them for ever
     checkpoints = Checkpoints(run, keep=2)
     for step in range(1, 100_000):
         weights = {f"{i}": torch.full((400, 400), float(step)) for i in range(8)}
