@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from training.augment import BadPicture, open_picture
@@ -15,6 +15,13 @@ from training.shards import Shard, Source, find_data, unreachable
 from training.tar_index import split_name
 
 LOOKED_AT = 100
+
+
+def check_all(given: Iterable[Sequence[str | Source]], concepts: str) -> None:
+    """`check_data` for all that a run is given, such as its training and its validation shards; none is no fault."""
+    for sources in given:
+        if sources:
+            check_data(sources, concepts)
 
 
 def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> list[Shard]:

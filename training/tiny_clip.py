@@ -2,7 +2,7 @@
 
 It plays the part that a CLIP of 400 million pairs plays outside: it has seen other pictures of this world, with
 captions that name whatever is to be seen. Two losses share a step. The captions' is CLIP's own, except that a caption
-is no negative of a picture that shows every class it names. The classes' asks of every picture and every
+weighs little as a negative of a picture that shows every class it names. The classes' asks of every picture and every
 "a photo of a {class}", by any of the class's words, whether the one shows the other (SigLIP's sigmoid loss): that is
 what the model is for, and what a large CLIP learns from very many captions.
 
@@ -64,7 +64,8 @@ class Recipe:
 
     pairs: pictures to draw, each seen `epochs` times. captions: of a picture in a step. learning_rate: of Muon, for
     the matrices of the blocks; other_rate: of AdamW, for all else. class_weight: of the classes' loss beside the
-    captions'. patch_dropout: share of the patches left out in all steps but the last.
+    captions'. near_weight: of a negative that names nothing but what the picture shows, where any other weighs 1.
+    patch_dropout: share of the patches left out in all steps but the last.
     """
 
     pairs: int = 60_000
@@ -76,6 +77,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_steps: int = 50
     class_weight: float = 0.25
+    near_weight: float = 0.1
     patch_dropout: float = 0.0
     seed: int = 0
 
@@ -85,16 +87,28 @@ class Recipe:
         return max(1, round(self.pairs * self.epochs / self.batch_size))
 
 
-def caption_loss(images: Tensor, texts: Tensor, owner: Tensor, near: Tensor, scale: Tensor) -> Tensor:
+def caption_loss(images: Tensor, texts: Tensor, owner: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """CLIP's loss where a picture has several captions: the mean of picture to text and text to picture.
 
-    images: unit [B, D]. texts: unit [T, D]. owner: the picture of each text, int [T]. near: pairs that are left out,
-    since the text holds for a picture that is not its own, bool [B, T].
+    images: unit [B, D]. texts: unit [T, D]. owner: the picture of each text, int [T]. weight: of each pair in the
+    sums of negatives, at most 1, float [B, T]; that of a picture's own texts is not used.
     """
     own = owner[None, :] == torch.arange(len(images), device=owner.device)[:, None]
-    logits = (scale * images @ texts.T).masked_fill(near & ~own, -math.inf)
+    logits = scale * images @ texts.T + weight.masked_fill(own, 1.0).log()
     to_text = logits.logsumexp(1) - logits.masked_fill(~own, -math.inf).logsumexp(1)
     return (to_text.mean() + F.cross_entropy(logits.T, owner)) / 2
+
+
+def negative_weight(area: Tensor, named: Tensor, near_weight: float) -> Tensor:
+    """What each text weighs as a negative of each picture, float [B, T].
+
+    A text that names classes, all of which the picture shows, is true of it and weighs `near_weight`. One that names
+    none says nothing of any picture, so it weighs as much as one that is wrong.
+    area: share of each picture that each class covers, [B, C]. named: whether a text names a class, bool [T, C].
+    """
+    missing = (area == 0).float() @ named.float().T
+    near = (missing == 0) & named.any(1)
+    return torch.where(near, near_weight, 1.0)
 
 
 def class_loss(images: Tensor, prompts: Tensor, area: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -186,12 +200,12 @@ def train(pairs: ClipPairs, recipe: Recipe, device: torch.device) -> tuple[TinyC
             clip.model.visual.patch_dropout.prob = 0.0 if late else recipe.patch_dropout
         picked = rng.random((len(rows), pairs.tokens.shape[1])).argsort(1)[:, : recipe.captions]
         tokens = pairs.tokens[rows[:, None], picked].reshape(picked.size, -1)
-        named = pairs.named[rows[:, None], picked].reshape(picked.size, -1)
+        named = torch.from_numpy(pairs.named[rows[:, None], picked].reshape(picked.size, -1)).to(device)
         area = torch.from_numpy(pairs.area[rows]).to(device)
         owner = torch.arange(len(rows), device=device).repeat_interleave(picked.shape[1])
-        missing = (area == 0).float() @ torch.from_numpy(named).to(device).float().T
+        weight = negative_weight(area, named, recipe.near_weight)
         images = clip.images(pairs.pixels[rows])
-        loss = caption_loss(images, clip.texts(tokens), owner, missing == 0, clip.model.logit_scale.exp())
+        loss = caption_loss(images, clip.texts(tokens), owner, weight, clip.model.logit_scale.exp())
         classes = class_loss(images, clip.texts(prompts.draw(rng)), area, scale.exp(), bias)
         total = loss + recipe.class_weight * classes
         total.backward()

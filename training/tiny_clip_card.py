@@ -59,9 +59,9 @@ On {figures.pictures:,} held-out pictures: split `val`, seed {held_out_seed}. St
 | picture to caption, recall@1 among {figures.pictures:,}, full captions | {figures.recall[full]:.3f} |
 | picture to caption, recall@1 among {figures.pictures:,}, web captions | {figures.recall[web]:.3f} |
 
-Recall@1 is low by construction. A caption is no negative of a picture that shows all it names, so nothing ranks the
-caption that was written for a picture above others that are true of it, and one that names no class is pushed away
-from no picture. Retrieve by pictures or by class prompts, which is what the model is for.
+Recall@1 is low by construction: many captions are true of many pictures ("a photo of the sky"). In training, one that
+names nothing but what a picture shows is a negative of weight {recipe[near_weight]}, so little ranks the caption that
+was written for a picture above others that are true of it.
 
 Average precision by class:
 

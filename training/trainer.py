@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.augment import finish
 from training.checkpoint import Checkpoints, load_state, load_weights
 from training.config import AnyLearner, Recipe, build_learner
+from training.data_check import check_all
 from training.errors import MisuseError, TrainingError
 from training.gradient_cache import Encoders, Features, Piece, accumulate
 from training.learner import Learner
@@ -121,6 +122,7 @@ class Run:
         self.recipe, self.options, self.place, self.signals = recipe, options, place, signals
         if recipe.data.batch % place.world:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
+        by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
         if place.leads:
             stack.enter_context(locked(options.run))
         found = by_leader(lambda: enter(options.run, recipe, options.resume), place)

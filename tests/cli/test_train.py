@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,18 @@ def test_wrong_arguments_are_refused(tmp_path: Path, data: Path) -> None:
     refused(train(data, run, "--shares", "much"), "give a number for each")
     refused(train(data, run, "--resume", tmp_path / "gone"), "is no checkpoint")
     refused(train(data, run, "--init", tmp_path / "gone"), "is no checkpoint")
+
+
+def test_shards_without_concepts_are_refused_before_the_run_begins(tmp_path: Path, data: Path) -> None:
+    plain = tmp_path / "plain" / "0.tar"
+    plain.parent.mkdir()
+    with tarfile.open(sorted(data.glob("*.tar"))[0]) as curated, tarfile.open(plain, "w") as tar:
+        for member in curated:
+            if not member.name.endswith(".concepts.json"):
+                tar.addfile(member, curated.extractfile(member))
+    for answer in (train(plain, tmp_path / "run"), train(data, tmp_path / "run", "--val", plain)):
+        refused(answer, str(plain), "none of the first 12 pairs can be used", "give shards that `cocu curate run`")
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_and_biases_is_named_where_it_is_missing(

@@ -21,8 +21,8 @@ from curation.worker_pool import WorkerPool
 if __name__ == "__main__":
     pool = WorkerPool(2, note, (sys.argv[1],))
     pool.map(busy, [0.3, 0.3])
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         pool.map(busy, [float(sys.argv[2])] * 2)
         time.sleep(60)
     except KeyboardInterrupt:

@@ -75,10 +75,10 @@ def test_the_captions_loss_is_that_of_a_plain_loop(captions: int) -> None:
     rng = np.random.default_rng(captions)
     images, texts = unit(6, 8, 0).astype(np.float64), unit(6 * captions, 8, 1).astype(np.float64)
     owner = np.repeat(np.arange(6), captions)
-    near = rng.random((6, 6 * captions)) < 0.3
+    weight = rng.choice([0.0, 0.1, 1.0], (6, 6 * captions))
     scale = 7.0
-    kept = [[owner[t] == b or not near[b, t] for t in range(len(texts))] for b in range(6)]
-    power = [[math.exp(scale * float(images[b] @ texts[t])) * kept[b][t] for t in range(len(texts))] for b in range(6)]
+    used = [[1.0 if owner[t] == b else weight[b, t] for t in range(len(texts))] for b in range(6)]
+    power = [[math.exp(scale * float(images[b] @ texts[t])) * used[b][t] for t in range(len(texts))] for b in range(6)]
     to_text = [
         -math.log(sum(row[t] for t in range(len(texts)) if owner[t] == b) / sum(row)) for b, row in enumerate(power)
     ]
@@ -87,16 +87,23 @@ def test_the_captions_loss_is_that_of_a_plain_loop(captions: int) -> None:
         torch.from_numpy(images),
         torch.from_numpy(texts),
         torch.from_numpy(owner),
-        torch.from_numpy(near),
+        torch.from_numpy(weight),
         torch.tensor(scale),
     )
     assert found.item() == pytest.approx((np.mean(to_text) + np.mean(to_image)) / 2, rel=1e-9)
 
 
-def test_with_one_caption_and_nothing_near_it_is_open_clips_loss() -> None:
+def test_a_text_is_a_light_negative_where_it_is_true_and_says_something() -> None:
+    shows = torch.tensor([[0.5, 0.004, 0.0], [0.0, 0.0, 1.0]])
+    named = torch.tensor([[True, True, False], [True, False, True], [False, False, True], [False, False, False]])
+    expected = torch.tensor([[0.1, 1.0, 1.0, 1.0], [1.0, 1.0, 0.1, 1.0]])
+    torch.testing.assert_close(tiny_clip.negative_weight(shows, named, 0.1), expected)
+
+
+def test_with_one_caption_and_equal_weights_it_is_open_clips_loss() -> None:
     images, texts = torch.from_numpy(unit(9, 8, 2)), torch.from_numpy(unit(9, 8, 3))
     scale = torch.tensor(20.0)
-    found = tiny_clip.caption_loss(images, texts, torch.arange(9), torch.zeros(9, 9, dtype=torch.bool), scale)
+    found = tiny_clip.caption_loss(images, texts, torch.arange(9), torch.ones(9, 9), scale)
     torch.testing.assert_close(found, open_clip.ClipLoss()(images, texts, scale))
 
 
