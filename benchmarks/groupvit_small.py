@@ -1,0 +1,146 @@
+"""What keeps GroupViT's groups alive where the model and the data are small.
+
+    python -m benchmarks.groupvit_small --data runs/demo/curated/shards --val CURATED/shards --benchmark miniature=VAL \
+        --out runs/groupvit-small --write docs/groupvit-small
+
+Trains `miniature_groupvit_cocu` once for each setting, all else equal, and prints how many segments win a patch, how
+sure the assignment is, the validation loss and the zero-shot mIoU. `--write PATH` draws the curves to PATH.png. A run
+that has come to its end is not trained again; one that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import print_table
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run. changes: of the recipe. after: the setting from whose last weights it begins."""
+
+    name: str
+    says: str
+    changes: tuple[str, ...] = ()
+    after: str | None = None
+
+
+SETTINGS = (
+    Setting("paper", "as at the paper's size"),
+    Setting("scale-4", "assignment logits x 4", ("model.assignment_scale=4",)),
+    Setting("scale-16", "assignment logits x 16", ("model.assignment_scale=16",)),
+    Setting("noise-0", "no Gumbel noise", ("model.gumbel_noise=0",)),
+    Setting("scale-16-noise-0", "logits x 16, no noise", ("model.assignment_scale=16", "model.gumbel_noise=0")),
+    Setting("soft", "soft assignment", ("model.hard_assignment=false",)),
+    Setting("early", "no mixing layer before the first grouping", ("model.depths=[0,2,2]",)),
+    Setting("rate-half", "half the learning rate", ("optimizer.base_lr=1e-3",)),
+    Setting("rate-double", "twice the learning rate", ("optimizer.base_lr=4e-3",)),
+    Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
+    Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
+    Setting("longer", "the paper's weights, as long again", (), "paper"),
+)
+# Figures drawn against the pairs seen, with what they are called.
+CURVES = {"health/groups": "segments that win a patch", "health/entropy_stage1": "entropy of stage 1's assignment"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what has not been trained, then print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="curated shards to train on")
+    parser.add_argument("--val", required=True, help="curated shards to measure on")
+    parser.add_argument("--benchmark", required=True, help="NAME=PATH of a card, for mIoU")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--write", type=Path, help="draw the curves to this path and .png")
+    parser.add_argument("--pairs", type=int, default=38_400, help="pairs that each run sees")
+    parser.add_argument("--batch", type=int, default=64, help="pairs of a step, where the setting gives none")
+    parser.add_argument("--only", nargs="*", help="names of settings; default: all")
+    parser.add_argument(
+        "--lanes", type=int, default=len(os.sched_getaffinity(0)), help="runs side by side, a thread each"
+    )
+    given = parser.parse_args(arguments)
+    chosen = [one for one in SETTINGS if not given.only or one.name in given.only]
+    given.out.mkdir(parents=True, exist_ok=True)
+    for first in (True, False):  # those that begin from nothing, then those that go on from them
+        with ThreadPoolExecutor(given.lanes) as pool:
+            list(pool.map(lambda one: train(one, given), [one for one in chosen if (one.after is None) == first]))
+    logs = {one: read_log(given.out / one.name) for one in chosen}
+    print_table(
+        ["setting", "pairs seen", "segments", "entropy, stage 1", "stage 2", "val. loss", "mIoU"],
+        [row(one, logs[one], batch(one, given.batch)) for one in chosen],
+    )
+    if given.write:
+        draw(logs, given.batch, given.write.with_suffix(".png"))
+
+
+def batch(setting: Setting, default: int) -> int:
+    """Pairs of a step."""
+    own = [change.removeprefix("data.batch=") for change in setting.changes if change.startswith("data.batch=")]
+    return int(own[0]) if own else default
+
+
+def train(setting: Setting, given: argparse.Namespace) -> None:
+    """Run `cocu train`, unless its last checkpoint is there. Raises CalledProcessError where it fails."""
+    size = batch(setting, given.batch)
+    steps, run = given.pairs // size, given.out / setting.name
+    if (run / "checkpoints" / f"step-{steps:08d}").is_dir():
+        return
+    command = [sys.executable, "-m", "cli.main", "train", "miniature_groupvit_cocu", "--out", str(run)]
+    command += ["--data", given.data, "--val", given.val, "--benchmark", given.benchmark, "--no-tensorboard"]
+    if setting.after:
+        last = sorted((given.out / setting.after / "checkpoints").iterdir())[-1]
+        command += ["--init", str(last)]
+    command += [f"steps={steps}", f"log_every={max(1, 1280 // size)}", f"validation.every_steps={max(1, steps // 3)}"]
+    command += [f"data.batch={size}", f"optimizer.base_batch={size}", "epochs=4", "optimizer.warmup_epochs=0.25"]
+    with (given.out / f"{setting.name}.txt").open("a") as log:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, *setting.changes], env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Lines of a run's log."""
+    return [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def row(setting: Setting, log: Sequence[dict[str, Any]], size: int) -> list[str]:
+    """The last figures of a run; those of the groups are means of its last five lines."""
+    trained = [line for line in log if line["event"] == "train"]
+    measured = [line for line in log if line["event"] == "validation"][-1]
+    late = trained[-5:]
+
+    def mean(name: str) -> str:
+        return f"{sum(line[name] for line in late) / len(late):.2f}"
+
+    health = [mean(f"health/{name}") for name in ("groups", "entropy_stage1", "entropy_stage2")]
+    seen = f"{trained[-1]['step'] * size:,}"
+    return [f"`{setting.name}`: {setting.says}", seen, *health, f"{measured['loss']:.2f}", f"{measured['miou']:.3f}"]
+
+
+def draw(logs: dict[Setting, list[dict[str, Any]]], default: int, path: Path) -> None:
+    """Curves of the groups' health, and of mIoU, against the pairs seen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 5), layout="constrained")
+    axes = figure.subplots(1, len(CURVES) + 1)
+    for number, (setting, log) in enumerate(logs.items()):
+        style = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--", "label": setting.name}
+        size = batch(setting, default)
+        for axis, (name, title) in zip(axes, {**CURVES, "miou": "zero-shot mIoU"}.items(), strict=True):
+            lines = [line for line in log if name in line]
+            axis.plot([line["step"] * size for line in lines], [line[name] for line in lines], **style)
+            axis.set(title=title, xlabel="pairs seen", ylim=(0, None))
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
