@@ -167,8 +167,8 @@ class Peer(nn.Module):
         return images @ texts.T
 
     def dense(self, pixels: Tensor) -> Any:
-        """Not measured."""
-        raise NotImplementedError
+        """No part of a training step. Raises TypeError."""
+        raise TypeError("transformers' GroupViT is here for its training step alone")
 
     def health(self) -> dict[str, float]:
         """None."""
