@@ -44,6 +44,8 @@ SETTINGS = (
     Setting("early", "no mixing layer before the first grouping", ("model.depths=[0,2,2]",)),
     Setting("rate-half", "half the learning rate", ("optimizer.base_lr=1e-3",)),
     Setting("rate-double", "twice the learning rate", ("optimizer.base_lr=4e-3",)),
+    Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
+    Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
     Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
     Setting("longer", "the paper's weights, as long again", (), "paper"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,8 @@ class GroupViTConfig:
     hard_assignment: a token goes to one group only, with straight-through gradients. gumbel_noise:
     how much Gumbel noise is added to the assignment's logits in training; gumbel_tau: the
     temperature of their softmax in training. assignment_scale: multiplies these logits, on top of
-    width^-0.5, in training and after it.
+    width^-0.5, in training and after it. init_std: of the image encoder's weights at the start;
+    group_token_std: of its group tokens.
     """
 
     image_size: int = 224
@@ -53,6 +55,8 @@ class GroupViTConfig:
     gumbel_noise: float = 1.0
     gumbel_tau: float = 1.0
     assignment_scale: float = 1.0
+    init_std: float = 0.02
+    group_token_std: float = 0.02
 
     def __post_init__(self) -> None:
         stages = len(self.depths)
@@ -77,6 +81,10 @@ class GroupViTConfig:
             raise MisuseError(
                 f"GroupViT: drop_path {self.drop_path} must lie in [0, 1), gumbel_tau {self.gumbel_tau} above 0, "
                 f"gumbel_noise {self.gumbel_noise} not below 0"
+            )
+        if min(self.init_std, self.group_token_std) <= 0:
+            raise MisuseError(
+                f"GroupViT: init_std {self.init_std} and group_token_std {self.group_token_std} must be above 0"
             )
 
 
@@ -175,8 +183,8 @@ class ImageEncoder(nn.Module):
             Stage(config, stage, [next(drop_paths) for _ in range(depth)]) for stage, depth in enumerate(config.depths)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.apply(_initialise)
-        nn.init.trunc_normal_(self.position_embedding, std=0.02)
+        self.apply(partial(_initialise, std=config.init_std))
+        nn.init.trunc_normal_(self.position_embedding, std=config.init_std)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
         """[B, 3, H, W] -> segments [B, G, width] and the logits of each stage's assignment, [B, tokens, groups]."""
@@ -214,7 +222,7 @@ class Stage(nn.Module):
             return
         count = config.group_tokens[stage]
         # Never zeros: equal tokens would get equal gradients and stay equal.
-        self.group_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(count, width), std=0.02))
+        self.group_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(count, width), std=config.group_token_std))
         if stage > 0:
             earlier = config.group_tokens[stage - 1]
             self.group_projector = nn.Sequential(nn.LayerNorm(width), TokenMixer(earlier, width // 2, count))
@@ -352,8 +360,8 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _initialise(module: nn.Module) -> None:
-    """Linear layers: truncated normal, std 0.02, and zero bias. Norms and the patch embedding keep torch's defaults."""
+def _initialise(module: nn.Module, std: float) -> None:
+    """Linear layers: truncated normal and zero bias. Norms and the patch embedding keep torch's defaults."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.trunc_normal_(module.weight, std=std)
         nn.init.zeros_(module.bias)
