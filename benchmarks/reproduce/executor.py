@@ -46,9 +46,9 @@ def execute(steps: Sequence[Step], folder: Folder, jobs: int, cores: int, say: S
     known = facts() if waiting else {}
     try:
         while waiting or running:
-            for step in [step for step in waiting if any(name in lost for name in step.needs)]:
-                waiting.remove(step)
-                lost.append(step.name)
+            for hopeless in [step for step in waiting if any(name in lost for name in step.needs)]:
+                waiting.remove(hopeless)
+                lost.append(hopeless.name)
             while (step := _next(waiting, running, done, jobs)) is not None:
                 waiting.remove(step)
                 running.append(_Running.start(step, folder, cores if step.alone else max(1, cores // jobs)))

@@ -27,7 +27,14 @@ def draw_convergence(path: Path, table: Mapping[str, Any]) -> bool:
         for arm in dict.fromkeys(curve["arm"] for curve in curves):
             samples, values = _over_seeds([curve for curve in curves if curve["arm"] == arm], name)
             colour, seeds = COLOURS.get(arm, _OTHER), len(values)
-            axes.plot(samples, scale * values.mean(0), "o-", ms=3.5, color=colour, label=f"{arm} ({seeds} seeds)")
+            axes.plot(
+                samples,
+                scale * values.mean(0),
+                "o-",
+                ms=3.5,
+                color=colour,
+                label=f"{arm} ({seeds} seed{'s' if seeds > 1 else ''})",
+            )
             axes.fill_between(samples, scale * values.min(0), scale * values.max(0), color=colour, alpha=0.18, lw=0)
         axes.set(xlabel="samples seen", ylabel=label)
         axes.set_xlim(left=0)

@@ -23,7 +23,7 @@ class Preset:
 
     pairs, validation_pairs: pictures of the miniature. epochs: passes of a run over the pairs. validations: how often
     a run of the main table is measured on its way. workers: loading processes of a run; None: as the trainer thinks.
-    note: what a reader of the report should know.
+    judged: whether its figures can meet the goals or miss them. note: what a reader of the report should know.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Preset:
     workers: int | None = 0
     seed: int = 1
     validation_seed: int = 2
+    judged: bool = True
     note: str = ""
 
     def steps(self, learner: str) -> int:
@@ -51,6 +52,7 @@ PRESETS = {
         epochs=4,
         validations=4,
         trainings=(Trainings("patch-alignment", (*MAIN, *BOUNDS), (0,)),),
+        judged=False,
         note="This preset shows that all steps work. So little data and so few steps teach next to nothing: "
         "its figures are no result.",
     ),

@@ -53,7 +53,7 @@ def write_report(preset: Preset, out: Path) -> Path:
 
 
 def _preset(preset: Preset) -> dict[str, Any]:
-    names = ("name", "note", "pairs", "validation_pairs", "epochs", "seed", "validation_seed", "device")
+    names = ("name", "note", "judged", "pairs", "validation_pairs", "epochs", "seed", "validation_seed", "device")
     return {name: getattr(preset, name) for name in names}
 
 

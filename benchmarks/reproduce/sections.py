@@ -21,7 +21,8 @@ def document(found: Mapping[str, Any], out: Path) -> list[Block]:
     for one in found["learners"]:
         if several:
             blocks.append(Heading(f"Learner: {one['learner']}"))
-        for section in (_main, _convergence, _ablations, _quality):
+        blocks += _main(one, judged=found["preset"]["judged"])
+        for section in (_convergence, _ablations, _quality):
             blocks += section(one, out)
     return [*blocks, *_made(found)]
 
@@ -42,7 +43,7 @@ def _opening(found: Mapping[str, Any]) -> Iterator[Block]:
         yield Paragraph(f"Not done, and left out: {', '.join(missing)}.")
 
 
-def _main(one: Mapping[str, Any], out: Path) -> Iterator[Block]:
+def _main(one: Mapping[str, Any], *, judged: bool) -> Iterator[Block]:
     table = one["main"]
     yield Heading("Baseline and CoCu", 2)
     head = ["arm", "trains with", "seeds", "mIoU", "of each seed", "stuff", "things", "pixel accuracy"]
@@ -55,20 +56,20 @@ def _main(one: Mapping[str, Any], out: Path) -> Iterator[Block]:
         ]
         for arm in table["arms"]
     ]
-    yield Table(head, rows, left=2)
+    yield Table(head, rows, left=3)
     yield Paragraph("In per cent; mean ± standard deviation over seeds.")
     if table["pairs"]:
-        head = ["CoCu less baseline", *(cell for name in _NAMES.values() for cell in (name, "interval", "gain"))]
+        head = ["CoCu less baseline", *(cell for name in _NAMES.values() for cell in (name, "gain"))]
         rows = [
             [f"seed {pair['seed']}", *(cell for name in _NAMES for cell in _difference(pair[name]))]
             for pair in table["pairs"]
         ]
         yield Table(head, rows)
         yield Paragraph(
-            "Differences in points, on the same pictures; the interval holds 95 % of a paired bootstrap over pictures. "
-            "Gain: the difference as a share of the baseline's figure."
+            "Differences in points, on the same pictures; in brackets what holds 95 % of a paired bootstrap over "
+            "pictures. Gain: the difference as a share of the baseline's figure."
         )
-    for goal in table["goals"]:
+    for goal in table["goals"] if judged else ():
         gains = ", ".join(_signed_percent(gain) for gain in goal["gains"]) or "not measured"
         met = {True: "met", False: "missed", None: "open"}[goal["met"]]
         yield Paragraph(
@@ -179,13 +180,13 @@ def _made(found: Mapping[str, Any]) -> Iterator[Block]:
         ],
         left=2,
     )
-    lines = [_step_line(step) for step in made["steps"]]
-    yield Code("The command of every step, with its seconds", lines)
+    lines = [line for step in made["steps"] for line in _step_lines(step)]
+    yield Code("The command of every step, and how long it took", lines)
 
 
-def _step_line(step: Mapping[str, Any]) -> str:
-    seconds = "-" if step["seconds"] is None else f"{step['seconds']:.0f}"
-    return f"{seconds:>6}  {step['command']}"
+def _step_lines(step: Mapping[str, Any]) -> tuple[str, str]:
+    seconds = "not done" if step["seconds"] is None else f"{step['seconds']:.0f} s"
+    return f"# {step['name']}: {seconds}", step["command"]
 
 
 def _spread(figure: Mapping[str, Any]) -> str:
@@ -194,8 +195,8 @@ def _spread(figure: Mapping[str, Any]) -> str:
     return _percent(figure["mean"]) + (f" ± {_percent(figure['sd'])}" if figure["sd"] is not None else "")
 
 
-def _difference(one: Mapping[str, float | None]) -> tuple[str, str, str]:
-    return _signed(one["value"]), _span(one), _signed_percent(one["gain"])
+def _difference(one: Mapping[str, float | None]) -> tuple[str, str]:
+    return f"{_signed(one['value'])} ({_span(one)})", _signed_percent(one["gain"])
 
 
 def _from_cocu(found: Sequence[Mapping[str, Any]]) -> str:

@@ -89,7 +89,8 @@ class Sample:
 def samples(shard: Path) -> Iterator[Sample]:
     """The samples of a tar, as WebDataset groups them: members on end with one key."""
     with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        key, members = "", []
+        key = ""
+        members: list[tuple[str, bytes, bytes]] = []
         for member in tar:
             of = _key(member.name)
             if of != key and members:
