@@ -42,8 +42,6 @@ SETTINGS = (
     Setting("scale-16-noise-0", "logits x 16, no noise", ("model.assignment_scale=16", "model.gumbel_noise=0")),
     Setting("soft", "soft assignment", ("model.hard_assignment=false",)),
     Setting("early", "no mixing layer before the first grouping", ("model.depths=[0,2,2]",)),
-    Setting("rate-half", "half the learning rate", ("optimizer.base_lr=1e-3",)),
-    Setting("rate-double", "twice the learning rate", ("optimizer.base_lr=4e-3",)),
     Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
     Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
