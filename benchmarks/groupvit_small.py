@@ -34,6 +34,7 @@ class Setting:
     after: str | None = None
 
 
+ONE_STAGE = ("model.depths=[1,3]", "model.group_tokens=[8]", "model.output_groups=[8]")
 SETTINGS = (
     Setting("paper", "as at the paper's size"),
     Setting("scale-4", "assignment logits x 4", ("model.assignment_scale=4",)),
@@ -42,6 +43,8 @@ SETTINGS = (
     Setting("scale-16-noise-0", "logits x 16, no noise", ("model.assignment_scale=16", "model.gumbel_noise=0")),
     Setting("soft", "soft assignment", ("model.hard_assignment=false",)),
     Setting("early", "no mixing layer before the first grouping", ("model.depths=[0,2,2]",)),
+    Setting("one-stage", "one grouping, into 8 segments", ONE_STAGE),
+    Setting("one-stage-scale-16", "one grouping, logits x 16", (*ONE_STAGE, "model.assignment_scale=16")),
     Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
     Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             list(pool.map(lambda one: train(one, given), [one for one in chosen if (one.after is None) == first]))
     logs = {one: read_log(given.out / one.name) for one in chosen}
     print_table(
-        ["setting", "pairs seen", "segments", "entropy, stage 1", "stage 2", "val. loss", "mIoU"],
+        ["setting", "pairs seen", "segments", "groups of stage 1", "its entropy", "of stage 2", "val. loss", "mIoU"],
         [row(one, logs[one], batch(one, given.batch)) for one in chosen],
     )
     if given.write:
@@ -119,7 +122,8 @@ def row(setting: Setting, log: Sequence[dict[str, Any]], size: int) -> list[str]
     def mean(name: str) -> str:
         return f"{sum(line[name] for line in late) / len(late):.2f}"
 
-    health = [mean(f"health/{name}") for name in ("groups", "entropy_stage1", "entropy_stage2")]
+    names = ("groups", "groups_stage1", "entropy_stage1", "entropy_stage2")
+    health = [mean(f"health/{name}") if f"health/{name}" in late[-1] else "-" for name in names]
     seen = f"{trained[-1]['step'] * size:,}"
     return [f"`{setting.name}`: {setting.says}", seen, *health, f"{measured['loss']:.2f}", f"{measured['miou']:.3f}"]
 

@@ -15,7 +15,7 @@ from tests.integration.commands import succeed
 def lines(groups: list[float]) -> list[dict[str, object]]:
     trained = [
         {"event": "train", "step": 10 * step, "health/groups": value, "health/entropy_stage1": 0.5}
-        | {"health/entropy_stage2": 0.25}
+        | {"health/groups_stage1": 7.0}
         for step, value in enumerate(groups, 1)
     ]
     return [*trained, {"event": "validation", "step": 10 * len(groups), "loss": 9.876, "miou": 0.1234}]
@@ -25,7 +25,7 @@ def test_a_row_is_the_mean_of_the_last_lines() -> None:
     setting = SETTINGS[0]
     assert row(setting, lines([8.0, 1.0, 2.0, 3.0, 4.0, 5.0]), 64) == [
         f"`{setting.name}`: {setting.says}",
-        *("3,840", "3.00", "0.50", "0.25", "9.88", "0.123"),
+        *("3,840", "3.00", "7.00", "0.50", "-", "9.88", "0.123"),  # one stage has no entropy of a second
     ]
 
 
