@@ -142,6 +142,7 @@ p { margin: 0 0 12px; max-width: 60em; overflow-wrap: anywhere; }
 table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); font-size: 0.9rem; }
 th, td { padding: 5px 12px; text-align: left; border-bottom: 1px solid var(--line); }
 th { color: var(--quiet); font-weight: 600; }
+td:first-child { white-space: nowrap; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.marked td { background: var(--marked); font-weight: 600; }
 figure { margin: 12px 0 18px; }

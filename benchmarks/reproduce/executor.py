@@ -84,17 +84,19 @@ def _next(waiting: Sequence[Step], running: Sequence[_Running], done: set[str], 
 
 @dataclass
 class _Running:
-    """A step under way. began: of the clock, in seconds, and as people write it."""
+    """A step under way. began, date: of the clock, in seconds, and as people write it. again: it was begun before."""
 
     step: Step
     process: subprocess.Popen[bytes]
     began: float
     date: str
+    again: bool
     seconds: float = 0.0
 
     @classmethod
     def start(cls, step: Step, folder: Folder, threads: int) -> _Running:
         log = folder.log(step)
+        again = log.exists()
         log.parent.mkdir(parents=True, exist_ok=True)
         own = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PATH": _path()}
         with ExitStack() as stack:
@@ -114,7 +116,7 @@ class _Running:
                 start_new_session=True,  # Ctrl-C is this process's to hand on
                 preexec_fn=_end_with_parent,
             )
-        return cls(step, process, time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds"))
+        return cls(step, process, time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds"), again)
 
     def finish(self, folder: Folder, known: Mapping[str, Any]) -> str | None:
         """Mark the step as done; or what is to be said of its failure."""
@@ -124,7 +126,7 @@ class _Running:
             _unfinished(step.stdout).replace(step.stdout)
         lacking = folder.lacking(step)
         if code == 0 and not lacking:
-            folder.mark(step, began=self.date, seconds=round(self.seconds, 1), **known)
+            folder.mark(step, began=self.date, seconds=round(self.seconds, 1), again=self.again, **known)
             return None
         why = f"exit code {code}" if code else f"{lacking[0]} is not there"
         log = folder.log(step)

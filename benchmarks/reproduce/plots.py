@@ -11,6 +11,7 @@ import numpy as np
 COLOURS = {"baseline": "#8a909a", "cocu": "#0f766e", "oracle": "#4c5fd5", "shuffled": "#b45309"}
 _OTHER = "#6bb3ab"
 _DPI = 110
+_LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # over the lines that it would lie across
 
 
 def draw_convergence(path: Path, table: Mapping[str, Any]) -> bool:
@@ -62,7 +63,7 @@ def draw_ablations(path: Path, table: Mapping[str, Any]) -> bool:
     values = [100 * row["miou"]["mean"] for row in rows]
     axes.barh(range(len(rows)), values, 0.72, color=[COLOURS.get(row["arm"], _OTHER) for row in rows])
     for place, value in enumerate(values):
-        axes.text(value, place, f" {value:.2f}", va="center", fontsize=8, color="#1d2129")
+        axes.text(value, place, f" {value:.2f}", va="center", fontsize=8, color="#1d2129", bbox=_LABEL)
     for row, value in zip(rows, values, strict=True):
         if row["arm"] in ("baseline", "cocu", "oracle"):
             axes.axvline(value, color=COLOURS[row["arm"]], lw=1, ls="--")

@@ -60,7 +60,8 @@ def _preset(preset: Preset) -> dict[str, Any]:
 def made(out: Path) -> dict[str, Any]:
     """How the figures came about: machines, commits, versions, dates, seconds, and the command of every step.
 
-    wall_seconds: time in which a step was running; step_seconds: of all steps together.
+    wall_seconds: time in which a step was running; step_seconds: of all steps together; both of the last time that a
+    step was begun. again: steps that were begun more than once, as after an interruption.
     """
     folder = Folder(out)
     plan = read_plan(out)["commands"]
@@ -83,6 +84,7 @@ def made(out: Path) -> dict[str, Any]:
             {"name": name, "command": command, "seconds": records[name]["seconds"] if name in records else None}
             for name, command in plan.items()
         ],
+        "again": [name for name, record in records.items() if record.get("again")],
         "missing": [name for name in plan if name not in records],
     }
 

@@ -167,6 +167,9 @@ def _made(found: Mapping[str, Any]) -> Iterator[Block]:
     versions = "; ".join(
         ", ".join(f"{name} {number}" for name, number in one.items()) for one in made["versions"] if one
     )
+    time = f"{duration(made['wall_seconds'])}; of all steps together {duration(made['step_seconds'])}"
+    if made["again"]:
+        time += f"; begun more than once, and the last time counted: {', '.join(made['again'])}"
     yield Table(
         ["", ""],
         [
@@ -176,7 +179,7 @@ def _made(found: Mapping[str, Any]) -> Iterator[Block]:
             ["begun", made["began"] or "-"],
             ["commit", ", ".join(commit or "not in a checkout" for commit in made["commits"]) or "-"],
             ["versions", versions or "-"],
-            ["time", f"{duration(made['wall_seconds'])}; of all steps together {duration(made['step_seconds'])}"],
+            ["time", time],
         ],
         left=2,
     )

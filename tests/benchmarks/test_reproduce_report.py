@@ -88,9 +88,8 @@ def out(tmp_path: Path) -> Path:
     machine = {"cores": 2, "cpu": "a slow one <fast>", "gpu": []}
     for number, step in enumerate(steps):
         began = f"2026-01-01T00:{number:02d}:00+00:00"  # a minute after the last, and they take 90 seconds
-        folder.mark(
-            step, began=began, seconds=90.0, machine=machine, commit="0123456789ab", versions={"python": "3.11"}
-        )
+        made = {"machine": machine, "commit": "0123456789ab", "versions": {"python": "3.11"}}
+        folder.mark(step, began=began, seconds=90.0, again=step.name == "index", **made)
     for number, run in enumerate(runs_of(PRESET)):
         write_eval(place.eval(run.name), MIOU[run.name], number)
     write_log(place.run("baseline-seed0"), [0.02, 0.05, 0.07, 0.10])
@@ -262,6 +261,8 @@ def test_how_it_was_made(out: Path) -> None:
     assert [machine["cores"] for machine in made["machines"]] == [2]
     assert (made["commits"], made["missing"]) == (["0123456789ab"], [])
     text = (out / "report.md").read_text()
+    assert made["again"] == ["index"]
+    assert "begun more than once, and the last time counted: index" in text
     for step in plan_of(PRESET, out):
         assert f"# {step.name}: 90 s\n{step.typed}" in text
 

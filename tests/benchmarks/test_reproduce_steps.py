@@ -248,4 +248,7 @@ def test_an_end_from_outside_ends_the_steps_and_the_next_run_goes_on(
     (out / "go").touch()
     assert start(out, root).wait(30) == 0
     assert noted(out / "first") == ["once"]
-    assert (out / "steps" / "long.json").exists()
+    assert [json.loads((out / "steps" / f"{name}.json").read_text())["again"] for name in ("first", "long")] == [
+        False,
+        True,
+    ]
