@@ -133,7 +133,7 @@ body {
   margin: 0; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
 }
-main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 48px; }
+main { max-width: 1240px; margin: 0 auto; padding: 32px 20px 48px; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 10px; }
 h2 { font-size: 1.25rem; margin: 40px 0 10px; }
 h3 { font-size: 1rem; margin: 24px 0 8px; }
