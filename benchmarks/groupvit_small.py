@@ -35,6 +35,7 @@ class Setting:
 
 
 ONE_STAGE = ("model.depths=[1,3]", "model.group_tokens=[8]", "model.output_groups=[8]")
+LARGER = ("model.init_std=0.06", "model.group_token_std=1")
 SETTINGS = (
     Setting("paper", "as at the paper's size"),
     Setting("scale-4", "assignment logits x 4", ("model.assignment_scale=4",)),
@@ -47,6 +48,8 @@ SETTINGS = (
     Setting("one-stage-scale-16", "one grouping, logits x 16", (*ONE_STAGE, "model.assignment_scale=16")),
     Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
     Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
+    Setting("one-stage-larger", "one grouping, weights and tokens that start larger", (*ONE_STAGE, *LARGER)),
+    Setting("larger", "weights and tokens that start larger", LARGER),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
     Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
     Setting("longer", "the paper's weights, as long again", (), "paper"),
