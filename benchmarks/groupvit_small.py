@@ -49,6 +49,7 @@ SETTINGS = (
     Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
     Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
     Setting("one-stage-larger", "one grouping, weights and tokens that start larger", (*ONE_STAGE, *LARGER)),
+    Setting("one-stage-both", "the same, logits x 16", (*ONE_STAGE, *LARGER, "model.assignment_scale=16")),
     Setting("larger", "weights and tokens that start larger", LARGER),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
     Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
