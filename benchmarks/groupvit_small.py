@@ -26,14 +26,23 @@ from benchmarks.measure import print_table
 
 @dataclass(frozen=True)
 class Setting:
-    """One run. changes: of the recipe. after: the setting from whose last weights it begins."""
+    """One run. changes: of the paper's shape in small. after: the setting from whose last weights it begins."""
 
     name: str
     says: str
     changes: tuple[str, ...] = ()
     after: str | None = None
 
+    def overrides(self) -> list[str]:
+        """The recipe's keys as KEY=VALUE, each once."""
+        return [f"{key}={value}" for key, value in dict(one.split("=", 1) for one in (*PAPER, *self.changes)).items()]
 
+
+# Two groupings and the release's starting sizes, whatever the recipe has taken over from this study.
+PAPER = (
+    *("model.depths=[2,1,1]", "model.group_tokens=[16,8]", "model.output_groups=[16,8]"),
+    *("model.init_std=0.02", "model.group_token_std=0.02"),
+)
 ONE_STAGE = ("model.depths=[1,3]", "model.group_tokens=[8]", "model.output_groups=[8]")
 LARGER = ("model.init_std=0.06", "model.group_token_std=1")
 SETTINGS = (
@@ -48,9 +57,9 @@ SETTINGS = (
     Setting("one-stage-scale-16", "one grouping, logits x 16", (*ONE_STAGE, "model.assignment_scale=16")),
     Setting("weights-0.06", "weights that start 3 times as large", ("model.init_std=0.06",)),
     Setting("tokens-1", "group tokens that start 50 times as large", ("model.group_token_std=1",)),
+    Setting("larger", "weights and tokens that start larger", LARGER),
     Setting("one-stage-larger", "one grouping, weights and tokens that start larger", (*ONE_STAGE, *LARGER)),
     Setting("one-stage-both", "the same, logits x 16", (*ONE_STAGE, *LARGER, "model.assignment_scale=16")),
-    Setting("larger", "weights and tokens that start larger", LARGER),
     Setting("batch-256", "batches of 256, the same number of samples", ("data.batch=256",)),
     Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
     Setting("longer", "the paper's weights, as long again", (), "paper"),
@@ -109,7 +118,9 @@ def train(setting: Setting, given: argparse.Namespace) -> None:
     command += [f"data.batch={size}", f"optimizer.base_batch={size}", "epochs=4", "optimizer.warmup_epochs=0.25"]
     with (given.out / f"{setting.name}.txt").open("a") as log:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, *setting.changes], env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
+        subprocess.run(
+            [*command, *setting.overrides()], env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
+        )
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:

@@ -34,6 +34,10 @@ def test_settings_have_names_of_their_own_and_begin_from_others() -> None:
     assert len(set(names)) == len(names)
     assert all(setting.after in (None, *names) for setting in SETTINGS)
     assert {batch(setting, 64) for setting in SETTINGS} == {64, 256}
+    for setting in SETTINGS:
+        keys = [override.partition("=")[0] for override in setting.overrides()]
+        assert len(set(keys)) == len(keys)
+        assert set(setting.changes) <= set(setting.overrides())
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ from training.groupvit_weights import save_huggingface
 from training.recipe_file import load_recipe
 
 SMALL = ["model.width=64", "model.text.width=64", "model.text.layers=1", "model.text.context_length=20"]
-GROUPS = ["model.heads=1", "model.text.heads=1", "model.group_tokens=[8,8]", "model.output_groups=[8,8]"]
+GROUPS = [
+    *("model.heads=1", "model.text.heads=1", "model.depths=[2,1,1]"),
+    *("model.group_tokens=[8,8]", "model.output_groups=[8,8]"),
+]
 
 
 def checkpoint(run: Path, recipe_name: str = "miniature_groupvit", *changes: str) -> Path:
