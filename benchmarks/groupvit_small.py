@@ -64,7 +64,8 @@ SETTINGS = (
     Setting("noise-then-none", "the paper's weights, as long again without noise", ("model.gumbel_noise=0",), "paper"),
     Setting("longer", "the paper's weights, as long again", (), "paper"),
 )
-# Figures drawn against the pairs seen, with what they are called.
+# Settings drawn in colour, and figures drawn against the pairs seen, with what they are called.
+TOLD = ("paper", "scale-16", "noise-0", "larger", "one-stage", "one-stage-larger")
 CURVES = {"health/groups": "segments that win a patch", "health/entropy_stage1": "entropy of stage 1's assignment"}
 
 
@@ -144,19 +145,27 @@ def row(setting: Setting, log: Sequence[dict[str, Any]], size: int) -> list[str]
 
 
 def draw(logs: dict[Setting, list[dict[str, Any]]], default: int, path: Path) -> None:
-    """Curves of the groups' health, and of mIoU, against the pairs seen."""
+    """Curves of the groups' health, and of mIoU, against the pairs seen; those that tell most in colour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 5), layout="constrained")
     axes = figure.subplots(1, len(CURVES) + 1)
-    for number, (setting, log) in enumerate(logs.items()):
-        style = {"color": f"C{number % 10}", "linestyle": "-" if number < 10 else "--", "label": setting.name}
+    for setting, log in logs.items():
+        told = setting.name in TOLD
+        style: dict[str, Any] = {
+            "color": f"C{TOLD.index(setting.name)}" if told else "0.82",
+            "zorder": 2 if told else 1,
+        }
+        style |= {"linewidth": 2 if told else 1, "label": setting.name if told else None}
         size = batch(setting, default)
-        for axis, (name, title) in zip(axes, {**CURVES, "miou": "zero-shot mIoU"}.items(), strict=True):
+        for axis, name in zip(axes, [*CURVES, "miou"], strict=True):
             lines = [line for line in log if name in line]
             axis.plot([line["step"] * size for line in lines], [line[name] for line in lines], **style)
-            axis.set(title=title, xlabel="pairs seen", ylim=(0, None))
-            axis.spines[["top", "right"]].set_visible(False)
+    for axis, title in zip(axes, [*CURVES.values(), "zero-shot mIoU"], strict=True):
+        axis.set(title=title, xlabel="pairs seen")
+        axis.set_ylim(bottom=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].plot([], [], color="0.82", label="the others")
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.savefig(path, dpi=110)
 
