@@ -189,9 +189,9 @@ def query(
     """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
     import sys
 
-    from curation.errors import MisuseError
     from curation.query import run_query
     from curation.query_formats import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
+    from files.errors import MisuseError
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
     form = form or (ending if ending in FORMATS else "table")

@@ -143,8 +143,8 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder that transformers' GroupViTModel.from_pretrained takes.")],
 ) -> None:
     """Write a GroupViT in the layout of Hugging Face's transformers."""
+    from files.errors import MisuseError
     from training.checkpoint import load_learner
-    from training.errors import MisuseError
     from training.groupvit import GroupViT
     from training.groupvit_weights import save_huggingface
 

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curation.errors import MisuseError
 from curation.index import Index, embed_all, file_digest, open_encoder
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary
 from curation.pairs import CaptionOptions
 from curation.run_folder import RunFolder
 from curation.shards import Shard
+from files.errors import MisuseError
 
 
 def index_nouns(index: Index) -> NounOptions:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.errors import MisuseError
 from curation.neighbours import NearestRows
 from curation.rows import CaptionRows, pair_similarity
+from files.errors import MisuseError
 
 EXPANSIONS = ("image", "caption", "language", "mixed")
 # Retrieved beyond L, so that L are left when the anchor's own captions are taken out.

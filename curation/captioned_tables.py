@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from curation.errors import CurationError, MisuseError
 from curation.rejects import Reject, is_utf8
 from curation.shards import Shard
 from curation.sources import filesystem, is_remote, open_bytes
 from curation.table_files import BadRow, read_rows, table_columns
+from files.errors import CocuError, MisuseError
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
@@ -92,7 +92,7 @@ def read_image(row: ImageRow, limit: int) -> bytes | Reject:
         else:
             with open(row.image, "rb", opener=_regular_file) as source:
                 data = source.read(limit + 1)
-    except CurationError:
+    except CocuError:
         raise
     except Exception as error:  # every remote driver has kinds of its own
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -133,7 +133,7 @@ def caption_rows(shard: Shard) -> Iterator[CaptionRow | Reject]:
 def caption_by_key(url: str) -> dict[str, str]:
     """Captions of img2dataset's Parquet output by key; {} when there is no such file or it has no such columns.
 
-    Raises CurationError when it cannot be read.
+    Raises CocuError when it cannot be read.
     """
     import pyarrow.parquet as pq
 
@@ -148,10 +148,10 @@ def caption_by_key(url: str) -> dict[str, str]:
             table = file.read(columns=["key", caption])
             pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
             return {_text(key): text for key, text in pairs if text is not None}
-    except CurationError:
+    except CocuError:
         raise
     except Exception as error:  # Arrow, fsspec and their drivers raise many kinds
-        raise CurationError(f"{url}: {' '.join(str(error).split())}") from error
+        raise CocuError(f"{url}: {' '.join(str(error).split())}") from error
 
 
 def _pick(

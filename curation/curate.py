@@ -19,7 +19,6 @@ from curation.archives import Anchors, Archives, expand, gather, parse_expansion
 from curation.clusters import Clusterer
 from curation.curated_shards import CuratedShard, PairConcepts
 from curation.embeddings import arrow_to_vectors
-from curation.errors import CurationError, MisuseError
 from curation.grounding import grounded
 from curation.index import Index, check_rejects
 from curation.nouns import normal_form
@@ -35,6 +34,7 @@ from curation.shards import Shard
 from curation.support import SupportModel, fit_support, has_support
 from curation.synonyms import Synonyms
 from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_rows
+from files.errors import CocuError, MisuseError
 
 BLOCK = 1024
 TOP_RECOVERED = 20
@@ -191,7 +191,7 @@ def run_curation(
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 
-    Raises MisuseError for parameters other than those the folder was begun with, CurationError for shards that could
+    Raises MisuseError for parameters other than those the folder was begun with, CocuError for shards that could
     not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
     """
     captions = anchors.captions if anchors else index_captions(index)
@@ -267,12 +267,12 @@ def _curate_all(
                 )
             except MisuseError:  # a wrong option is wrong for all of them
                 raise
-            except CurationError as error:
+            except CocuError as error:
                 failures.append(str(error))
                 continue
             folder.commit(shard.name, tally.record())
     if failures:
-        raise CurationError(
+        raise CocuError(
             f"{len(failures)} of {len(shards)} shards could not be curated; the others are done and kept:\n  "
             + "\n  ".join(failures[:20])
             + "\nrun the same command again when they are back"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import duckdb
 
-from curation.errors import MisuseError
 from curation.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES
 from curation.rejects import Reject
 from curation.samples import read_member, read_samples
+from files.errors import MisuseError
 
 # Each shard opened for its pictures costs a walk over its headers.
 SAMPLED_SHARDS = 4

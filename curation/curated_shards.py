@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from curation.errors import CurationError
 from curation.pairs import CaptionOptions, checksum_of, pair_checksum, table_pairs
 from curation.rejects import Reject, is_utf8
 from curation.run_folder import atomic
@@ -20,6 +19,7 @@ from curation.samples import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
 from curation.shards import Shard
 from curation.sources import open_tar, unreachable
 from curation.tar_headers import write_header
+from files.errors import CocuError
 
 CONCEPTS_VERSION = 1
 CONCEPTS_FIELD = "concepts.json"
@@ -92,7 +92,7 @@ class CuratedShard:
             self._target.flush()
 
     def write(self, pairs: Sequence[PairConcepts]) -> None:
-        """Write pairs, the next ones in the order of the source. Raises CurationError when the source lacks one."""
+        """Write pairs, the next ones in the order of the source. Raises CocuError when the source lacks one."""
         for pair in pairs:
             try:
                 members = list(self._table_members(pair) if self.shard.is_table else self._tar_members(pair))
@@ -101,11 +101,9 @@ class CuratedShard:
             self._target.write(b"".join([*members, tar_member(f"{pair.key}.{CONCEPTS_FIELD}", pair.json())]))
 
     def check(self, expected: int | None) -> None:
-        """Raises CurationError when the pairs written are not those of `expected`, a checksum; None: unknown."""
+        """Raises CocuError when the pairs written are not those of `expected`, a checksum; None: unknown."""
         if expected is not None and self.checksum != expected:
-            raise CurationError(
-                f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}"
-            )
+            raise CocuError(f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}")
 
     def _tar_members(self, pair: PairConcepts) -> Iterator[bytes]:
         sample = next((s for s in self._samples if s.key == pair.key), None)
@@ -144,8 +142,8 @@ class CuratedShard:
         if self.caption_field:
             yield tar_member(f"{pair.key}.json", with_caption({}, self.caption_field, pair))
 
-    def _missing(self, key: str) -> CurationError:
-        return CurationError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+    def _missing(self, key: str) -> CocuError:
+        return CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
 
 
 def _parsed(data: bytes) -> Any:
@@ -178,8 +176,8 @@ def tar_member(name: str, data: bytes) -> bytes:
 
 
 def read_concepts(data: bytes) -> list[dict[str, Any]]:
-    """Concepts of a `.concepts.json` member. Raises CurationError for another version."""
+    """Concepts of a `.concepts.json` member. Raises CocuError for another version."""
     described = json.load(io.BytesIO(data))
     if described.get("version") != CONCEPTS_VERSION:
-        raise CurationError(f".concepts.json of version {described.get('version')}; this reads {CONCEPTS_VERSION}")
+        raise CocuError(f".concepts.json of version {described.get('version')}; this reads {CONCEPTS_VERSION}")
     return list(described["concepts"])

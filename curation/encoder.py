@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.encoder_names import EncoderSpec, load_encoder
-from curation.errors import MisuseError
 from curation.images import BadPicture, decode
+from files.errors import MisuseError
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import data_cards
-from curation.errors import CurationError, MisuseError
+from files.errors import CocuError, MisuseError
 
 # The CLIP of the built-in world, which comes with the package.
 MINIATURE = "miniature"
@@ -53,7 +53,7 @@ class EncoderSpec:
 def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
     """(model, preprocessing, tokenizer) of open_clip.
 
-    Raises MisuseError for a name that leads nowhere, CurationError for weights that cannot be had or read.
+    Raises MisuseError for a name that leads nowhere, CocuError for weights that cannot be had or read.
     """
     import huggingface_hub.constants
     import open_clip
@@ -75,7 +75,7 @@ def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
             reason = f"they are not on this machine, and {_hub_host()} cannot be reached"
         else:
             reason = _first_line(error)
-        raise CurationError(
+        raise CocuError(
             f"the weights of {which} cannot be loaded: {reason}\n"
             "without a network: fetch them on a machine that has one, then give their file with --pretrained FILE, or "
             "a folder with open_clip_config.json and the weights in it with --model local-dir:FOLDER"

@@ -14,7 +14,6 @@ import numpy as np
 from curation.embeddings import embed_extra_captions, embed_shard
 from curation.encoder import Encoder
 from curation.encoder_names import EncoderSpec, weights_digest
-from curation.errors import CurationError, MisuseError
 from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.nouns import ConceptExtractor, NounOptions, read_vocabulary, resolve_pipeline
 from curation.pairs import CaptionOptions
@@ -24,6 +23,7 @@ from curation.rows import CaptionRows, read_rows, write_rows
 from curation.run_folder import RunFolder
 from curation.shards import Shard, distinct
 from curation.vocabulary import Vocabulary, read_vocabulary_table, write_vocabulary
+from files.errors import CocuError, MisuseError
 
 RECALL_SEED = 0
 RECALL_QUERIES = 1_000
@@ -92,7 +92,7 @@ def build_index(
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
 
-    Raises MisuseError for parameters other than those that the folder was begun with, CurationError for a share of
+    Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
@@ -143,7 +143,7 @@ def embed_all(
     captions: CaptionOptions,
     vocabulary: frozenset[str] | None,
 ) -> None:
-    """Embed the shards that are not done. Raises CurationError for those that cannot be had, after all others."""
+    """Embed the shards that are not done. Raises CocuError for those that cannot be had, after all others."""
     failures: list[str] = []
     for stage, group in (("embed pairs", shards), ("embed extra captions", extra)):
         left = [shard for shard in group if not folder.done(shard.name)]
@@ -160,14 +160,14 @@ def embed_all(
                         result = embed_extra_captions(shard, out, encoder, extractor, vocabulary, bar.advance)
                 except MisuseError:  # a wrong option is wrong for all of them
                     raise
-                except CurationError as error:
+                except CocuError as error:
                     failures.append(str(error))
                     continue
                 finally:
                     bar.advance(0, end - bar.done)  # the blocks' weights are estimates
                 folder.commit(shard.name, result.record(), result.rejects)
     if failures:
-        raise CurationError(
+        raise CocuError(
             f"{len(failures)} of {len(shards) + len(extra)} shards could not be read; the others are done and kept:\n  "
             + "\n  ".join(failures[:20])
             + (f"\n  ... and {len(failures) - 20} more" if len(failures) > 20 else "")
@@ -177,7 +177,7 @@ def embed_all(
 def finish_index(
     folder: RunFolder, shards: Sequence[Shard], extra: Sequence[Shard], encoder: Encoder, options: IndexOptions
 ) -> None:
-    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CurationError for no pairs, or low recall."""
+    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall."""
     out = folder.path
     names = [shard.name for shard in (*shards, *extra)]
     files = [out / "embeddings" / f"{name}.parquet" for name in names]
@@ -185,7 +185,7 @@ def finish_index(
     total = sum(folder.records[name]["pairs"] for name in names)
     if total == 0:
         folder.write_rejects()
-        raise CurationError(
+        raise CocuError(
             f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}; "
             f"each stands with its reason in {out / 'rejects.parquet'}"
         )
@@ -255,7 +255,7 @@ def build_one(
         + (f", {settings.rerank}x re-ranked" if settings.rerank > 1 else "")
     )
     if reached.value < options.min_recall:
-        raise CurationError(
+        raise CocuError(
             f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; run the "
             f"same command with more --memory (now {size_text(memory)} for this index), another --factory (now "
             f"{factory}), or a lower --min-recall: the embeddings are kept"
@@ -292,11 +292,11 @@ def repeated_keys(rows: CaptionRows) -> int:
 
 
 def check_rejects(summary: dict[str, Any], limit: float, out: Path) -> None:
-    """Raises CurationError when the share of rejects is over `limit`."""
+    """Raises CocuError when the share of rejects is over `limit`."""
     rejects = sum(summary["rejects"].values())
     seen = rejects + summary["pairs"] + summary.get("extra_captions", 0)
     if seen and rejects / seen > limit:
-        raise CurationError(
+        raise CocuError(
             f"{rejects:,} of {seen:,} ({rejects / seen:.1%}) were rejected, over --max-rejects {limit:.0%}: "
             f"{_counts(summary['rejects'])}. Everything good is written; see {out / 'rejects.parquet'}"
         )
@@ -307,7 +307,7 @@ def _counts(rejects: dict[str, int]) -> str:
 
 
 def open_index(path: Path) -> Index:
-    """Open a finished index. Raises MisuseError when there is none, CurationError when a part is missing or broken."""
+    """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
     from curation.run_folder import read_manifest
 
     manifest = read_manifest(path, "index")

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.errors import MisuseError
+from files.errors import MisuseError
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from curation.errors import MisuseError
 from curation.run_folder import atomic
+from files.errors import MisuseError
 
 FLAT_LIMIT = 100_000
 ADD_ROWS = 65_536

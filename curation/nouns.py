@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation.errors import MisuseError
 from curation.lexicon import normal_form, resolve_pipeline
 from curation.noun_phrases import NounOptions, concepts_of
 from curation.worker_pool import WorkerPool
+from files.errors import MisuseError
 
 if TYPE_CHECKING:
     from spacy.language import Language

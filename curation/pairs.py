@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.captioned_tables import ColumnNames, ImageRow, caption_by_key, read_image, table_rows
-from curation.errors import CurationError, MisuseError
 from curation.rejects import Reject, is_utf8
 from curation.samples import Member, Sample, read_member, read_samples
 from curation.shards import TAR_SUFFIXES, Shard, shard_suffix
 from curation.sources import open_tar, unreachable
+from files.errors import CocuError, MisuseError
 
 IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp")
 CAPTION_FIELDS = ("txt", "text", "caption")
@@ -65,7 +65,7 @@ class CaptionOptions:
 def read_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]:
     """Pairs of a shard in file order. A broken shard gives its readable pairs and one reject with key "".
 
-    Raises CurationError when the shard as a whole cannot be had (missing, unreachable, changed).
+    Raises CocuError when the shard as a whole cannot be had (missing, unreachable, changed).
     """
     try:
         if shard.is_table:
@@ -89,7 +89,7 @@ def _tar_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]
             if options.field is None and fallback is None and sample.member(CAPTION_FIELDS) is None:
                 try:
                     fallback = sibling_captions(shard)
-                except CurationError as error:
+                except CocuError as error:
                     fallback = {}
                     yield Reject("", f"captions beside the shard cannot be read: {error}")
             yield _pair(tar.file, sample, options, fallback or {})
@@ -191,7 +191,7 @@ def json_field(raw: bytes, field: str) -> Any:
 def sibling_captions(shard: Shard) -> dict[str, str]:
     """Captions of img2dataset's Parquet file beside a shard, by key; {} where there is none.
 
-    Raises CurationError when there is one that cannot be read.
+    Raises CocuError when there is one that cannot be read.
     """
     suffix = shard_suffix(shard.url)
     if suffix not in TAR_SUFFIXES or not shard.url.lower().endswith(suffix):  # a signed address has no siblings

@@ -9,30 +9,30 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.errors import CurationError
+from files.errors import CocuError
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Around the reading of a file: what goes wrong there becomes a CurationError that names it."""
+    """Around the reading of a file: what goes wrong there becomes a CocuError that names it."""
     try:
         yield
     except FileNotFoundError as error:
-        raise CurationError(f"{path}: missing; put it back, or build its folder anew under another name") from error
+        raise CocuError(f"{path}: missing; put it back, or build its folder anew under another name") from error
     except (OSError, ValueError, RuntimeError, EOFError, pa.ArrowException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise CurationError(
+        raise CocuError(
             f"{path}: broken ({reason[:200]}); put back a copy of it, or build its folder anew under another name"
         ) from error
 
 
 def parquet_batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of at most so many rows of a Parquet file. Raises CurationError where it is missing or broken."""
+    """Batches of at most so many rows of a Parquet file. Raises CocuError where it is missing or broken."""
     with reading(path):
         yield from pq.ParquetFile(path, pre_buffer=False).iter_batches(rows)
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a Parquet file. Raises CurationError where it is missing or broken."""
+    """Rows of a Parquet file. Raises CocuError where it is missing or broken."""
     with reading(path):
         return int(pq.read_metadata(path).num_rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curation.archives import parse_expansion
-from curation.errors import MisuseError
 from curation.ranking import RANKINGS
+from files.errors import MisuseError
 
 PAPER_NEIGHBOURS = 8
 

@@ -21,8 +21,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from curation.errors import CurationError, MisuseError
 from curation.run_folder import read_manifest
+from files.errors import CocuError, MisuseError
 
 # What each view must at least have; a writer may add columns.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ def connect(curated: Path) -> duckdb.DuckDBPyConnection:
     No file, network or extension can be reached from it and its settings cannot be changed. Sorts
     that outgrow memory spill into a private temporary folder, which goes away with the connection.
     One result can be open at a time.
-    Raises MisuseError for a folder that is missing or unfinished, CurationError for a table that
+    Raises MisuseError for a folder that is missing or unfinished, CocuError for a table that
     cannot be read.
     """
     read_manifest(curated, "curated")
@@ -135,7 +135,7 @@ def _dataset(name: str, files: list[str]) -> Any:
     try:
         source = ds.dataset(files, format="parquet")
     except (pa.ArrowException, OSError) as error:
-        raise CurationError(f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder") from error
+        raise CocuError(f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder") from error
     lacking = [column for column in COLUMNS[name] if column not in source.schema.names]
     if lacking:
         raise MisuseError(
@@ -177,15 +177,15 @@ def _batches(connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Sche
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CurationError:
+def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuError:
     """DuckDB's message, and what helps: what the views hold, or why a file cannot be read."""
     message = _FOREIGN_SUGGESTION.sub("", str(error)).strip()
     if isinstance(error, duckdb.PermissionException) or message.startswith("Permission Error"):
         return MisuseError(f"{message}\nA query reads {', '.join(COLUMNS)} and no other file.")
     if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory"):
-        return CurationError(f"{message}\nAsk for less at once: fewer columns, WHERE, or LIMIT.")
+        return CocuError(f"{message}\nAsk for less at once: fewer columns, WHERE, or LIMIT.")
     if ".parquet" in message:
-        return CurationError(f"a table cannot be read: {message}\nCurate into a new folder.")
+        return CocuError(f"a table cannot be read: {message}\nCurate into a new folder.")
     unknown_table = "Table with name" in message
     unknown_column = isinstance(error, duckdb.BinderException) and "column" in message.lower()
     if unknown_table or unknown_column:

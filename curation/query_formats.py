@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from curation.errors import MisuseError
 from curation.printable import printable
 from curation.query import Answer
 from curation.run_folder import atomic
+from files.errors import MisuseError
 
 FORMATS = ("table", "csv", "json", "parquet")
 TABLE_ROWS = 100

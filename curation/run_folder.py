@@ -20,10 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from curation.errors import CurationError, MisuseError
 from curation.parts import parquet_batches
 from curation.rejects import Reject
 from curation.shards import Shard
+from files.errors import CocuError, MisuseError
 
 FORMAT = 1
 SHOWN_CHANGES = 3
@@ -118,8 +118,8 @@ def _checked_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest
 
 
-def _broken_manifest(path: Path, reason: str) -> CurationError:
-    return CurationError(
+def _broken_manifest(path: Path, reason: str) -> CocuError:
+    return CocuError(
         f"{path}: broken ({reason}); put back a copy of it, or run the command into a new folder with another --out"
     )
 
@@ -163,7 +163,7 @@ class RunFolder:
             self._take_lock()
         except OSError as error:
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise CurationError(
+                raise CocuError(
                     f"{self.path}: cannot be written ({error.strerror}); make it writable, or give another --out"
                 ) from error
             raise

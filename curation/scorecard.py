@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.errors import CurationError, MisuseError
 from curation.naming import Phrases, named_by_concepts, named_in_texts, phrases_of
 from curation.run_folder import read_manifest
 from curation.scoring import (
@@ -34,6 +33,7 @@ from curation.scoring import (
     summarise,
 )
 from curation.truth import Truth, read_synonyms, read_truth, some
+from files.errors import CocuError, MisuseError
 
 CURATED = "curated"
 NAMED_BY = ("either", "concepts", "words")
@@ -106,7 +106,7 @@ def score_folder(
     motioning". named_by="concepts" or "words" looks at one of them only.
     normal: puts a word into the form of a concept; by default `curation.nouns.normal_form`.
 
-    Raises MisuseError for bad arguments and truth of other pairs, CurationError for tables that
+    Raises MisuseError for bad arguments and truth of other pairs, CocuError for tables that
     cannot be read or do not fit together.
     """
     if not 0 <= min_area <= 1:
@@ -223,7 +223,7 @@ def _archives(
     pair = pc.index_in(table["key"], value_set=keys).to_numpy().astype(np.int64)
     concept_id = table["concept_id"].to_numpy()
     if unknown := int((~np.isin(concept_id, ids)).sum()):
-        raise CurationError(
+        raise CocuError(
             f"{folder}/tables: {unknown} archive rows are of concepts that concepts.parquet lacks, "
             f"as if the tables were of two runs; {_AGAIN}"
         )
@@ -236,7 +236,7 @@ def _read(folder: Path, name: str, columns: list[str], keys: Any = None) -> Any:
     """Columns of all shards of a table; with keys, only the rows of these pairs."""
     files = sorted((folder / "tables" / name).glob("*.parquet"))
     if not files:
-        raise CurationError(f"{folder}/tables/{name}: holds no table; {_AGAIN}")
+        raise CocuError(f"{folder}/tables/{name}: holds no table; {_AGAIN}")
     tables = []
     for file in files:
         table = _table(file, columns)
@@ -251,8 +251,8 @@ def _table(path: Path, columns: list[str]) -> Any:
             if not missing:
                 return file.read(columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise CurationError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
-    raise CurationError(f"{path}: has no column {', '.join(missing)}; {_AGAIN}")
+        raise CocuError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
+    raise CocuError(f"{path}: has no column {', '.join(missing)}; {_AGAIN}")
 
 
 def _as_json(scores: Scores) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from curation.errors import MisuseError
 from curation.rejects import is_utf8
 from curation.sources import REMOTE_SCHEMES, is_remote, remote_glob, remote_size
+from files.errors import MisuseError
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")

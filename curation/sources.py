@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from curation.errors import CurationError, MisuseError
+from files.errors import CocuError, MisuseError
 
 REMOTE_SCHEMES = ("s3", "gs", "gcs", "http", "https", "memory")
 # Small, because a packed block may unpack to thousands of times its size, in memory.
@@ -56,7 +56,7 @@ def remote_size(url: str) -> int:
     """Bytes of a remote file, 0 where its server does not say. Raises MisuseError when there is no such file."""
     try:
         return int(filesystem(url).info(url).get("size") or 0)
-    except CurationError:
+    except CocuError:
         raise
     except FileNotFoundError as error:
         cause = error.__cause__  # fsspec says so of every failure over HTTP
@@ -72,18 +72,18 @@ def remote_glob(pattern: str) -> list[str]:
     try:
         found = sorted(filesystem(pattern).glob(pattern))
         return [f"{urlsplit(pattern).scheme}://{path.lstrip('/')}" for path in found]
-    except CurationError:
+    except CocuError:
         raise
     except Exception as error:
         raise unreachable(pattern, error) from error
 
 
-def unreachable(url: str, error: Exception) -> CurationError:
+def unreachable(url: str, error: Exception) -> CocuError:
     """The message for a file that is not there or cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return CurationError(f"{url}: is no longer there; put it back and run the same command again")
+        return CocuError(f"{url}: is no longer there; put it back and run the same command again")
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return CurationError(f"{url}: cannot be read: {text[:300]}; run the same command again when it can be")
+    return CocuError(f"{url}: cannot be read: {text[:300]}; run the same command again when it can be")
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def open_tar(url: str, size: int = 0) -> Iterator[OpenTar]:
     What is remote or packed is copied first, to a temporary file without a name: nothing is left behind, however this
     process ends. A packed tar that is cut or broken gives what can be unpacked.
 
-    size: bytes that the file had when the work began; 0: unknown. Raises CurationError when it cannot be read or has
+    size: bytes that the file had when the work began; 0: unknown. Raises CocuError when it cannot be read or has
     another size now.
     """
     with _opened(url, stream=True) as source:
@@ -173,7 +173,7 @@ def _opened(url: str, stream: bool) -> Iterator[BinaryIO]:
             source = filesystem(url).open(url, "rb", block_size=0)  # one request, not one a block
         else:
             source = filesystem(url).open(url, "rb")
-    except CurationError:
+    except CocuError:
         raise
     except Exception as error:
         raise unreachable(url, error) from error
@@ -189,7 +189,7 @@ def _has_ranges(url: str) -> bool:
         return True
     try:
         described = filesystem(url).info(url)
-    except CurationError:
+    except CocuError:
         raise
     except Exception as error:
         raise unreachable(url, error) from error
@@ -218,7 +218,7 @@ def _copy(url: str, chunks: Iterable[bytes], target: Any) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise CurationError(
+            raise CocuError(
                 f"{url}: no room in {tempfile.gettempdir()} for the copy that it is read from; free some space there, "
                 "or set TMPDIR to a folder with room, and run the same command again"
             ) from error
@@ -226,7 +226,7 @@ def _copy(url: str, chunks: Iterable[bytes], target: Any) -> None:
 
 def _check_size(url: str, found: int, expected: int) -> None:
     if expected and found != expected:
-        raise CurationError(
+        raise CocuError(
             f"{url}: has {found:,} bytes, but had {expected:,} when the work began: it has changed; put the old one "
             "back and run the same command again, or begin anew in another --out"
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from curation.errors import CurationError, MisuseError
 from curation.shards import shard_suffix
 from curation.sources import open_bytes
+from files.errors import CocuError, MisuseError
 
 BATCH = 1_000
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
@@ -167,7 +167,7 @@ def _parquet(url: str) -> Iterator[Any]:
         try:
             yield file
         except pa.ArrowException as error:
-            raise CurationError(f"{url}: broken Parquet: {error}") from error
+            raise CocuError(f"{url}: broken Parquet: {error}") from error
 
 
 def _parquet_rows(url: str, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row]:

@@ -16,8 +16,8 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.errors import MisuseError
 from curation.printable import printable
+from files.errors import MisuseError
 
 COLUMNS = ("key", "object", "area")
 # A pair's JSON is small; a member beyond this is no annotation.

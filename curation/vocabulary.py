@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from curation.embeddings import arrow_to_vectors, vectors_to_arrow
 from curation.encoder import Encoder
-from curation.errors import CurationError
 from curation.run_folder import atomic
+from files.errors import CocuError
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
                 params={"files": [str(path) for path in files], "least": min_count},
             ).to_arrow_table()
         except duckdb.Error as error:  # a broken file, or no room to spill; it says which
-            raise CurationError(f"{files[0].parent}: concepts cannot be counted: {error}") from error
+            raise CocuError(f"{files[0].parent}: concepts cannot be counted: {error}") from error
 
 
 def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder: Encoder) -> int:
     """Write concepts.parquet (concept_id, concept, count, text_vec); returns the number of concepts.
 
-    Raises CurationError when no concept is frequent enough.
+    Raises CocuError when no concept is frequent enough.
     """
     counted = count_concepts(files, min_count)
     if counted.num_rows == 0:
-        raise CurationError(f"no concept is named by {min_count} captions or more; lower --min-count")
+        raise CocuError(f"no concept is named by {min_count} captions or more; lower --min-count")
     names = counted["concept"].combine_chunks()
     vectors = encoder.encode_concepts(names.to_pylist())
     table = pa.table(

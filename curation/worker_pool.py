@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, TypeVar
 
-from curation.errors import CurationError
+from files.errors import CocuError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ class WorkerPool:
         self._workers: set[BaseProcess] = set()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`function` of every item, in order. Raises CurationError when a worker dies."""
+        """`function` of every item, in order. Raises CocuError when a worker dies."""
         try:
             with _interrupts_blocked():  # workers start here, and inherit it
                 others = set(active_children()) - self._workers
@@ -41,7 +41,7 @@ class WorkerPool:
                 self._workers |= set(active_children()) - others
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
-            raise CurationError(
+            raise CocuError(
                 f"one of {self.processes} worker processes died, maybe for want of memory; run the same command again, "
                 "with fewer --workers"
             ) from error

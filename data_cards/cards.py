@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from data_cards.card_masks import LARGEST, CardPart, LabelMapping, Masks, Text
-from data_cards.errors import MisuseError
+from files.errors import MisuseError
 
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"

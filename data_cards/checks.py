@@ -14,9 +14,9 @@ import numpy as np
 
 from data_cards.card_masks import Masks
 from data_cards.cards import Card, card_names, read_card
-from data_cards.errors import DataError
 from data_cards.layouts import Benchmark, open_benchmark, write_values
 from data_cards.pictures import BadItem
+from files.errors import CocuError
 
 SAMPLE = 50  # pictures read, spread over the set
 _NAMED = 3  # files named of each kind of trouble
@@ -54,7 +54,7 @@ def check_benchmark(card: Card, path: str | Path, split: str | None = None, samp
     """
     try:
         benchmark = open_benchmark(card, path, split)
-    except DataError as error:
+    except CocuError as error:
         return Check((str(error),))
     missing = benchmark.source.missing()
     absent = set(missing)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from data_cards.card_masks import UNCLAIMED, Form, LabelMapping, Masks
 from data_cards.cards import Card
-from data_cards.errors import MisuseError
 from data_cards.layouts_folders import open_folders
 from data_cards.layouts_webdataset import open_shards
 from data_cards.pictures import BadItem, decode_mask, decode_picture
+from files.errors import MisuseError
 
 
 class Source(Protocol):
@@ -119,7 +119,7 @@ def open_benchmark(card: Card, path: str | Path, split: str | None = None) -> Be
     """The pictures and masks that lie under `path`, of the card's split or of another.
 
     Raises MisuseError (exit code 2): a layout that nobody reads, a path where the data set does not lie, a
-    split without pictures; the text says what was looked for and what is there. DataError (1): a tar is cut off.
+    split without pictures; the text says what was looked for and what is there. CocuError (1): a tar is cut off.
     """
     if card.layout not in _READERS:
         known = ", ".join(sorted(_READERS))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from data_cards.card_masks import Masks
 from data_cards.cards import Card
-from data_cards.errors import MisuseError
 from data_cards.pictures import BadItem
+from files.errors import MisuseError
 
 KEY, SPLIT = "{key}", "{split}"
 _LOOKED_AT = 50  # pictures whose masks decide which kind of masks is there

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from data_cards.card_masks import Masks
 from data_cards.cards import Card
-from data_cards.errors import DataError, MisuseError
 from data_cards.pictures import BadItem
+from files.errors import CocuError, MisuseError
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 
@@ -81,7 +81,7 @@ class Shards:
 
 
 def open_shards(card: Card, path: Path, split: str) -> Shards:
-    """Look through the tars named SPLIT-*.tar of a folder, or one tar. Raises MisuseError, DataError."""
+    """Look through the tars named SPLIT-*.tar of a folder, or one tar. Raises MisuseError, CocuError."""
     tars = [path]
     if path.is_dir():
         tars = sorted(path.glob(f"{split}-*.tar"))
@@ -111,7 +111,7 @@ def open_shards(card: Card, path: Path, split: str) -> Shards:
 
 
 def _members(tar: Path) -> Iterator[Member]:
-    """The files of a tar. Raises DataError when it is cut off: nobody knows what would have followed."""
+    """The files of a tar. Raises CocuError when it is cut off: nobody knows what would have followed."""
     try:
         with tarfile.open(tar, "r:") as file:
             for member in file:
@@ -123,4 +123,4 @@ def _members(tar: Path) -> Iterator[Member]:
             if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("no mark of its end")
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{tar}: cannot be read to its end as a tar ({error}); fetch or write it again") from error
+        raise CocuError(f"{tar}: cannot be read to its end as a tar ({error}); fetch or write it again") from error

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_cards.captions import write_caption
-from data_cards.errors import MisuseError
 from data_cards.scene import Scene
 from data_cards.scenes import draw_scene
 from data_cards.textures import TILE
+from files.errors import MisuseError
 
 NAME = "miniature"
 SPLITS = ("train", "val", "clip")

@@ -33,8 +33,8 @@ from PIL import Image
 
 from data_cards.caption_names import ClassNames
 from data_cards.cards import read_card
-from data_cards.errors import DataError, MisuseError
 from data_cards.miniature import NAME, Pair, check_request, draw_pair
+from files.errors import CocuError, MisuseError
 
 PAIRS_PER_SHARD = 1000
 JPEG_QUALITY = 90  # without subsampling of colours, which would blur the textures
@@ -93,7 +93,7 @@ def write_miniature(
     workers: processes; None is one for each core. The same bytes come from any number of them. progress is told
     the pairs of each shard when it is finished. Run again with the same arguments, the shards that are
     missing are drawn. Raises MisuseError when an argument
-    is out of range or the folder holds something else, DataError when a process dies.
+    is out of range or the folder holds something else, CocuError when a process dies.
     """
     check_request(split, seed, pairs, size)
     workers = workers or len(os.sched_getaffinity(0))
@@ -263,7 +263,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"--out {folder}: another run is writing there; wait for it, or give another") from None
+            raise CocuError(f"--out {folder}: another run is writing there; wait for it, or give another") from None
         yield
     finally:
         os.close(lock)
@@ -306,7 +306,7 @@ def _draw_all(jobs: Sequence[_Job], workers: int, progress: Callable[[int], None
         for done in as_completed([pool.submit(_draw_shard, job) for job in jobs]):
             progress(done.result())
     except BrokenProcessPool as error:
-        raise DataError(
+        raise CocuError(
             f"one of {workers} worker processes died, maybe for want of memory; run the same command again, "
             "with fewer --workers"
         ) from error

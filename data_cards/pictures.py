@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_cards.card_masks import Form
-from data_cards.errors import DataError
+from files.errors import CocuError
 
 LARGEST_PICTURE = 100_000_000  # pixels; no benchmark comes near, and a few bytes can claim more
 
 
-class BadItem(DataError):
+class BadItem(CocuError):
     """A picture or mask that cannot be used. A caller may count it and go on.
 
     path: the file; a member of a tar is tar/member. reason: what is wrong with it.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from evaluation.bootstrap import ClassIntervals, Interval, iou_differences, mean_iou_difference, mean_iou_interval
 from evaluation.confusion import ious
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.results import Counts, markdown_table, percent, read_counts, read_results
+from files.errors import CocuError, MisuseError
 
 TEXT, CHART = "comparison.md", "comparison.png"
 _COLOURS = ("#a9aeb6", "#0f766e", "#b45309", "#4c5fd5", "#b0306a", "#7a8f2a")
@@ -46,7 +46,7 @@ def compare(folders: Sequence[Path]) -> list[Compared]:
     """Compare result folders, the first is what the others are held against.
 
     Raises MisuseError: fewer than two folders, one without results, no benchmark or no picture in common.
-    EvaluationError: results that are damaged.
+    CocuError: results that are damaged.
     """
     if len(folders) < 2:
         raise MisuseError("give two or more result folders to compare")
@@ -78,7 +78,7 @@ def _compared(
     found = [read_counts(folder / benchmark) for folder in folders]
     for folder, one in zip(folders, found, strict=True):
         if one.classes != found[0].classes:
-            raise EvaluationError(
+            raise CocuError(
                 f"{folder / benchmark}: its classes are not those of {folders[0] / benchmark}; "
                 "evaluate both with one card"
             )

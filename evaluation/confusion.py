@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.errors import EvaluationError
+from files.errors import CocuError
 
 # What is kept of one picture for each class: pixels right, pixels of the truth, pixels predicted.
 RIGHT, TRUE, PREDICTED = range(3)
@@ -25,10 +25,10 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int, ignore_index: int)
     """Class indices [H, W] (or any equal shapes) -> counts int64 [classes, classes], rows the truth.
 
     Pixels whose truth is `ignore_index` are left out. Computed where the tensors lie.
-    Raises EvaluationError: shapes that differ, a class outside 0..classes-1.
+    Raises CocuError: shapes that differ, a class outside 0..classes-1.
     """
     if predicted.shape != truth.shape:
-        raise EvaluationError(
+        raise CocuError(
             f"the prediction is {tuple(predicted.shape)} and the truth {tuple(truth.shape)}: "
             "label maps must be of one size"
         )
@@ -36,7 +36,7 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int, ignore_index: int)
     rows, columns = truth[valid].long(), predicted[valid].long()
     # A wrong index would move its pixel into another cell unseen.
     if rows.numel() and not all(_within(labels, classes) for labels in (rows, columns)):
-        raise EvaluationError(f"a label map holds a class outside 0..{classes - 1} (ignored: {ignore_index})")
+        raise CocuError(f"a label map holds a class outside 0..{classes - 1} (ignored: {ignore_index})")
     return torch.bincount(rows * classes + columns, minlength=classes * classes).view(classes, classes)
 
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from data_cards.cards import Background, Card, CardClass, Resize, Window
 from data_cards.pictures import decode_picture
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.inference import Rules, segment_images
 from evaluation.overlay import labels_at, overlay, palette, picture_at, shown_sides, with_legend
 from evaluation.prompts import TemplateSet, class_vectors
 from evaluation.segmenters import Segmenter
+from files.errors import CocuError, MisuseError
 
 BACKGROUND = "(none of these)"
 SHORT_SIDE = 448  # of the published evaluation, with models trained at 224 pixels
@@ -56,12 +56,12 @@ def demo(
 
     background: threshold under which a pixel is none of the words; None: every pixel is one of them. short_side: the
     picture's, for the model; None: 448, or that of its training where this was smaller than 224. Raises
-    EvaluationError where there is no such file, BadItem where it cannot be read.
+    CocuError where there is no such file, BadItem where it cannot be read.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise EvaluationError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise CocuError(f"{path}: cannot be read ({error.strerror or error})") from error
     image = decode_picture(content, str(path))
     card = words_card(words, background, short_side or _short_side(segmenter))
     vectors = class_vectors(segmenter, card, templates)

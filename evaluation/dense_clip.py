@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evaluation.errors import EvaluationError, MisuseError
+from files.errors import CocuError, MisuseError
 from training.learner import DenseFeatures
 from training.transformer import attend
 
@@ -69,7 +69,7 @@ class DenseClip:
 def load_dense_clip(name: str, device: torch.device) -> DenseClip:
     """A model of open_clip, in eval mode: NAME@PRETRAINED (a tag or a file), local-dir:FOLDER, hf-hub:NAME.
 
-    Raises MisuseError for a name that leads nowhere or a tower without dense features, EvaluationError for weights
+    Raises MisuseError for a name that leads nowhere or a tower without dense features, CocuError for weights
     that cannot be had or read.
     """
     import open_clip
@@ -80,7 +80,7 @@ def load_dense_clip(name: str, device: torch.device) -> DenseClip:
         model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, return_transform=False)
         tokenizer = open_clip.get_tokenizer(model_name)
     except Exception as error:  # open_clip and the hub raise dozens of kinds
-        raise EvaluationError(
+        raise CocuError(
             f"open_clip:{name}: cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); "
             "without a network give a checkpoint file, open_clip:NAME@FILE, or a folder in open_clip's form, "
             "local-dir:FOLDER"

@@ -18,12 +18,12 @@ from torch import Tensor
 from data_cards.cards import Card
 from data_cards.layouts import Benchmark, open_benchmark
 from evaluation import background_sweep, gallery, results
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.inference import Rules
 from evaluation.prompts import TemplateSet, class_vectors
 from evaluation.results import Result
 from evaluation.segmenters import Segmenter
 from evaluation.tally import Share, chosen_pictures, merged, refuse_missing, tally
+from files.errors import CocuError, MisuseError
 from training.processes import Place, by_leader, of_all
 
 # Told the benchmark's name, how many of its pictures were done now, and of how many in this process.
@@ -62,7 +62,7 @@ class Opened:
 
 
 def open_all(wanted: Sequence[tuple[Card, Path]], options: Options) -> list[Opened]:
-    """Find the benchmarks, and files that are missing. Raises MisuseError or EvaluationError, DataError for a tar."""
+    """Find the benchmarks, and files that are missing. Raises MisuseError, or CocuError for a tar."""
     if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
         raise MisuseError(f"benchmark {twice!r} is given twice; results are kept by name, use two --out folders")
     if options.sweep and not any(card.background for card, _ in wanted):
@@ -129,7 +129,7 @@ def evaluate(
     place: Place,
     progress: Progress = lambda name, done, total: None,
 ) -> Result:
-    """Measure one benchmark; the result is the same on every process. Raises EvaluationError where nothing is left."""
+    """Measure one benchmark; the result is the same on every process. Raises CocuError where nothing is left."""
     benchmark, card = opened.benchmark, opened.card
     indices = chosen_pictures(len(benchmark), options.limit)
     rules = options.rules
@@ -152,7 +152,7 @@ def evaluate(
     seconds = time.perf_counter() - started
     if not len(whole.indices):
         first = f"; the first: {whole.bad[0].path}: {whole.bad[0].reason}" if whole.bad else ""
-        raise EvaluationError(f"{card.name}={opened.path}: no picture could be measured{first}")
+        raise CocuError(f"{card.name}={opened.path}: no picture could be measured{first}")
     return Result(
         card=card,
         path=opened.path,

@@ -12,7 +12,7 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 from torch import Tensor
 
 from data_cards.cards import Card
-from evaluation.errors import MisuseError
+from files.errors import MisuseError
 
 TemplateSet = Literal["simple", "subset", "full"]
 SIMPLE = "a photo of a {}."

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from data_cards.cards import Card
 from evaluation.bootstrap import Interval, mean_iou_interval
 from evaluation.confusion import Figures, figures
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.tally import Tally
+from files.errors import CocuError, MisuseError
 from training.checkpoint import write_atomically
 
 RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
@@ -168,16 +168,16 @@ def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mappi
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """results.json of a folder. Raises MisuseError where there is none, EvaluationError for one that is damaged."""
+    """results.json of a folder. Raises MisuseError where there is none, CocuError for one that is damaged."""
     path = folder / RESULTS
     if not path.is_file():
         raise MisuseError(f"{folder}: holds no {RESULTS}; give the --out folder of a `cocu eval` that has ended")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error})") from error
+        raise CocuError(f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict) or content.get("form") != FORM:
-        raise EvaluationError(f"{path}: is not of form {FORM}, the one that this version of cocu reads")
+        raise CocuError(f"{path}: is not of form {FORM}, the one that this version of cocu reads")
     return content
 
 
@@ -191,13 +191,13 @@ class Counts:
 
 
 def read_counts(folder: Path) -> Counts:
-    """The counts of a benchmark. Raises EvaluationError where they are missing or damaged."""
+    """The counts of a benchmark. Raises CocuError where they are missing or damaged."""
     path = folder / COUNTS
     try:
         with np.load(path, allow_pickle=False) as found:
             return Counts(tuple(found["keys"].tolist()), tuple(found["classes"].tolist()), found["counts"])
     except Exception as error:  # zip, numpy and the system each raise kinds of their own
-        raise EvaluationError(f"{path}: cannot be read ({error}); evaluate again") from error
+        raise CocuError(f"{path}: cannot be read ({error}); evaluate again") from error
 
 
 def results_text(content: Mapping[str, Any]) -> str:

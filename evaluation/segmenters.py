@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import data_cards
-from evaluation.errors import EvaluationError, MisuseError
+from files.errors import CocuError, MisuseError
 from training.augment import MEAN, STD
 from training.checkpoint import CONFIG, WEIGHTS, load_learner
 from training.config import AnyLearner
@@ -130,7 +130,7 @@ def load_segmenter(
     """Load a model by what it is called (see above), in eval mode, onto a device.
 
     precision: bf16 runs its encoders under autocast; scores are fp32 either way. Raises MisuseError where there is no
-    such model or it is of a kind that does not segment, TrainingError or EvaluationError where its files are damaged.
+    such model or it is of a kind that does not segment, CocuError or CocuError where its files are damaged.
     """
     name, device = str(name_or_path), torch.device(device)
     if precision not in ("fp32", "bf16"):
@@ -159,12 +159,12 @@ def load_segmenter(
 def learner_segmenter(learner: AnyLearner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:
     """A segmenter of a learner where it is, whose mode is left alone; make another when it has learnt more.
 
-    Raises EvaluationError for a vocabulary that is not CLIP's.
+    Raises CocuError for a vocabulary that is not CLIP's.
     """
     tokenizer = SimpleTokenizer(context_length=learner.context_length)
     device = learner.logit_scale.device
     if learner.config.text.vocabulary != tokenizer.vocab_size:
-        raise EvaluationError(
+        raise CocuError(
             f"{name}: its vocabulary has {learner.config.text.vocabulary} tokens, CLIP's {tokenizer.vocab_size}; "
             "no text can be put to it"
         )

@@ -20,9 +20,9 @@ from data_cards.layouts import Benchmark
 from data_cards.pictures import BadItem
 from evaluation.boundary import boundary_counts
 from evaluation.confusion import confusion, counts_of
-from evaluation.errors import EvaluationError
 from evaluation.inference import Labelled, Rules, segment_images
 from evaluation.segmenters import Segmenter
+from files.errors import CocuError
 
 NOTHING_IGNORED = -1
 # Batches that are decoded while one is segmented.
@@ -130,10 +130,10 @@ def ignored(ignore_index: int | None) -> int:
 
 
 def refuse_missing(benchmark: Benchmark, hint: str = "complete the data set, or give --skip-bad") -> None:
-    """Raise EvaluationError where files are missing, so that it is not found out after hours; hint: what to do."""
+    """Raise CocuError where files are missing, so that it is not found out after hours; hint: what to do."""
     if missing := benchmark.source.missing():
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise EvaluationError(f"{benchmark.card.name}: {missing[0]}{more} is missing; {hint}")
+        raise CocuError(f"{benchmark.card.name}: {missing[0]}{more} is missing; {hint}")
 
 
 @dataclass

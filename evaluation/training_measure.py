@@ -27,7 +27,7 @@ def validation_measure(
     """What gives {"miou": ...} of a learner on a benchmark, for training.trainer.Options.measure.
 
     limit: pictures, spread evenly over the benchmark. The benchmark is opened at once, so that what is wrong with it
-    is said before anything is trained. Raises MisuseError, EvaluationError; when called, BadItem.
+    is said before anything is trained. Raises MisuseError, CocuError; when called, BadItem.
     """
     benchmark = open_benchmark(card, path, split)
     refuse_missing(benchmark, hint="complete the data set")

@@ -26,7 +26,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 
 # ImageNet's, of pixels from 0 to 1.
 MEAN = (0.485, 0.456, 0.406)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.errors import TrainingError
+from files.errors import CocuError
 from training.pairs import Made
 
 EXAMPLES = 10
@@ -64,7 +64,7 @@ class Counts:
         return self.bad / max(1, self.good + self.bad)
 
     def add(self, made: Made) -> None:
-        """Count what workers made. Raises TrainingError when nothing at all can be used any more."""
+        """Count what workers made. Raises CocuError when nothing at all can be used any more."""
         self.good += len(made.good)
         self.bad += len(made.bad)
         self.reasons.update(reason.partition(":")[0] for _, reason in made.bad)
@@ -73,7 +73,7 @@ class Counts:
         self._in_a_row = 0 if made.good else self._in_a_row + len(made.bad)
         if self._in_a_row >= MOST_BAD_IN_A_ROW:
             listed = "; ".join(f"{name}: {reason}" for name, reason in made.bad[:3])
-            raise TrainingError(f"the last {self._in_a_row:,} samples could not be used: {listed}")
+            raise CocuError(f"the last {self._in_a_row:,} samples could not be used: {listed}")
 
 
 @dataclass(frozen=True)

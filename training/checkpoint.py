@@ -24,8 +24,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from files.errors import CocuError, MisuseError
 from training.config import Recipe, build_learner
-from training.errors import MisuseError, TrainingError
 from training.recipe_file import config_text, read_config
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
@@ -35,7 +35,7 @@ NAME = re.compile(r"step-(\d{8})")
 def load_learner(folder: Path, device: str | torch.device = "cpu") -> tuple[Any, Recipe]:
     """The learner of a checkpoint with its weights, in eval mode, and its recipe; trainer.pt is not needed.
 
-    Raises MisuseError where `folder` is no checkpoint, TrainingError where its weights are damaged or do not fit.
+    Raises MisuseError where `folder` is no checkpoint, CocuError where its weights are damaged or do not fit.
     """
     recipe = load_config(folder)
     learner = build_learner(recipe)
@@ -52,14 +52,14 @@ def load_config(folder: Path) -> Recipe:
 
 
 def load_weights(learner: nn.Module, folder: Path) -> None:
-    """Put a checkpoint's weights into `learner`. Raises TrainingError where they are damaged or of other shapes."""
+    """Put a checkpoint's weights into `learner`. Raises CocuError where they are damaged or of other shapes."""
     path = folder / WEIGHTS
     try:
         weights = load_file(path)
     except FileNotFoundError:
         raise MisuseError(f"{folder}: is no checkpoint, it has no {WEIGHTS}; give a folder such as RUN/best") from None
     except SafetensorError as error:
-        raise TrainingError(f"{path}: cannot be read ({error}); use another checkpoint") from error
+        raise CocuError(f"{path}: cannot be read ({error}); use another checkpoint") from error
     own = learner.state_dict()
     wrong = [f"{name} is missing" for name in own if name not in weights]
     wrong += [f"{name} is not of this model" for name in weights if name not in own]
@@ -70,28 +70,28 @@ def load_weights(learner: nn.Module, folder: Path) -> None:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise TrainingError(f"{path}: does not fit {CONFIG} beside it: {'; '.join(wrong[:3])}{more}")
+        raise CocuError(f"{path}: does not fit {CONFIG} beside it: {'; '.join(wrong[:3])}{more}")
     learner.load_state_dict(weights)
 
 
 def _check_weights(path: Path) -> None:
-    """Raise TrainingError unless the file is whole, by its header, without reading the tensors."""
+    """Raise CocuError unless the file is whole, by its header, without reading the tensors."""
     try:
         with safe_open(path, "pt"):
             pass
     except (SafetensorError, OSError) as error:
-        raise TrainingError(f"{path}: cannot be read ({error})") from error
+        raise CocuError(f"{path}: cannot be read ({error})") from error
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """What the run goes on from. Raises TrainingError where it is missing or damaged."""
+    """What the run goes on from. Raises CocuError where it is missing or damaged."""
     path = folder / STATE
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise TrainingError(f"{path}: is missing; a run cannot go on without it") from None
+        raise CocuError(f"{path}: is missing; a run cannot go on without it") from None
     except Exception as error:  # torch raises what its zip reader and unpickler raise
-        raise TrainingError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise CocuError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     return state
 
 
@@ -127,7 +127,7 @@ class Checkpoints:
                 _check_weights(self.path(step) / WEIGHTS)
                 load_state(self.path(step))
                 return step
-            except TrainingError as error:
+            except CocuError as error:
                 warnings.warn(f"passed over a damaged checkpoint: {error}", stacklevel=2)
         return None
 
@@ -146,7 +146,7 @@ class Checkpoints:
                 RuntimeError,
                 SafetensorError,
             ) as error:  # torch and safetensors say a full disk in their ways
-                raise TrainingError(f"{path}: could not be written ({error}); is the disk full?") from error
+                raise CocuError(f"{path}: could not be written ({error}); is the disk full?") from error
         self._prune()
         return path
 

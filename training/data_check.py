@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from files.errors import CocuError, MisuseError
 from training.augment import BadPicture, open_picture
-from training.errors import MisuseError, TrainingError
 from training.pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
 from training.shard_files import open_shard
 from training.shards import Shard, Source, find_data, unreachable
@@ -28,7 +28,7 @@ def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> 
     """The shards of the sources, after a look at the first of each collection.
 
     Raises MisuseError where there are no shards, or where none of the first pairs can be used with these concepts;
-    TrainingError where a shard cannot be read.
+    CocuError where a shard cannot be read.
     """
     if concepts not in MODES:
         raise MisuseError(f"concepts: {concepts}; expected one of {', '.join(MODES)}")
@@ -77,7 +77,7 @@ def _first_samples(shard: Shard) -> Iterator[dict[str, bytes]]:
                 members[field.decode("utf-8", "replace").lower()] = content.read() if content else b""
     except (tarfile.TarError, EOFError):
         pass  # what is whole before the break has been seen
-    except TrainingError:
+    except CocuError:
         raise
     except Exception as error:  # every driver has kinds of its own
         raise unreachable(shard.url, error) from error

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 from training.learner import DenseFeatures
 from training.text_encoder import TextConfig, TextEncoder
 from training.transformer import MLP, Block, attend

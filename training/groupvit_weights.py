@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.errors import MisuseError, TrainingError
+from files.errors import CocuError, MisuseError
 from training.groupvit import GroupViT, GroupViTConfig
 from training.groupvit_names import Layout, names_in
 from training.text_encoder import TextConfig
@@ -30,7 +30,7 @@ def load_huggingface(folder_or_name: str | Path) -> GroupViT:
 
     folder_or_name: a folder with config.json and model.safetensors, or a name on the hub. Hugging
     Face keeps no temperature of the multi-label loss: concept_logit_scale stays as initialised.
-    Raises MisuseError for a folder that holds no GroupViT, TrainingError for weights that are
+    Raises MisuseError for a folder that holds no GroupViT, CocuError for weights that are
     missing, left over or of another shape, all named.
     """
     config = _own_config(_read_config(folder_or_name), str(folder_or_name))
@@ -42,7 +42,7 @@ def load_huggingface(folder_or_name: str | Path) -> GroupViT:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except (SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{file}: cannot be read ({_short(error)}); fetch it again") from error
+        raise CocuError(f"{file}: cannot be read ({_short(error)}); fetch it again") from error
     return _filled(GroupViT(config), weights, "huggingface", file)
 
 
@@ -103,7 +103,7 @@ def huggingface_weights(model: GroupViT) -> dict[str, Tensor]:
                 )
             weights[name] = part.detach().cpu().reshape(theirs[name].shape).clone()
     if lost := theirs.keys() - weights.keys():
-        raise TrainingError(f"no weights for {_listed(lost)}: this version of transformers has another GroupViTModel")
+        raise CocuError(f"no weights for {_listed(lost)}: this version of transformers has another GroupViTModel")
     return weights
 
 
@@ -130,7 +130,7 @@ def _filled(model: GroupViT, theirs: Mapping[str, Tensor], layout: Layout, sourc
         if names
     ]
     if faults:
-        raise TrainingError(f"{source}: not the weights of a GroupViT of these sizes; {'; '.join(faults)}")
+        raise CocuError(f"{source}: not the weights of a GroupViT of these sizes; {'; '.join(faults)}")
     model.load_state_dict(state)
     return model.eval()
 
@@ -276,13 +276,13 @@ def _original_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise MisuseError(f"{path}: no such file") from None
     except (ValueError, RuntimeError, OSError, pickle.UnpicklingError) as error:
-        raise TrainingError(
+        raise CocuError(
             f"{path}: cannot be read as weights alone ({_short(error)}); where it is trusted, load it with the torch "
             'that wrote it and save its "model" entry alone, as torch.save({"model": ...})'
         ) from error
     weights = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise TrainingError(f'{path}: holds no weights under "model"; is it a file of the GroupViT release?')
+        raise CocuError(f'{path}: holds no weights under "model"; is it a file of the GroupViT release?')
     return weights
 
 
@@ -302,7 +302,7 @@ def _original_config(weights: Mapping[str, Tensor], heads: int | None, path: Pat
 
     def shape(name: str) -> torch.Size:
         if name not in weights:
-            raise TrainingError(f"{path}: not the weights of a GroupViT; missing: {name}")
+            raise CocuError(f"{path}: not the weights of a GroupViT; missing: {name}")
         return weights[name].shape
 
     def count(prefix: str) -> int:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from files.errors import MisuseError
 from training.augment import Augmentation
 from training.batches import Batch, Counts, join_parts
-from training.errors import MisuseError
 from training.pairs import NO_CONCEPTS, ConceptChoice, PairMaker
 from training.shard_files import ShardFiles
 from training.shard_order import Slot
@@ -105,7 +105,7 @@ class Loader:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch. Raises TrainingError when a shard cannot be had, a worker dies, or no sample is usable."""
+        """The next batch. Raises CocuError when a shard cannot be had, a worker dies, or no sample is usable."""
         if self._closed:
             raise RuntimeError("the loader is closed")
         if self._ahead is None:

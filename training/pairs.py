@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from files.errors import MisuseError
 from training import concepts
 from training.augment import Augmentation, BadPicture
 from training.concepts import ConceptArchive
-from training.errors import MisuseError
 from training.shard_files import ShardFiles
 from training.shard_order import EPOCH, SHARD, START, STOP
 from training.tar_index import BrokenTar, read_members

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 
 MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's validation
 

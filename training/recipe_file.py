@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from files.errors import MisuseError
 from training.config import RECIPES, Recipe
-from training.errors import MisuseError
 
 BUILT_IN = Path(__file__).parent / "recipes"
 FORMAT = 1  # of a checkpoint's config.yaml

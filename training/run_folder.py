@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from files.errors import MisuseError
 from training.checkpoint import CONFIG, WEIGHTS, Checkpoints, load_config, load_state, write_atomically
 from training.config import Recipe
-from training.errors import MisuseError
 from training.recipe_file import config_text
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from files.errors import MisuseError
 from training.checkpoint import write_atomically
-from training.errors import MisuseError
 
 LOG = "log.jsonl"
 SKIPPED = "skipped.jsonl"

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import MisuseError, TrainingError
+from files.errors import CocuError, MisuseError
 from training.shards import Shard, filesystem, is_remote, unreachable
 from training.tar_index import IndexFolder, TarIndex
 
@@ -75,7 +75,7 @@ class ShardFiles:
     def edges(self, number: int) -> np.ndarray:
         """Edges of its samples in bytes of the unpacked tar, int64 [n + 1]; waits for a copy that is on its way.
 
-        Raises TrainingError when the shard cannot be had.
+        Raises CocuError when the shard cannot be had.
         """
         if self.shards[number].needs_copy:
             self.prefetch([number])
@@ -89,7 +89,7 @@ class ShardFiles:
     def count(self, processes: int = 0) -> int:
         """Samples of all shards, by reading headers, with so many processes.
 
-        Raises MisuseError where shards would have to be copied for it, TrainingError where one cannot be read.
+        Raises MisuseError where shards would have to be copied for it, CocuError where one cannot be read.
         """
         if far := next((shard for shard in self.shards if shard.needs_copy), None):
             raise MisuseError(
@@ -160,7 +160,7 @@ def _remove(folder: Path, owner: int) -> None:
 
 
 def _copy(url: str, target: Path) -> None:
-    """Copy and unpack a tar, with several tries; the file appears when it is whole. Raises TrainingError."""
+    """Copy and unpack a tar, with several tries; the file appears when it is whole. Raises CocuError."""
     if target.exists():  # of an earlier epoch or run
         return
     wait = FIRST_WAIT
@@ -168,7 +168,7 @@ def _copy(url: str, target: Path) -> None:
         try:
             _copy_once(url, target)
             return
-        except TrainingError:
+        except CocuError:
             raise
         except Exception as error:  # every driver has kinds of its own
             if not is_remote(url) or attempt == TRIES:
@@ -187,7 +187,7 @@ def _copy_once(url: str, target: Path) -> None:
         except OSError as error:
             Path(part.name).unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise TrainingError(
+                raise CocuError(
                     f"{url}: no room in {target.parent} for the copy that it is read from; free some space, set "
                     "TMPDIR to a folder with room, or give a smaller shuffle buffer"
                 ) from error

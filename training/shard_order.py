@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from training.errors import TrainingError
+from files.errors import CocuError
 
 # Columns of an array of places.
 SHARD, EPOCH, START, STOP = range(4)
@@ -144,7 +144,7 @@ class Order:
     def take(self, count: int) -> np.ndarray:
         """The places of the next samples, int64 [count, 4]: shard, epoch, start, stop; fewer only at the very end.
 
-        Raises TrainingError where a shard cannot be had, or where there is no sample in any.
+        Raises CocuError where a shard cannot be had, or where there is no sample in any.
         """
         parts = [np.empty((0, 4), np.int64)]
         while count:
@@ -177,7 +177,7 @@ class Order:
             if len(self._places):
                 return True
             if empty > MOST_EMPTY_EPOCHS * self._slot.ranks:
-                raise TrainingError(f"no samples in {len(self._shards):,} shards; see whether they are WebDataset tars")
+                raise CocuError(f"no samples in {len(self._shards):,} shards; see whether they are WebDataset tars")
 
     def _begin_epoch(self) -> None:
         slot, count = self._slot, len(self._shards)

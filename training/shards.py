@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from training.errors import MisuseError, TrainingError
+from files.errors import CocuError, MisuseError
 
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".tar", *PACKED_SUFFIXES)
@@ -110,10 +110,10 @@ def filesystem(url: str) -> Any:
         raise MisuseError(f"{url}: {error}; install it with `pip install 'cocu[{extra}]'`") from error
 
 
-def unreachable(url: str, error: BaseException) -> TrainingError:
+def unreachable(url: str, error: BaseException) -> CocuError:
     """The message for a shard that cannot be read."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return TrainingError(f"{url}: cannot be read: {text[:300]}; check the address and the right to read it")
+    return CocuError(f"{url}: cannot be read: {text[:300]}; check the address and the right to read it")
 
 
 def _expand(name: str) -> list[str]:
@@ -166,7 +166,7 @@ def _remote(part: str) -> list[str]:
     if any(mark in part for mark in "*?[") and not part.startswith("http"):
         try:
             found = sorted(filesystem(part).glob(part))
-        except TrainingError:
+        except CocuError:
             raise
         except Exception as error:  # every driver has kinds of its own
             raise unreachable(part, error) from error
@@ -194,7 +194,7 @@ def _size(url: str) -> int:
         return os.stat(url).st_size
     try:
         return int(filesystem(url).info(url).get("size") or 0)
-    except TrainingError:
+    except CocuError:
         raise
     except FileNotFoundError as error:
         cause = error.__cause__  # fsspec says so of every failure over HTTP

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 from training.shard_files import ShardFiles
 from training.shard_order import Order, Slot, spread
 from training.shards import Collection, Shard

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 from training.transformer import Block, quick_gelu
 
 # On the CPU: texts that go through the layers together, at least, and their groups, at most.

@@ -32,8 +32,8 @@ from torch.optim import Optimizer
 
 from data_cards.captions import VISIBLE
 from data_cards.cards import Card, read_card
-from data_cards.errors import MisuseError
 from data_cards.miniature import check_request
+from files.errors import MisuseError
 from training.tiny_clip_card import Training, write_card
 from training.tiny_clip_data import ClipPairs, Source, draw_pairs, tokenise
 from training.tiny_clip_measures import PROMPT, Figures, measure

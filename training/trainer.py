@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from files.errors import CocuError, MisuseError
 from training.augment import finish
 from training.checkpoint import Checkpoints, load_state, load_weights
 from training.config import AnyLearner, Recipe, build_learner
 from training.data_check import check_all
-from training.errors import MisuseError, TrainingError
 from training.gradient_cache import Encoders, Features, Piece, accumulate
 from training.learner import Learner
 from training.loader import Batch, Loader, validation_batches
@@ -103,7 +103,7 @@ class Outcome:
 def train(recipe: Recipe, options: Options) -> Outcome:
     """Train to the recipe's last step, or until SIGTERM or SIGINT; the newest checkpoint then holds the state.
 
-    Raises MisuseError for arguments that do not go together, TrainingError where the loss stays non-finite, or where
+    Raises MisuseError for arguments that do not go together, CocuError where the loss stays non-finite, or where
     shards or checkpoints cannot be read or written.
     """
     with joined(options.device) as place, Signals(place) as signals, ExitStack() as stack:
@@ -240,7 +240,7 @@ class Run:
         return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync)
 
     def _judge(self, verdict: Verdict | None) -> None:
-        """Count a step that was not taken. Raises TrainingError at the tenth in a row."""
+        """Count a step that was not taken. Raises CocuError at the tenth in a row."""
         if verdict is None:
             return
         progress = self.progress
@@ -254,7 +254,7 @@ class Run:
         if self.log:
             self.log.skipped(verdict.step, loss, keys)
         if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            raise TrainingError(
+            raise CocuError(
                 f"the loss or its gradient was not finite in {MOST_SKIPPED_IN_A_ROW} steps on end, up to step "
                 f"{verdict.step:,}; {self.options.run / SKIPPED} lists their pairs. Look at these, or begin a new run "
                 "from a checkpoint (--init) with a lower optimizer.base_lr, a longer warm-up, or precision=fp32"

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from files.errors import CocuError
 from training.batches import Batch, Counts, Part
-from training.errors import TrainingError
 from training.pairs import Made, PairMaker
 from training.shard_files import ShardFiles
 from training.stream import Stream
@@ -34,7 +34,7 @@ def make_parts(
 ) -> Iterator[Part]:
     """Parts of `size` places each in the order of the stream, made by so many processes; 0: by this one.
 
-    counts is kept up to date. Raises TrainingError when a shard cannot be had, a process dies, or nothing is usable.
+    counts is kept up to date. Raises CocuError when a shard cannot be had, a process dies, or nothing is usable.
     """
     on_their_way: deque[tuple[dict[str, Any], int]] = deque()
 
@@ -77,7 +77,7 @@ def _next(made: Iterator[Made], workers: int) -> Made | None:
         if not workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
         reason = str(error) or type(error).__name__
-        raise TrainingError(
+        raise CocuError(
             f"a process that reads the data ended unexpectedly ({reason}); often memory or shared memory (/dev/shm) "
             "has run out: try fewer workers"
         ) from error

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduce import cc3m, machine
-from benchmarks.reproduce.errors import MisuseError
 from benchmarks.reproduce.executor import ended_by_signals, execute
 from benchmarks.reproduce.plan import plan_of
 from benchmarks.reproduce.presets import preset_of
 from benchmarks.reproduce.report import write_report
 from benchmarks.reproduce.steps import Folder, Step, locked
+from files.errors import MisuseError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 CC3M = "cc3m"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduce.arms import Arm
-from benchmarks.reproduce.errors import ReproduceError
 from benchmarks.reproduce.plan import Place, Run, runs_of
 from benchmarks.reproduce.presets import Preset
 from data_cards.cards import read_card
 from evaluation.bootstrap import Interval, mean_iou_difference
 from evaluation.compare import paired
 from evaluation.results import Counts, members_of_kind, read_counts, read_results
+from files.errors import CocuError
 
 BENCHMARK = "miniature"
 FIGURES = ("miou", "stuff", "things", "pixel_accuracy")
@@ -81,7 +81,7 @@ class Results:
             at = str(QUALITY_K)
             return Quality(scores["recall"][at]["value"], scores["precision"][at]["value"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ReproduceError(f"{path}: cannot be read ({error!r}); delete it and run again") from error
+            raise CocuError(f"{path}: cannot be read ({error!r}); delete it and run again") from error
 
 
 def _measured(run: Run, folder: Path) -> Measured | None:

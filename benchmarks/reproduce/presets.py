@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.reproduce.arms import ABLATIONS, BOUNDS, LEARNERS, MAIN, Arm
-from benchmarks.reproduce.errors import MisuseError
+from files.errors import MisuseError
 
 
 @dataclass(frozen=True)

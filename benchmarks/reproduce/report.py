@@ -29,7 +29,7 @@ FORM = 1
 
 
 def write_report(preset: Preset, out: Path) -> Path:
-    """Write the report of what OUT holds; the page. Raises ReproduceError for a file that cannot be read."""
+    """Write the report of what OUT holds; the page. Raises CocuError for a file that cannot be read."""
     results = Results(preset, out)
     found: dict[str, Any] = {"form": FORM, "preset": _preset(preset)}
     found["learners"] = []

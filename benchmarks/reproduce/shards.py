@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.reproduce.errors import MisuseError, ReproduceError
 from benchmarks.reproduce.steps import write_json
 from curation.curated_shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
 from curation.run_folder import atomic, read_manifest
@@ -31,6 +30,7 @@ from curation.tables import ARCHIVES
 from data_cards.caption_names import ClassNames
 from data_cards.cards import read_card
 from data_cards.miniature_shards import VISIBLE
+from files.errors import CocuError, MisuseError
 
 Concepts = list[dict[str, Any]]  # as in `.concepts.json`, best first
 
@@ -79,11 +79,11 @@ class Sample:
     members: tuple[tuple[str, bytes, bytes], ...]
 
     def content(self, field: str) -> bytes:
-        """The content of the member `KEY.field`. Raises ReproduceError where there is none."""
+        """The content of the member `KEY.field`. Raises CocuError where there is none."""
         for name, _, content in self.members:
             if name == f"{self.key}.{field}":
                 return content
-        raise ReproduceError(f"pair {self.key!r} has no .{field} member; give a curated folder of the miniature")
+        raise CocuError(f"pair {self.key!r} has no .{field} member; give a curated folder of the miniature")
 
 
 def samples(shard: Path) -> Iterator[Sample]:
@@ -119,7 +119,7 @@ def _key(name: str) -> str:
 def rewrite(source: Path, out: Path, concepts_of: Callable[[Sample], Concepts], made: Mapping[str, Any]) -> None:
     """Write the curated folder `source` anew with other concepts: shards, tables, and last the manifest.
 
-    made: said in the manifest of how it was made. Raises ReproduceError for a folder without shards.
+    made: said in the manifest of how it was made. Raises CocuError for a folder without shards.
     """
     manifest = read_manifest(source, "curated")
     shards = _shards(source)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduce.errors import MisuseError, ReproduceError
 from curation.run_folder import atomic
+from files.errors import CocuError, MisuseError
 
 PLAN = "plan.json"
 FORM = 1
@@ -62,7 +62,7 @@ class Folder:
         return self.out / "logs" / f"{step.name}.txt"
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """What is noted of a step that ended well; None where it did not. Raises ReproduceError for a broken note."""
+        """What is noted of a step that ended well; None where it did not. Raises CocuError for a broken note."""
         path = self._record(name)
         return _read_json(path) if path.is_file() else None
 
@@ -147,4 +147,4 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ReproduceError(f"{path}: cannot be read ({error}); delete it to do the step again") from error
+        raise CocuError(f"{path}: cannot be read ({error}); delete it to do the step again") from error

@@ -19,12 +19,12 @@ from benchmarks.reproduce.arms import BASELINE, COCU, ORACLE, SHUFFLED, Arm, Cur
 from benchmarks.reproduce.comparison import reaches
 from benchmarks.reproduce.convergence import first_reached
 from benchmarks.reproduce.document import Code, Heading, Paragraph, Picture, Table, html, markdown
-from benchmarks.reproduce.errors import ReproduceError
 from benchmarks.reproduce.plan import Place, plan_of, runs_of
 from benchmarks.reproduce.presets import Preset, Trainings
 from benchmarks.reproduce.report import write_report
 from benchmarks.reproduce.steps import Folder
 from data_cards.cards import read_card
+from files.errors import CocuError
 
 CARD = read_card("miniature")
 OTHER = Arm("ranking-odd", "ablation", "ranking: odd | even", Curation("ranking-odd"))
@@ -315,7 +315,7 @@ def test_what_is_not_there_yet_is_a_dash(tmp_path: Path) -> None:
 
 def test_a_broken_score_is_named(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (out / "scores" / "cocu.json").write_text("{}")
-    with pytest.raises(ReproduceError, match=r"cocu\.json: cannot be read"):
+    with pytest.raises(CocuError, match=r"cocu\.json: cannot be read"):
         write_report(PRESET, out)
     assert report.main([str(out / "nowhere")]) == 2
     assert "plan.json" in capsys.readouterr().err

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.reproduce import shards
-from benchmarks.reproduce.errors import MisuseError
 from benchmarks.reproduce.shards import donors, samples, swapped, write_oracle, write_shuffled
 from curation.curated_shards import read_concepts
 from curation.scorecard import score_folder
 from data_cards.cards import read_card
 from data_cards.miniature import Pair, draw_pair
 from data_cards.miniature_shards import members
+from files.errors import MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 from training.concepts import draw, parse_concepts
 

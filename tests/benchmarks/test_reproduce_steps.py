@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.reproduce import __main__ as command
-from benchmarks.reproduce.errors import MisuseError
 from benchmarks.reproduce.executor import execute
 from benchmarks.reproduce.remaining import remaining
 from benchmarks.reproduce.steps import Folder, Step, locked
+from files.errors import MisuseError
 
 
 def shell(name: str, script: str, *needs: str, **more: object) -> Step:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.main import describe
-from curation.errors import CurationError, MisuseError
+from files.errors import CocuError, MisuseError
 
 COCU = Path(sysconfig.get_path("scripts")) / "cocu"
 
@@ -22,7 +22,7 @@ COCU = Path(sysconfig.get_path("scripts")) / "cocu"
 FAILING = """
 import os, signal, sys
 from cli.main import app, main
-from curation.errors import CurationError, MisuseError
+from curation.errors import CocuError, MisuseError
 
 @app.command()
 def fail() -> None:
@@ -93,7 +93,7 @@ def test_misuse_ends_with_2(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("body", "exit_code", "stderr"),
     [
-        ("raise CurationError('shard a.tar is cut short')", 1, "error: shard a.tar is cut short\n"),
+        ("raise CocuError('shard a.tar is cut short')", 1, "error: shard a.tar is cut short\n"),
         (
             "raise MisuseError('--keep 0: keep one or more')",
             2,
@@ -144,7 +144,7 @@ def test_anything_else_is_called_a_bug_in_two_lines() -> None:
     ],
 )
 def test_traceback_only_when_asked_for(options: tuple[str, ...], environment: dict[str, str], shown: bool) -> None:
-    done = fail("raise CurationError('no disk')", *options, **environment)
+    done = fail("raise CocuError('no disk')", *options, **environment)
     assert done.returncode == 1
     assert ("Traceback" in done.stderr) is shown
     assert done.stderr.endswith("error: no disk\n")
@@ -166,7 +166,7 @@ def test_an_error_is_told_even_when_nobody_reads_the_output() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = fail("print('x'); raise CurationError('bad shard')", stdout=writer)
+        done = fail("print('x'); raise CocuError('bad shard')", stdout=writer)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, "error: bad shard\n")
@@ -198,14 +198,14 @@ def test_system_errors_name_both_files() -> None:
     assert (message, exit_code) == ("error: a.tmp -> a: Permission denied", 1)
 
 
-@given(st.text(), st.sampled_from([CurationError, MisuseError]))
-def test_our_errors_speak_for_themselves(text: str, kind: type[CurationError]) -> None:
+@given(st.text(), st.sampled_from([CocuError, MisuseError]))
+def test_our_errors_speak_for_themselves(text: str, kind: type[CocuError]) -> None:
     assert describe(kind(text)) == (f"error: {text}", kind.exit_code)
 
 
 def test_exit_codes_of_our_errors() -> None:
-    assert (CurationError.exit_code, MisuseError.exit_code) == (1, 2)
-    assert issubclass(MisuseError, CurationError)
+    assert (CocuError.exit_code, MisuseError.exit_code) == (1, 2)
+    assert issubclass(MisuseError, CocuError)
 
 
 def test_module_runs_as_the_command_does() -> None:

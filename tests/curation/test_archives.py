@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.archives import EXPANSIONS, Anchors, Archives, Retrieved, expand, gather, parse_expansion
-from curation.errors import MisuseError
 from curation.rows import concept_ids_of, pair_similarity
 from curation.vocabulary import Vocabulary
+from files.errors import MisuseError
 from tests import oracle
 from tests.curation.small_index import SmallIndex, small_index
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from curation import shards, table_files
 from curation.captioned_tables import CaptionRow, ImageRow, caption_rows, table_key
-from curation.errors import CurationError, MisuseError
 from curation.pairs import CaptionOptions, Pair, read_pairs
 from curation.rejects import Reject
 from curation.shards import find_caption_tables, find_shards
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import picture
 
 FORMS = ["csv", "tsv", "jsonl", "parquet"]
@@ -254,7 +254,7 @@ def test_a_parquet_file_that_breaks_later_is_named(images: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[4:1000] = os.urandom(996)
     path.write_bytes(raw)
-    with pytest.raises(CurationError, match=r"a.parquet: "):
+    with pytest.raises(CocuError, match=r"a.parquet: "):
         list(read_pairs(shard, CaptionOptions()))
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.curated_shards import CuratedShard, PairConcepts, read_concepts, tar_member, with_caption
-from curation.errors import CurationError
 from curation.pairs import CaptionOptions, Pair, checksum_of, read_pairs
 from curation.samples import BLOCK
 from curation.shards import Shard, find_shards
+from files.errors import CocuError
 from tests.tiny_world import pair_members, picture, write_tar
 
 CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]
@@ -53,7 +53,7 @@ def test_members_pass_through_and_concepts_are_added(tmp_path: Path) -> None:
         ],
     }
     assert read_concepts(added) == json.loads(added)["concepts"]
-    with pytest.raises(CurationError, match="version 2; this reads 1"):
+    with pytest.raises(CocuError, match="version 2; this reads 1"):
         read_concepts(b'{"version": 2}')
     assert found["x/a"] == {name.partition(".")[2].lower(): data for name, data in members[:5]}
     assert found["b" * 150]["jpg"] == picture(2)
@@ -162,7 +162,7 @@ def test_a_changed_shard_gives_no_file(tmp_path: Path) -> None:
         (old + bytes(512), r"has 10,752 bytes, but had 10,240"),
     ):
         path.write_bytes(new)
-        with pytest.raises(CurationError, match=said) as changed:
+        with pytest.raises(CocuError, match=said) as changed:
             run()
         assert str(path) in str(changed.value)
         assert "put the old one back" in str(changed.value)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from curation.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoder_names import EncoderSpec, weights_digest
-from curation.errors import CurationError, MisuseError
 from curation.images import BadPicture, open_picture
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import TINY_CONFIG, caption, make_tiny_clip, picture
 
 TEXTS = [
@@ -234,7 +234,7 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"no open_clip_config\.json"):
         Encoder(EncoderSpec(f"local-dir:{tmp_path}", None), "cpu")
     (tmp_path / "open_clip_config.json").write_text(json.dumps(TINY_CONFIG))
-    with pytest.raises(CurationError, match=r"cannot be loaded(.|\n)*without a network"):
+    with pytest.raises(CocuError, match=r"cannot be loaded(.|\n)*without a network"):
         Encoder(EncoderSpec(f"local-dir:{tmp_path}", None), "cpu")
 
 
@@ -247,7 +247,7 @@ def test_weights_that_cannot_be_fetched_are_given_up_soon(monkeypatch: pytest.Mo
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("curation.encoder_names.getproxies", dict)
     start = time.monotonic()
-    with pytest.raises(CurationError, match=r"ViT-B-16 \(laion400m_e31\).*not on this machine.*cannot be reached"):
+    with pytest.raises(CocuError, match=r"ViT-B-16 \(laion400m_e31\).*not on this machine.*cannot be reached"):
         Encoder(EncoderSpec("ViT-B-16", "laion400m_e31"), "cpu")
     assert time.monotonic() - start < 20
 

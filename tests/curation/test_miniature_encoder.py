@@ -19,10 +19,10 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from curation.encoder import Encoder
 from curation.encoder_names import MINIATURE_FOLDER, EncoderSpec, weights_digest
-from curation.errors import MisuseError
 from data_cards.cards import read_card
 from data_cards.miniature import Pair, draw_pair
 from data_cards.miniature_shards import write_miniature
+from files.errors import MisuseError
 from tests.integration.commands import manifest, succeed
 
 CARD = read_card("miniature")

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import synthetic
-from curation.errors import CurationError, MisuseError
 from curation.neighbours import (
     FLAT_LIMIT,
     TIE,
@@ -22,6 +21,7 @@ from curation.neighbours import (
     recall,
     tune,
 )
+from files.errors import CocuError, MisuseError
 from tests import oracle
 from tests.curation.small_index import unit
 
@@ -243,7 +243,7 @@ def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
     )
     with (
         RunFolder(tmp_path / "index", "index", {}, []) as folder,
-        pytest.raises(CurationError, match="--min-recall") as caught,
+        pytest.raises(CocuError, match="--min-recall") as caught,
     ):
         build_one(folder, "images", VECTORS, rows, options, GB)
     for hint in ("--memory", "--factory", "IVF32,PQ4x4fs", "0.9999"):

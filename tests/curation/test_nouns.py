@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import lexicon, nouns
-from curation.errors import MisuseError
 from curation.lexicon import medium_words, normal_form, resolve_pipeline, set_phrases, singular
 from curation.noun_phrases import NounOptions
 from curation.nouns import ConceptExtractor, keep_listed, read_vocabulary
+from files.errors import MisuseError
 
 EXPECTED = {
     # determiners, pronouns, numbers, adjectives

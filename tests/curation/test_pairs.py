@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation import pairs
-from curation.errors import CurationError, MisuseError
 from curation.pairs import CaptionOptions, Pair, checked_captions, json_field, read_pairs
 from curation.rejects import Reject
 from curation.shards import Shard, find_shards
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import caption, make_shards, pair_members, picture, write_tar
 
 JPEG = picture(1)
@@ -193,5 +193,5 @@ def test_checksums_tell_changed_pairs(tmp_path: Path) -> None:
 
 
 def test_reading_errors_name_the_shard(tmp_path: Path) -> None:
-    with pytest.raises(CurationError, match=rf"{tmp_path}/0.tar: is no longer there; put it back"):
+    with pytest.raises(CocuError, match=rf"{tmp_path}/0.tar: is no longer there; put it back"):
         read(tmp_path / "0.tar")

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import CurationError, MisuseError
 from curation.query import connect, run_query
+from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 
 SHARDS = {
@@ -276,10 +276,10 @@ def test_broken_tables_name_the_file(curated: Path) -> None:
     first, second = sorted((curated / "tables" / "pairs").glob("*.parquet"))
     whole = second.read_bytes()
     second.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CurationError, match=r"train-1\.parquet"):
+    with pytest.raises(CocuError, match=r"train-1\.parquet"):
         ask(curated, "SELECT max(caption) FROM pairs")
     first.write_bytes(b"no Parquet")
-    with pytest.raises(CurationError, match=r"train-0\.parquet"):
+    with pytest.raises(CocuError, match=r"train-0\.parquet"):
         connect(curated)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import MisuseError
 from curation.query import run_query
 from curation.query_formats import (
     first_rows,
@@ -24,6 +23,7 @@ from curation.query_formats import (
     write_json,
     write_stream,
 )
+from files.errors import MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.archives import Archives, Retrieved, gather
-from curation.errors import MisuseError
 from curation.presets import CurateOptions
 from curation.ranking import FITTED, RANKINGS, RankingContext, WordFamilies, paper_parts, rank, seeds_of, select
 from curation.vocabulary import Vocabulary
+from files.errors import MisuseError
 from tests import oracle
 from tests.curation.small_index import small_index
 

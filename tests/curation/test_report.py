@@ -17,13 +17,13 @@ from PIL import Image
 from rich.console import Console
 
 from curation.curated_pairs import SAMPLED_SHARDS, find_pairs, picture_bytes, sample_pairs
-from curation.errors import MisuseError
 from curation.histograms import histogram_svg
 from curation.query import connect
 from curation.report import write_pairs_page, write_report
 from curation.report_figures import Histogram, read_figures, read_score_range, score_text
 from curation.show import show_pairs
 from curation.thumbnails import thumbnail
+from files.errors import MisuseError
 from tests.curation.curated_fixture import MadePair, jpeg, make_curated
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)> \"'&amp; </p>"

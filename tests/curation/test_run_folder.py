@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import CurationError, MisuseError
 from curation.rejects import Reject
 from curation.run_folder import RunFolder, atomic, read_manifest, write_json
 from curation.shards import Shard
+from files.errors import CocuError, MisuseError
 
 SHARDS = [Shard("0", "/data/0.tar", 100), Shard("t-00000", "/data/t.csv", 5, (0, 5))]
 
@@ -232,7 +232,7 @@ def test_a_broken_manifest_is_called_so(text: str, tmp_path: Path) -> None:
     path = tmp_path / "out/manifest.json"
     path.write_text(text)
     for use in (lambda: folder(tmp_path).__enter__(), lambda: read_manifest(tmp_path / "out", "index")):
-        with pytest.raises(CurationError, match=r"manifest.json: broken \(.*put back a copy") as broken:
+        with pytest.raises(CocuError, match=r"manifest.json: broken \(.*put back a copy") as broken:
             use()
         assert broken.value.exit_code == 1
     assert path.read_text() == text
@@ -241,7 +241,7 @@ def test_a_broken_manifest_is_called_so(text: str, tmp_path: Path) -> None:
 
 def test_a_manifest_of_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\0")
-    with pytest.raises(CurationError, match=r"manifest.json: broken"):
+    with pytest.raises(CocuError, match=r"manifest.json: broken"):
         read_manifest(tmp_path, "index")
 
 

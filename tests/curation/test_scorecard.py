@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import CurationError, MisuseError
 from curation.scorecard import Scorecard, score_folder
 from curation.truth import read_synonyms, read_truth
+from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 
 SYNONYMS = {"person": ["man", "person"], "dog": ["dog", "puppy"], "ball": ["ball"], "tie": ["tie"]}
@@ -192,13 +192,13 @@ def test_broken_tables_are_refused(folder: Path, truth: Path, synonyms: Path) ->
     concepts = folder / "tables" / "concepts.parquet"
     table = pq.read_table(concepts)
     pq.write_table(table.slice(0, 2), concepts)
-    with pytest.raises(CurationError, match=r"concepts that concepts\.parquet lacks"):
+    with pytest.raises(CocuError, match=r"concepts that concepts\.parquet lacks"):
         score(folder, truth, synonyms)
     pq.write_table(table.drop_columns("count"), concepts)
-    with pytest.raises(CurationError, match="no column count"):
+    with pytest.raises(CocuError, match="no column count"):
         score(folder, truth, synonyms)
     concepts.write_bytes(b"PAR1")
-    with pytest.raises(CurationError, match="cannot be read"):
+    with pytest.raises(CocuError, match="cannot be read"):
         score(folder, truth, synonyms)
 
 

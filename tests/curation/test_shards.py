@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.errors import MisuseError
 from curation.shards import MOST_NAME_BYTES, Shard, distinct, find_caption_tables, find_shards, shard_suffix
+from files.errors import MisuseError
 from tests.tiny_world import make_shards, pair_members, write_tar
 
 

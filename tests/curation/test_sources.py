@@ -14,10 +14,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from curation.errors import CurationError, MisuseError
 from curation.pairs import CaptionOptions, Pair, read_pairs
 from curation.shards import Shard, find_shards
 from curation.sources import open_bytes, open_tar
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards
 
 PACKERS = {".tar.gz": gzip.compress, ".tgz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
@@ -151,12 +151,12 @@ def test_http_failures_name_the_address(tar: Path, tmp_path: Path, server: str) 
     with pytest.raises(MisuseError, match=r"/missing.tar: no such file"):
         find_shards([f"{server}/missing.tar"])
     (shard,) = find_shards([f"{server}/cut.tar"])
-    with pytest.raises(CurationError, match=r"/cut.tar: .*run the same command again"):
+    with pytest.raises(CocuError, match=r"/cut.tar: .*run the same command again"):
         keys(shard)
     (tmp_path / "cut.tar").unlink()
-    with pytest.raises(CurationError, match=r"/cut.tar: is no longer there; put it back"):
+    with pytest.raises(CocuError, match=r"/cut.tar: is no longer there; put it back"):
         keys(shard)
-    with pytest.raises(CurationError, match=r"127.0.0.1:9/0.tar: cannot be read"):
+    with pytest.raises(CocuError, match=r"127.0.0.1:9/0.tar: cannot be read"):
         find_shards(["http://127.0.0.1:9/0.tar"])
 
 
@@ -164,13 +164,13 @@ def test_a_shard_that_is_gone_or_changed(tar: Path, tmp_path: Path) -> None:
     (shard,) = find_shards([str(tar)])
     data = tar.read_bytes()
     tar.write_bytes(data + bytes(10_240))
-    with pytest.raises(CurationError, match=rf"{tar}: has {len(data) + 10_240:,} bytes, but had {len(data):,}"):
+    with pytest.raises(CocuError, match=rf"{tar}: has {len(data) + 10_240:,} bytes, but had {len(data):,}"):
         keys(shard)
     tar.unlink()
-    with pytest.raises(CurationError, match=f"{tar}: is no longer there; put it back"):
+    with pytest.raises(CocuError, match=f"{tar}: is no longer there; put it back"):
         keys(shard)
     tar.mkdir()
-    with pytest.raises(CurationError, match=f"{tar}: cannot be read: Is a directory"):
+    with pytest.raises(CocuError, match=f"{tar}: cannot be read: Is a directory"):
         keys(shard)
 
 

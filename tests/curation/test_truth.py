@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.errors import MisuseError
 from curation.truth import read_synonyms, read_truth
+from files.errors import MisuseError
 
 ROWS = [
     {"key": "a", "object": "dog", "area": 0.25},

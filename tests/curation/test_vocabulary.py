@@ -14,8 +14,8 @@ import pytest
 
 from curation.encoder import Encoder
 from curation.encoder_names import EncoderSpec
-from curation.errors import CurationError
 from curation.vocabulary import count_concepts, read_vocabulary_table, write_vocabulary
+from files.errors import CocuError
 from tests.tiny_world import make_tiny_clip
 
 NAMED = [["dog", "beach"], ["dog"], [], ["cat", "dog", 'it\'s "quoted"'], ["beach", "cat"], ["zebra"]]
@@ -58,6 +58,6 @@ def test_the_table_and_its_vectors(files: list[Path], tmp_path: Path, monkeypatc
 
 def test_no_concept_is_frequent_enough(files: list[Path], tmp_path: Path) -> None:
     encoder = Encoder(EncoderSpec(make_tiny_clip(tmp_path / "clip"), None, "fp32"), "cpu")
-    with pytest.raises(CurationError, match="named by 9 captions or more; lower --min-count"):
+    with pytest.raises(CocuError, match="named by 9 captions or more; lower --min-count"):
         write_vocabulary(tmp_path / "concepts.parquet", files, 9, encoder)
     assert not (tmp_path / "concepts.parquet").exists()

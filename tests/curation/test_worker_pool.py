@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.errors import CurationError
 from curation.worker_pool import WorkerPool
+from files.errors import CocuError
 
 # Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
 PROGRAM = """
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_is_reported() -> None:
     pool = WorkerPool(1, os.getpid, ())
     try:
         assert pool.map(len, ["ab", "c"]) == [2, 1]
-        with pytest.raises(CurationError, match=r"one of 1 worker processes died.*--workers"):
+        with pytest.raises(CocuError, match=r"one of 1 worker processes died.*--workers"):
             pool.map(os._exit, [3])
     finally:
         pool.close()

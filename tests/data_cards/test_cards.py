@@ -9,7 +9,7 @@ import pytest
 
 from curation.truth import read_synonyms
 from data_cards.cards import Card, card_text, read_card
-from data_cards.errors import MisuseError
+from files.errors import MisuseError
 
 GOOD = """---
 name: tiny

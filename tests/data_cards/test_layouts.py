@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from data_cards.cards import Card, read_card
-from data_cards.errors import DataError, MisuseError
 from data_cards.layouts import Benchmark, open_benchmark
 from data_cards.miniature import draw_pair
 from data_cards.miniature_shards import write_miniature
 from data_cards.pictures import BadItem
+from files.errors import CocuError, MisuseError
 from tests.data_cards.benchmark_trees import TREES, Tree, grey, picture
 
 VOC = TREES["voc2012"]
@@ -189,7 +189,7 @@ def test_a_tar_that_is_cut_off_is_named(tmp_path: Path) -> None:
     assert len(headers) == 3
     for length in (100, *headers[1:], headers[2] + 100, headers[2] + 512, headers[2] + 3000, len(whole.rstrip(b"\0"))):
         path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match=r"val-0\.tar: cannot be read to its end as a tar") as raised:
+        with pytest.raises(CocuError, match=r"val-0\.tar: cannot be read to its end as a tar") as raised:
             open_benchmark(read_card("miniature"), path)
         assert raised.value.exit_code == 1
     path.write_bytes(whole[:700])  # under a benchmark that is open
@@ -199,7 +199,7 @@ def test_a_tar_that_is_cut_off_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadItem, match="cannot be read"):
         benchmark.mask_values(0)
     (tmp_path / "text.tar").write_text("no tar")
-    with pytest.raises(DataError, match=r"text\.tar: cannot be read to its end as a tar"):
+    with pytest.raises(CocuError, match=r"text\.tar: cannot be read to its end as a tar"):
         open_benchmark(read_card("miniature"), tmp_path / "text.tar")
 
 

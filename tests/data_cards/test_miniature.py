@@ -25,9 +25,9 @@ from PIL import Image
 
 from curation.truth import read_synonyms, read_truth
 from data_cards.cards import read_card
-from data_cards.errors import DataError, MisuseError
 from data_cards.miniature import SPLITS, contact_sheet, draw_pair
 from data_cards.miniature_shards import Tally, tally, write_miniature
+from files.errors import CocuError, MisuseError
 
 NAMES = [one.name for one in read_card("miniature").classes]
 ENDINGS = {"train": {"jpg", "json", "txt"}, "val": {"jpg", "json", "mask.png", "txt"}, "clip": {"jpg", "json", "txt"}}
@@ -205,7 +205,7 @@ def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_
         run = thread.submit(write, out, 2, "train", 600)
         wait_until(lambda: len(list(out.glob("*.tar"))) >= 1 or run.done())
         active_children()[0].kill()
-        with pytest.raises(DataError, match=r"one of 2 worker processes died.*with fewer --workers") as raised:
+        with pytest.raises(CocuError, match=r"one of 2 worker processes died.*with fewer --workers") as raised:
             run.result()
     assert raised.value.exit_code == 1
     assert not active_children()
@@ -277,7 +277,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
 
     lock = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(DataError, match="another run is writing there"):
+    with pytest.raises(CocuError, match="another run is writing there"):
         write(tmp_path)
     os.close(lock)
     write(tmp_path, pairs=1)

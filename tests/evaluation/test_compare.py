@@ -13,9 +13,9 @@ from PIL import Image
 from data_cards.cards import Card, CardClass
 from evaluation.bootstrap import iou_differences, mean_iou_difference
 from evaluation.compare import compare, comparison_text, overview, result_names, write_comparison
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.results import Result, header, summary, write_benchmark, write_results
 from evaluation.tally import Tally
+from files.errors import CocuError, MisuseError
 
 NAMES = ("sky", "grass", "dog", "unicorn")
 
@@ -156,8 +156,8 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no picture in common"):
         compare([a, strangers])
     renamed = write(tmp_path / "renamed", counts(2, 0.5), one=card(classes=("sky", "grass", "dog", "cat")))
-    with pytest.raises(EvaluationError, match="its classes are not those of"):
+    with pytest.raises(CocuError, match="its classes are not those of"):
         compare([a, renamed])
     (a / "four" / "counts.npz").unlink()
-    with pytest.raises(EvaluationError, match=r"counts\.npz: cannot be read"):
+    with pytest.raises(CocuError, match=r"counts\.npz: cannot be read"):
         compare([a, strangers])

@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from evaluation.confusion import confusion, counts_of, figures, mean_ious
-from evaluation.errors import EvaluationError
+from files.errors import CocuError
 
 
 def maps(seed: int, classes: int, *, ignored: bool = True, shape: tuple[int, int] = (23, 31)):
@@ -67,12 +67,12 @@ def test_the_mean_over_many_data_sets_at_once_is_that_of_each() -> None:
 
 @pytest.mark.parametrize(("predicted", "truth"), [([3], [0]), ([0], [3]), ([-1], [1]), ([5], [0]), ([2], [-1])])
 def test_a_class_outside_is_refused(predicted: list[int], truth: list[int]) -> None:
-    with pytest.raises(EvaluationError, match=r"outside 0\.\.2"):
+    with pytest.raises(CocuError, match=r"outside 0\.\.2"):
         confusion(torch.tensor(predicted), torch.tensor(truth), 3, 255)
 
 
 def test_sizes_that_differ_are_refused() -> None:
-    with pytest.raises(EvaluationError, match=r"\(4, 5\).*\(5, 4\)"):
+    with pytest.raises(CocuError, match=r"\(4, 5\).*\(5, 4\)"):
         confusion(torch.zeros(4, 5), torch.zeros(5, 4), 3, 255)
 
 

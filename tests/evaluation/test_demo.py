@@ -11,10 +11,10 @@ from PIL import Image
 from data_cards.miniature import draw_pair
 from data_cards.pictures import BadItem
 from evaluation.demo import BACKGROUND, demo, words_card, words_of
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.inference import segment_images
 from evaluation.prompts import class_vectors
 from evaluation.segmenters import Segmenter, load_segmenter
+from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint
 
 WORDS = ("dog", "grass", "sky", "a red house")
@@ -66,7 +66,7 @@ def test_words() -> None:
 def test_misuse(segmenter: Segmenter, image: Path, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="--background 7"):
         demo(segmenter, image, WORDS, background=7)
-    with pytest.raises(EvaluationError, match=r"none\.png: cannot be read"):
+    with pytest.raises(CocuError, match=r"none\.png: cannot be read"):
         demo(segmenter, tmp_path / "none.png", WORDS)
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(BadItem, match=r"text\.png: is no image"):

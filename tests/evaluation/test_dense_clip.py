@@ -18,10 +18,10 @@ from data_cards.cards import read_card
 from data_cards.layouts import open_benchmark
 from evaluation.confusion import confusion, counts_of, figures
 from evaluation.dense_clip import dense_tower
-from evaluation.errors import MisuseError
 from evaluation.inference import Rules, segment_images
 from evaluation.prompts import class_vectors
 from evaluation.segmenters import Segmenter, load_segmenter
+from files.errors import MisuseError
 
 Sizes = dict[str, Any]
 VIT: Sizes = {

@@ -21,12 +21,12 @@ from data_cards.layouts import open_benchmark
 from data_cards.miniature import draw_pair
 from data_cards.pictures import BadItem
 from evaluation.background_sweep import THRESHOLDS
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.evaluate import Opened, Options, evaluate, evaluate_all, vectors_of
 from evaluation.inference import Rules, segment_images
 from evaluation.segmenters import Segmenter, load_segmenter
 from evaluation.tally import Share, Tally, chosen_pictures, merged, tally
 from evaluation.training_measure import validation_measure
+from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from tests.tiny_world import write_tar
 from training.processes import Place
@@ -189,7 +189,7 @@ BROKEN = {
 def test_a_bad_picture_ends_the_run_or_is_left_out(tmp_path: Path, segmenter: Segmenter, kind: str) -> None:
     change, file, reason = BROKEN[kind]
     path = write_pictures(tmp_path / "data", {1: change})
-    with pytest.raises((BadItem, EvaluationError), match=file) as raised:
+    with pytest.raises((BadItem, CocuError), match=file) as raised:
         run(segmenter, path, tmp_path / "stopped")
     assert reason in str(raised.value)
     assert raised.value.exit_code == 1
@@ -208,7 +208,7 @@ def test_a_bad_picture_ends_the_run_or_is_left_out(tmp_path: Path, segmenter: Se
 
 def test_nothing_left_is_an_error(tmp_path: Path, segmenter: Segmenter) -> None:
     path = write_pictures(tmp_path / "data", {index: {"png": b"?"} for index in range(5)})
-    with pytest.raises(EvaluationError, match=r"no picture could be measured; the first: .*k0\.png"):
+    with pytest.raises(CocuError, match=r"no picture could be measured; the first: .*k0\.png"):
         run(segmenter, path, tmp_path / "out", skip_bad=True)
 
 

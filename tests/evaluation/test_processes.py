@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evaluation.processes import working
-from training.errors import MisuseError
+from files.errors import MisuseError
 
 
 def test_single_precision_is_single_precision_and_only_for_the_evaluation() -> None:

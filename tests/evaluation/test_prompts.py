@@ -3,8 +3,8 @@
 import pytest
 
 from data_cards.cards import Card
-from evaluation.errors import MisuseError
 from evaluation.prompts import class_prompts, prompted
+from files.errors import MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from data_cards.cards import Background, Card, CardClass, read_card
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.results import (
     Result,
     card_digest,
@@ -27,6 +26,7 @@ from evaluation.results import (
     write_results,
 )
 from evaluation.tally import Bad, Tally
+from files.errors import CocuError, MisuseError
 
 CARD = Card(
     name="three",
@@ -142,14 +142,14 @@ def test_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"holds no results\.json"):
         read_results(tmp_path)
     (tmp_path / "results.json").write_text('{"form": 1, ')
-    with pytest.raises(EvaluationError, match=r"results\.json: cannot be read"):
+    with pytest.raises(CocuError, match=r"results\.json: cannot be read"):
         read_results(tmp_path)
     (tmp_path / "results.json").write_text('{"form": 99}')
-    with pytest.raises(EvaluationError, match="is not of form 1"):
+    with pytest.raises(CocuError, match="is not of form 1"):
         read_results(tmp_path)
     write_benchmark(tmp_path / "three", result())
     whole = (tmp_path / "three" / "counts.npz").read_bytes()
     for content in (whole[: len(whole) // 2], b""):
         (tmp_path / "three" / "counts.npz").write_bytes(content)
-        with pytest.raises(EvaluationError, match=r"counts\.npz: cannot be read .* evaluate again"):
+        with pytest.raises(CocuError, match=r"counts\.npz: cannot be read .* evaluate again"):
             read_counts(tmp_path / "three")

@@ -14,13 +14,12 @@ from open_clip.tokenizer import SimpleTokenizer
 from data_cards.cards import read_card
 from data_cards.miniature import draw_pair
 from evaluation.confusion import confusion, counts_of, figures
-from evaluation.errors import EvaluationError, MisuseError
 from evaluation.inference import segment_images
 from evaluation.prompts import class_vectors
 from evaluation.segmenters import learner_segmenter, load_segmenter
+from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
 from tests.training.test_groupvit_weights import in_the_original_layout
-from training import errors as training_errors
 from training.checkpoint import Checkpoints
 from training.config import build_learner
 from training.groupvit import GroupViT
@@ -196,12 +195,12 @@ STRANGERS: dict[str, tuple[Callable[[Path], Path | str], type[Exception], str]] 
     "a run": (run_folder, MisuseError, "is the folder of a run; give one of its checkpoints, such as"),
     "half": (lambda f: write(f / "config.yaml").parent, MisuseError, "has config.yaml but no model.safetensors"),
     "a picture": (lambda f: write(f / "dog.jpg"), MisuseError, "dog.jpg: is a file, not a checkpoint"),
-    "another model": (other_model, training_errors.MisuseError, "is a model of type bert, not groupvit"),
-    "damaged": (damaged, training_errors.TrainingError, "model.safetensors: cannot be read"),
-    "no weights": (lambda f: write(f / "x.pth"), training_errors.TrainingError, "x.pth: cannot be read as weights"),
+    "another model": (other_model, MisuseError, "is a model of type bert, not groupvit"),
+    "damaged": (damaged, CocuError, "model.safetensors: cannot be read"),
+    "no weights": (lambda f: write(f / "x.pth"), CocuError, "x.pth: cannot be read as weights"),
     "few tokens": (
         lambda f: checkpoint(f, "miniature", "model.text.vocabulary=100"),
-        EvaluationError,
+        CocuError,
         "its vocabulary has 100 tokens, CLIP's 49408",
     ),
     "unknown CLIP": (lambda f: "open_clip:ViT-Z", MisuseError, "open_clip knows no model 'ViT-Z'"),
@@ -210,7 +209,7 @@ STRANGERS: dict[str, tuple[Callable[[Path], Path | str], type[Exception], str]] 
     "no CLIP": (lambda f: f"local-dir:{f}", MisuseError, "no folder with open_clip_config.json in it"),
     "broken CLIP": (
         lambda f: write(f / "open_clip_config.json", "{").parent,
-        EvaluationError,
+        CocuError,
         "cannot be loaded (ValueError",
     ),
 }

@@ -14,10 +14,10 @@ import pytest
 
 from curation import neighbours
 from curation.array_files import ArrayWriter
-from curation.errors import CurationError
 from curation.pairs import CaptionOptions, read_pairs
 from curation.shards import find_shards
 from curation.tables import PAIRS, TableWriter
+from files.errors import CocuError
 from tests.integration.commands import cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same
 from tests.tiny_world import make_shards
@@ -131,7 +131,7 @@ def test_no_room_for_the_copy_of_a_packed_shard(disk: Disk, tmp_path: Path, monk
     packed.write_bytes(gzip.compress(tar.read_bytes()))
     monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
     (shard,) = find_shards([str(packed)])
-    with pytest.raises(CurationError, match=rf"{packed}: no room in {disk.path} .* set TMPDIR to a folder with room"):
+    with pytest.raises(CocuError, match=rf"{packed}: no room in {disk.path} .* set TMPDIR to a folder with room"):
         list(read_pairs(shard, CaptionOptions()))
     disk.resize(4096)
     assert len(list(read_pairs(shard, CaptionOptions()))) == 60

@@ -16,10 +16,10 @@ from timm.data import auto_augment as timm
 from torch import Tensor
 from torchvision.transforms import v2
 
+from files.errors import MisuseError
 from tests.tiny_world import picture, png_bomb
 from training import augment
 from training.augment import MEAN, STD, Augmentation, BadPicture, draw_crop, draw_erasing, finish, rand_augment
-from training.errors import MisuseError
 
 LEAST_P = 1e-4
 

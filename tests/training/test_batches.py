@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import training.batches
+from files.errors import CocuError
 from tests.tiny_world import write_tar
 from tests.training.loader_world import BAD, loader, make_shards, members, take
-from training.errors import TrainingError
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -39,7 +39,7 @@ def test_an_epoch_without_a_good_pair_goes_by_but_data_without_any_end_the_run(
     for workers in (0, 2):
         with (
             loader([str(path)], workers=workers) as batches,
-            pytest.raises(TrainingError, match=r"could not be used: 0/\d: unreadable picture") as caught,
+            pytest.raises(CocuError, match=r"could not be used: 0/\d: unreadable picture") as caught,
         ):
             next(batches)
         assert caught.value.exit_code == 1

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from files.errors import CocuError, MisuseError
 from training.checkpoint import Checkpoints, load_config, load_learner, load_state, load_weights
 from training.config import Recipe, build_learner
-from training.errors import MisuseError, TrainingError
 from training.recipe_file import load_recipe
 
 SMALL = [
@@ -108,7 +108,7 @@ def test_pickled_code_is_not_run(tmp_path: Path, recipe: Recipe) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     save(checkpoints, 1, recipe)
     torch.save({"step": 1, "harm": Harm()}, checkpoints.path(1) / "trainer.pt")
-    with pytest.raises(TrainingError, match=r"trainer.pt: cannot be read"):
+    with pytest.raises(CocuError, match=r"trainer.pt: cannot be read"):
         load_state(checkpoints.path(1))
     assert not (tmp_path / "harmed").exists()
 
@@ -117,11 +117,11 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, recipe: Recipe) -> No
     checkpoints = Checkpoints(tmp_path, keep=2)
     save(checkpoints, 1, recipe)
     wider = build_learner(load_recipe("miniature", [*SMALL, "model.projection_width=4"]))
-    with pytest.raises(TrainingError, match=r"image_head.linear.weight is \[8, 16\], not \[4, 16\]") as caught:
+    with pytest.raises(CocuError, match=r"image_head.linear.weight is \[8, 16\], not \[4, 16\]") as caught:
         load_weights(wider, checkpoints.path(1))
     assert caught.value.exit_code == 1
     other = build_learner(load_recipe("miniature_groupvit", ["model.text.vocabulary=100"]))
-    with pytest.raises(TrainingError, match=r"is missing.*more"):
+    with pytest.raises(CocuError, match=r"is missing.*more"):
         load_weights(other, checkpoints.path(1))
 
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_written_leaves_no_half_checkpoint(tmp_path: Path, recipe
     checkpoints = Checkpoints(tmp_path, keep=2)
     tensor = {"x": torch.zeros(10_000)}
     checkpoints.save(1, recipe, {}, {"step": 1})
-    with small_files_only(), pytest.raises(TrainingError, match="step-00000002: could not be written"):
+    with small_files_only(), pytest.raises(CocuError, match="step-00000002: could not be written"):
         checkpoints.save(2, recipe, tensor if large == "weights" else {}, tensor if large == "state" else {})
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
 

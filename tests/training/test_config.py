@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from files.errors import MisuseError
 from training.config import Recipe, build_learner
-from training.errors import MisuseError
 from training.groupvit import GroupViTConfig
 from training.patch_alignment import PatchAlignmentConfig
 from training.recipe_file import BUILT_IN, config_text, load_recipe, read_config

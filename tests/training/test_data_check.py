@@ -7,9 +7,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import caption, pair_members, picture, write_tar
 from training.data_check import check_data
-from training.errors import MisuseError, TrainingError
 from training.shards import Source
 
 CONCEPT = {"concept": "grass", "score": 0.4, "in_caption": False}
@@ -82,7 +82,7 @@ def test_remote_and_packed_shards_are_looked_into_without_copying_them(tmp_path:
     packed = tmp_path / "1.tar.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert len(check_data(["memory://checked/0.tar", str(packed)])) == 2
-    with pytest.raises(TrainingError, match=r"127\.0\.0\.1:9/0\.tar: cannot be read"):
+    with pytest.raises(CocuError, match=r"127\.0\.0\.1:9/0\.tar: cannot be read"):
         check_data(["http://127.0.0.1:9/0.tar"])
 
 

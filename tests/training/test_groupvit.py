@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import training.groupvit
-from training.errors import MisuseError
+from files.errors import MisuseError
 from training.groupvit import GroupingBlock, GroupViT, GroupViTConfig, gumbel_noise
 from training.learner import Learner
 from training.text_encoder import TextConfig

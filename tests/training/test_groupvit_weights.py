@@ -10,8 +10,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from files.errors import CocuError, MisuseError
 from tests.training.groupvit_peer import SIZES, batch, huggingface_config, own_loss, random_peer, saved
-from training.errors import MisuseError, TrainingError
 from training.groupvit import GroupViT, GroupViTConfig
 from training.groupvit_names import names_in
 from training.groupvit_weights import load_huggingface, load_original, save_huggingface
@@ -68,7 +68,7 @@ def test_missing_left_over_and_misshapen_weights_are_named(tmp_path: Path) -> No
     weights["text_model.embeddings.position_embedding.weight"] = torch.zeros(7, 64)
     weights["text_model.embeddings.position_ids"] = torch.arange(10)[None]
     save_file(weights, file)
-    with pytest.raises(TrainingError) as error:
+    with pytest.raises(CocuError) as error:
         load_huggingface(tmp_path)
     message = str(error.value)
     assert str(file) in message
@@ -103,7 +103,7 @@ def test_folders_without_a_groupvit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"has no model\.safetensors"):
         load_huggingface(tmp_path / "bare")
     (tmp_path / "bare/model.safetensors").write_bytes(b"torn")
-    with pytest.raises(TrainingError, match="cannot be read"):
+    with pytest.raises(CocuError, match="cannot be read"):
         load_huggingface(tmp_path / "bare")
 
 
@@ -189,7 +189,7 @@ def test_original_files_load_and_equal_transformers(tmp_path: Path) -> None:
     weights["extra.weight"] = weights.pop("img_encoder.layers.1.blocks.0.attn.qkv.bias")
     torch.save({"model": weights}, tmp_path / "release.pth")
     with pytest.raises(
-        TrainingError, match=r"missing: img_encoder\.layers\.1\.blocks\.0\.attn\.qkv\.bias; left over: extra\.weight"
+        CocuError, match=r"missing: img_encoder\.layers\.1\.blocks\.0\.attn\.qkv\.bias; left over: extra\.weight"
     ):
         load_original(tmp_path / "release.pth", heads=2)
 
@@ -226,13 +226,13 @@ def test_files_that_hold_no_release_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no such file"):
         load_original(file)
     file.write_bytes(b"torn")
-    with pytest.raises(TrainingError, match="cannot be read as weights alone"):
+    with pytest.raises(CocuError, match="cannot be read as weights alone"):
         load_original(file)
     torch.save({"state_dict": {}}, file)
-    with pytest.raises(TrainingError, match='holds no weights under "model"'):
+    with pytest.raises(CocuError, match='holds no weights under "model"'):
         load_original(file)
     torch.save({"model": {"a": torch.zeros(1)}}, file)
-    with pytest.raises(TrainingError, match=r"missing: img_encoder\.patch_embed\.proj\.weight"):
+    with pytest.raises(CocuError, match=r"missing: img_encoder\.patch_embed\.proj\.weight"):
         load_original(file)
 
 

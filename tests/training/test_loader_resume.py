@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import training.augment
+from files.errors import MisuseError
 from tests.training.loader_world import digest, loader, make_shards, take
 from training.batches import Batch
-from training.errors import MisuseError
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from files.errors import MisuseError
 from tests.training.tiny_learners import tiny_batch, tiny_learner
 from training import patch_alignment
-from training.errors import MisuseError
 from training.gradient_cache import Encoders
 from training.losses import total_loss
 from training.patch_alignment import (

@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 import training.shard_files
+from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards
-from training.errors import MisuseError, TrainingError
 from training.shard_files import ShardFiles
 from training.shards import Shard, find_data
 from training.tar_index import index_tar
@@ -91,7 +91,7 @@ def test_copies_in_a_cache_stay_and_are_not_fetched_again(served: str, tmp_path:
 def test_a_server_that_goes_on_refusing_is_named(served: str) -> None:
     files = ShardFiles(find_data([f"{served}/00001.tar"])[0])
     Server.refusals = 10**6
-    with pytest.raises(TrainingError, match=f"{served}/00001.tar: cannot be read"):
+    with pytest.raises(CocuError, match=f"{served}/00001.tar: cannot be read"):
         files.edges(0)
     Server.refusals = 0
     files.close()
@@ -137,7 +137,7 @@ def test_no_room_for_a_copy_is_said_with_the_folder(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(training.shard_files, "_unpack", full)
     files = ShardFiles([Shard("0", "memory://full/0.tar", 0)], tmp_path / "copies")
-    with pytest.raises(TrainingError, match=f"no room in {tmp_path / 'copies'}"):
+    with pytest.raises(CocuError, match=f"no room in {tmp_path / 'copies'}"):
         files.edges(0)
     assert not list((tmp_path / "copies").iterdir())
     files.close()
@@ -163,7 +163,7 @@ def test_a_shard_that_has_vanished_is_named(tmp_path: Path) -> None:
     path = make_shards(tmp_path, shards=1, pairs=1)[0]
     files = ShardFiles(find_data([str(path)])[0])
     path.unlink()
-    with pytest.raises(TrainingError, match=f"{path}: cannot be read"):
+    with pytest.raises(CocuError, match=f"{path}: cannot be read"):
         files.edges(0)
-    with pytest.raises(TrainingError, match=f"{path}: cannot be read"):
+    with pytest.raises(CocuError, match=f"{path}: cannot be read"):
         files.count()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from training.errors import TrainingError
+from files.errors import CocuError
 from training.shard_order import EPOCH, SHARD, START, STOP, Order, Slot, cut, permutation, raw_bits, spread
 
 
@@ -131,7 +131,7 @@ def test_with_fewer_samples_than_ranks_every_rank_gets_one_in_the_end() -> None:
 
 def test_shards_without_any_sample_are_an_error() -> None:
     for rank in range(2):
-        with pytest.raises(TrainingError, match="no samples in 2 shards"):
+        with pytest.raises(CocuError, match="no samples in 2 shards"):
             order_of([(np.array([0]), 1024)] * 2, Slot(0, rank, 2, 10)).take(1)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 from tests.tiny_world import make_shards
-from training.errors import MisuseError, TrainingError
 from training.shards import Source, find_data, find_urls
 
 
@@ -83,7 +83,7 @@ def test_a_missing_driver_is_named_with_its_extra(
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    with pytest.raises(TrainingError, match=r"http://127\.0\.0\.1:9/x\.tar: cannot be read"):
+    with pytest.raises(CocuError, match=r"http://127\.0\.0\.1:9/x\.tar: cannot be read"):
         find_data(["http://127.0.0.1:9/x.tar"])
 
 

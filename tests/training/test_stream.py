@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from files.errors import MisuseError
 from tests.tiny_world import pair_members, write_tar
-from training.errors import MisuseError
 from training.shard_files import ShardFiles
 from training.shard_order import EPOCH, SHARD, START, Slot
 from training.shards import Source, find_data

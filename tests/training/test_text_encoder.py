@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.errors import MisuseError
+from files.errors import MisuseError
 from training.text_encoder import TextConfig, TextEncoder, trim_padding
 
 SMALL = TextConfig(vocabulary=50, context_length=12, width=16, layers=2, heads=2)

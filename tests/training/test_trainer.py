@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from files.errors import CocuError, MisuseError
 from tests.training.curated_world import make_curated
 from training import trainer
 from training.checkpoint import load_learner, load_state
 from training.config import Recipe
-from training.errors import MisuseError, TrainingError
 from training.learner import Learner
 from training.losses import LossParts
 from training.processes import Wish
@@ -236,7 +236,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_named(
 
 def test_ten_steps_on_end_that_are_not_finite_end_the_run(options: Options) -> None:
     # Weights of 1e30: this overflows without anybody's help.
-    with pytest.raises(TrainingError, match=r"not finite in 10 steps on end, up to step 11") as caught:
+    with pytest.raises(CocuError, match=r"not finite in 10 steps on end, up to step 11") as caught:
         train(recipe("miniature", "steps=50", "optimizer.base_lr=1e30", "optimizer.warmup_epochs=0"), options)
     assert caught.value.exit_code == 1
     assert "skipped.jsonl" in str(caught.value)

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import training.loader
+from files.errors import MisuseError
 from tests.training.loader_world import digest, loader, make_shards, take
 from training.batches import Batch
-from training.errors import MisuseError
 from training.loader import part_size
 
 # More workers than cores.
@@ -88,7 +88,7 @@ def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
     # In a process of its own: torch's handler of SIGCHLD may raise once more, wherever the process then is.
     code = (
         "import multiprocessing, os, signal\n"
-        "from training.errors import TrainingError\n"
+        "from training.errors import CocuError\n"
         "from training.loader import Loader\n"
         f"loader = Loader([{str(folder)!r}], batch_size=4, image_size=16, workers=2)\n"
         "next(loader)\n"
@@ -96,7 +96,7 @@ def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
         "try:\n"
         "    for _ in range(100):\n"
         "        next(loader)\n"
-        "except TrainingError as error:\n"
+        "except CocuError as error:\n"
         "    print(error.exit_code, 'fewer workers' in str(error), flush=True)\n"
         "    os._exit(0)\n"
     )
