@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from curation.run_folder import atomic
+from files.atomic import atomic
 
 
 class ArrayWriter:

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from curation.rejects import Reject, is_utf8
 from curation.shards import Shard
-from curation.sources import filesystem, is_remote, open_bytes
 from curation.table_files import BadRow, read_rows, table_columns
+from files.addresses import filesystem, is_remote, open_bytes
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")

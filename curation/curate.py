@@ -29,11 +29,12 @@ from curation.presets import PAPER_NEIGHBOURS, CurateOptions
 from curation.progress import Progress, Stopwatch, say
 from curation.ranking import FITTED, RankingContext, WordFamilies, rank, seeds_of, select
 from curation.rows import concept_ids_of, name_hashes, text_hashes
-from curation.run_folder import RunFolder, atomic
+from curation.run_folder import RunFolder
 from curation.shards import Shard
 from curation.support import SupportModel, fit_support, has_support
 from curation.synonyms import Synonyms
 from curation.tables import ARCHIVES, PAIRS, TableWriter, archive_rows, pair_rows
+from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 
 BLOCK = 1024

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 
 from curation.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES
-from curation.rejects import Reject
-from curation.samples import read_member, read_samples
 from files.errors import MisuseError
+from files.rejects import Reject
+from files.tar import read_member, read_samples
 
 # Each shard opened for its pictures costs a walk over its headers.
 SAMPLED_SHARDS = 4

@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from curation.pairs import CaptionOptions, checksum_of, pair_checksum, table_pairs
-from curation.rejects import Reject, is_utf8
-from curation.run_folder import atomic
-from curation.samples import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
 from curation.shards import Shard
-from curation.sources import open_tar, unreachable
-from curation.tar_headers import write_header
+from files.addresses import open_tar, unreachable
+from files.atomic import atomic
 from files.errors import CocuError
+from files.rejects import Reject, is_utf8
+from files.tar import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
+from files.tar_headers import write_header
 
 CONCEPTS_VERSION = 1
 CONCEPTS_FIELD = "concepts.json"

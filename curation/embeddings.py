@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 
 from curation.captioned_tables import caption_rows
 from curation.encoder import Encoder
-from curation.images import BadPicture
 from curation.nouns import ConceptExtractor, keep_listed
 from curation.pairs import CaptionOptions, Pair, checked_captions, checksum_of, read_pairs
 from curation.prefetch import ahead
-from curation.rejects import Reject
-from curation.run_folder import atomic
 from curation.shards import Shard
-from curation.sources import unreachable
+from files.addresses import unreachable
+from files.atomic import atomic
+from files.pictures import BadPicture
+from files.rejects import Reject
 
 BLOCK_PAIRS = 1024
 BLOCK_BYTES = 128 << 20

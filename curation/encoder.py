@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.encoder_names import EncoderSpec, load_encoder
-from curation.images import BadPicture, decode
 from files.errors import MisuseError
+from files.pictures import BadPicture, decode
 
 if TYPE_CHECKING:
     import torch

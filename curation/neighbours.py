@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.run_folder import atomic
+from files.atomic import atomic
 from files.errors import MisuseError
 
 FLAT_LIMIT = 100_000

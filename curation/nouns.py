@@ -12,8 +12,8 @@ import numpy as np
 
 from curation.lexicon import normal_form, resolve_pipeline
 from curation.noun_phrases import NounOptions, concepts_of
-from curation.worker_pool import WorkerPool
 from files.errors import MisuseError
+from files.workers import WorkerPool
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.captioned_tables import ColumnNames, ImageRow, caption_by_key, read_image, table_rows
-from curation.rejects import Reject, is_utf8
-from curation.samples import Member, Sample, read_member, read_samples
-from curation.shards import TAR_SUFFIXES, Shard, shard_suffix
-from curation.sources import open_tar, unreachable
+from curation.shards import Shard
+from files.addresses import open_tar, unreachable
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject, is_utf8
+from files.shard_names import TAR_SUFFIXES, shard_suffix
+from files.tar import Member, Sample, read_member, read_samples
 
 IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp")
 CAPTION_FIELDS = ("txt", "text", "caption")

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from curation.printable import printable
 from curation.query import Answer
-from curation.run_folder import atomic
+from files.atomic import atomic
 from files.errors import MisuseError
 
 FORMATS = ("table", "csv", "json", "parquet")

@@ -13,8 +13,8 @@ from curation.gallery import bar, cards
 from curation.histograms import histogram_svg
 from curation.query import connect
 from curation.report_figures import Figures, Histogram, read_figures, read_score_range, score_text
-from curation.report_page import page
-from curation.run_folder import atomic
+from files.atomic import atomic
+from files.page import page
 
 _EXPLANATION = (
     "Every picture came with a caption, and a caption names only what its author found worth "

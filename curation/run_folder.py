@@ -13,66 +13,23 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from curation.parts import parquet_batches
-from curation.rejects import Reject
 from curation.shards import Shard
+from files.atomic import _make_folder, atomic, write_json
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 
 FORMAT = 1
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 120
 REJECTS_AT_ONCE = 10_000
 LIBRARIES = ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pyarrow", "numpy", "duckdb", "pillow")
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _make_folder(path.parent)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
-            error.filename = str(path)
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    """The folder and those above it, so that they outlast a power cut as the files in them do."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def write_json(path: Path, value: object) -> None:
-    """JSON, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:

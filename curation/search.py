@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from curation.images import BadPicture
 from curation.index import Index, open_encoder, open_index
 from curation.parts import reading
 from files.errors import MisuseError
+from files.pictures import BadPicture
 
 
 @dataclass(frozen=True)

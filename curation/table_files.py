@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from curation.shards import shard_suffix
-from curation.sources import open_bytes
+from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
+from files.shard_names import shard_suffix
 
 BATCH = 1_000
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.run_folder import atomic
 from curation.vocabulary import Vocabulary
+from files.atomic import atomic
 
 ARCHIVES = pa.schema(
     [

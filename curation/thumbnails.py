@@ -6,7 +6,7 @@ import io
 
 from PIL import ImageOps
 
-from curation.images import BadPicture, open_picture
+from files.pictures import BadPicture, open_picture
 
 SIDE = 320
 

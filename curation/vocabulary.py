@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.embeddings import arrow_to_vectors, vectors_to_arrow
 from curation.encoder import Encoder
-from curation.run_folder import atomic
+from files.atomic import atomic
 from files.errors import CocuError
 
 

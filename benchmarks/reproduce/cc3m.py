@@ -113,8 +113,8 @@ def checks(request: Request) -> Iterator[Finding]:
 def _shards(data: str) -> tuple[Finding, int]:
     """Whether there are shards and the first pairs of the first one can be read; and the bytes of all."""
     from curation.pairs import CaptionOptions, read_pairs
-    from curation.rejects import Reject
     from curation.shards import find_shards
+    from files.rejects import Reject
 
     try:
         shards = find_shards([data])

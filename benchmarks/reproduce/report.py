@@ -23,7 +23,7 @@ from benchmarks.reproduce.measured import Results
 from benchmarks.reproduce.presets import Preset, preset_of
 from benchmarks.reproduce.sections import document
 from benchmarks.reproduce.steps import Folder, read_plan
-from curation.run_folder import atomic
+from files.atomic import atomic
 
 FORM = 1
 

@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.reproduce.steps import write_json
 from curation.curated_shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
-from curation.run_folder import atomic, read_manifest
+from curation.run_folder import read_manifest
 from curation.tables import ARCHIVES
 from data_cards.caption_names import ClassNames
 from data_cards.cards import read_card
 from data_cards.miniature_shards import VISIBLE
+from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 
 Concepts = list[dict[str, Any]]  # as in `.concepts.json`, best first

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curation.run_folder import atomic
+from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 
 PLAN = "plan.json"

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from curation import shards, table_files
 from curation.captioned_tables import CaptionRow, ImageRow, caption_rows, table_key
 from curation.pairs import CaptionOptions, Pair, read_pairs
-from curation.rejects import Reject
 from curation.shards import find_caption_tables, find_shards
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 from tests.tiny_world import picture
 
 FORMS = ["csv", "tsv", "jsonl", "parquet"]

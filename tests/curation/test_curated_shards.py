@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from curation.curated_shards import CuratedShard, PairConcepts, read_concepts, tar_member, with_caption
 from curation.pairs import CaptionOptions, Pair, checksum_of, read_pairs
-from curation.samples import BLOCK
 from curation.shards import Shard, find_shards
 from files.errors import CocuError
+from files.tar import BLOCK
 from tests.tiny_world import pair_members, picture, write_tar
 
 CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]

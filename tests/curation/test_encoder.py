@@ -16,8 +16,8 @@ from PIL import Image
 
 from curation.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoder_names import EncoderSpec, weights_digest
-from curation.images import BadPicture, open_picture
 from files.errors import CocuError, MisuseError
+from files.pictures import BadPicture, open_picture
 from tests.tiny_world import TINY_CONFIG, caption, make_tiny_clip, picture
 
 TEXTS = [

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from curation import pairs
 from curation.pairs import CaptionOptions, Pair, checked_captions, json_field, read_pairs
-from curation.rejects import Reject
 from curation.shards import Shard, find_shards
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 from tests.tiny_world import caption, make_shards, pair_members, picture, write_tar
 
 JPEG = picture(1)

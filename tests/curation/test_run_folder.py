@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curation.rejects import Reject
-from curation.run_folder import RunFolder, atomic, read_manifest, write_json
+from curation.run_folder import RunFolder, read_manifest
 from curation.shards import Shard
+from files.atomic import atomic, write_json
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 
 SHARDS = [Shard("0", "/data/0.tar", 100), Shard("t-00000", "/data/t.csv", 5, (0, 5))]
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.shards import MOST_NAME_BYTES, Shard, distinct, find_caption_tables, find_shards, shard_suffix
+from curation.shards import Shard, distinct, find_caption_tables, find_shards
 from files.errors import MisuseError
+from files.shard_names import MOST_NAME_BYTES, shard_suffix
 from tests.tiny_world import make_shards, pair_members, write_tar
 
 

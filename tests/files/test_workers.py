@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.worker_pool import WorkerPool
 from files.errors import CocuError
+from files.workers import WorkerPool
 
 # Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
 PROGRAM = """

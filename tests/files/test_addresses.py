@@ -16,7 +16,7 @@ import pytest
 
 from curation.pairs import CaptionOptions, Pair, read_pairs
 from curation.shards import Shard, find_shards
-from curation.sources import open_bytes, open_tar
+from files.addresses import open_bytes, open_tar
 from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards
 

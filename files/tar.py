@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from curation.rejects import Reject
-from curation.tar_headers import read_plain
+from files.rejects import Reject
+from files.tar_headers import read_plain
 
 BLOCK = tarfile.BLOCKSIZE
 END_OF_ARCHIVE = bytes(2 * BLOCK)

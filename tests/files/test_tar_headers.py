@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.tar_headers import read_plain, write_header
+from files.tar_headers import read_plain, write_header
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=160).filter(lambda n: n.strip("/"))
 

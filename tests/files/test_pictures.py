@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.images import FORMATS, MAX_PIXELS, BadPicture, decode, open_picture
+from files.pictures import FORMATS, MAX_PIXELS, BadPicture, decode, open_picture
 from tests.tiny_world import picture, png_bomb
 
 # Opens the bomb in a process of its own, and prints the memory that this took.

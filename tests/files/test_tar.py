@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from curation.rejects import Reject
-from curation.samples import BLOCK, Sample, read_member, read_samples
+from files.rejects import Reject
+from files.tar import BLOCK, Sample, read_member, read_samples
 
 Members = Sequence[tuple[str, bytes]]
 LETTERS = st.characters(codec="utf-8", exclude_characters="/.\0", exclude_categories=["Cs", "Cc"])
@@ -248,6 +248,6 @@ def test_names_that_are_not_utf8() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 5, 6, 261, 263, 1000])
 def test_the_next_header_is_found_across_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curation.samples._SCAN", size)
+    monkeypatch.setattr("files.tar._SCAN", size)
     found, _ = unpack(b"!" * 777 + pack([("a.jpg", b"1")]))
     assert found == {"a": {"jpg": b"1"}}
