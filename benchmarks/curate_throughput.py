@@ -28,14 +28,15 @@ import pyarrow.parquet as pq
 
 from benchmarks import synthetic
 from benchmarks.measure import print_table
-from curation.curated_shards import tar_member
-from curation.embeddings import schema, vectors_to_arrow
-from curation.encoder_names import EncoderSpec
-from curation.index import IndexOptions, finish_index
-from curation.nouns import NounOptions
-from curation.pairs import CaptionOptions
-from curation.run_folder import RunFolder
-from curation.shards import find_shards
+from curation.concepts.extractor import NounOptions
+from curation.curated.shards import tar_member
+from curation.encoding.model_names import EncoderSpec
+from curation.index.build import IndexOptions, finish_index
+from curation.index.embedding import schema
+from curation.reading.pairs import CaptionOptions
+from curation.reading.shards import find_shards
+from curation.runs.parquet_parts import vectors_to_arrow
+from curation.runs.run_folder import RunFolder
 
 PAIRS_PER_SHARD = 5_000
 PRESETS = ("paper", "default")

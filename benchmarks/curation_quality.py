@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curation.curate import AnchorShards, run_curation
-from curation.index import open_index
-from curation.pairs import CaptionOptions
-from curation.presets import PRESETS, CurateOptions
-from curation.scorecard import score_folder
-from curation.shards import find_shards
+from curation.curate import run_curation
+from curation.index.anchors import AnchorShards
+from curation.index.opened import open_index
+from curation.ranking.options import PRESETS, CurateOptions
+from curation.reading.pairs import CaptionOptions
+from curation.reading.shards import find_shards
+from curation.recovery.scorecard import score_folder
 
 EXPANSIONS = ("image", "caption", "language", "mixed")
 NEIGHBOURS = (8, 16, 32, 64, 128, 256)

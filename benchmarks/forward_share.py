@@ -26,13 +26,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import print_table
-from curation.curated_shards import tar_member
-from curation.embeddings import ShardResult, embed_shard
-from curation.encoder import Encoder
-from curation.encoder_names import EncoderSpec
-from curation.nouns import ConceptExtractor, NounOptions
-from curation.pairs import CaptionOptions
-from curation.shards import Shard, find_shards
+from curation.concepts.extractor import ConceptExtractor, NounOptions
+from curation.curated.shards import tar_member
+from curation.encoding.encoder import Encoder
+from curation.encoding.model_names import EncoderSpec
+from curation.index.embedding import ShardResult, embed_shard
+from curation.reading.pairs import CaptionOptions
+from curation.reading.shards import Shard, find_shards
 
 WORDS = ["dog", "cat", "horse", "boat", "car", "tree", "street", "beach", "bench", "kite", "bus", "bird", "sheep"]
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from benchmarks import synthetic
 from benchmarks.measure import median_seconds, print_table
-from curation.archives import Anchors, Archives, Retrieved, gather
-from curation.clusters import Clusterer
-from curation.ranking import paper_parts, select
-from curation.rows import CaptionRows, pair_similarity
+from curation.index.caption_rows import CaptionRows, pair_similarity
+from curation.ranking.archives import Archives, gather
+from curation.ranking.clusters import Clusterer
+from curation.ranking.expansion import Anchors, Retrieved
+from curation.ranking.relevance import paper_parts
+from curation.ranking.selection import select
 from tests import oracle
 
 BLOCK = 1024

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import synthetic
 from benchmarks.measure import median_seconds, table
-from curation.neighbours import NearestRows, SearchSettings, auto_factory, build, exact_search, tune
+from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, exact_search, tune
 
 MINIMUM = 0.95
 HEAD = [

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curation.naming import named_in_texts, phrases_of
-from curation.pairs import CaptionOptions, Pair, read_pairs
-from curation.shards import find_shards
-from curation.truth import read_synonyms
+from curation.reading.pairs import CaptionOptions, Pair, read_pairs
+from curation.reading.shards import find_shards
+from curation.recovery.naming import named_in_texts, phrases_of
+from curation.recovery.truth import read_synonyms
 
 
 def main() -> None:

@@ -90,11 +90,12 @@ def run(
     from dataclasses import replace
 
     from cli.summaries import print_curated
-    from curation.curate import AnchorShards, run_curation
-    from curation.index import open_index
-    from curation.pairs import CaptionOptions
-    from curation.presets import PRESETS
-    from curation.shards import find_shards
+    from curation.curate import run_curation
+    from curation.index.anchors import AnchorShards
+    from curation.index.opened import open_index
+    from curation.ranking.options import PRESETS
+    from curation.reading.pairs import CaptionOptions
+    from curation.reading.shards import find_shards
 
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r}: expected one of {', '.join(PRESETS)}", param_hint="--preset")
@@ -148,8 +149,8 @@ def score(
     import json
 
     from cli.score_table import print_scorecard
-    from curation.printable import printable
-    from curation.scorecard import score_folder
+    from curation.recovery.scorecard import score_folder
+    from curation.runs.printable import printable
 
     try:
         ks = [int(part) for part in k.split(",")]
@@ -189,8 +190,8 @@ def query(
     """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
     import sys
 
-    from curation.query import run_query
-    from curation.query_formats import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
+    from curation.curated.answers import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
+    from curation.curated.query import run_query
     from files.errors import MisuseError
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
@@ -221,14 +222,14 @@ def show(
 ) -> None:
     """Show single pairs: what their captions name and what was recovered."""
     if out is not None:
-        from curation.report import write_pairs_page
+        from curation.report.report import write_pairs_page
 
         write_pairs_page(curated, keys, out)
         typer.echo(f"wrote {out}")
         return
     from rich.console import Console
 
-    from curation.show import show_pairs
+    from curation.report.terminal import show_pairs
 
     console = Console()
     for panel in show_pairs(curated, keys):
@@ -243,7 +244,7 @@ def report(
     seed: Annotated[int, typer.Option(min=0, help="Which pairs are drawn.")] = 0,
 ) -> None:
     """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
-    from curation.report import write_report
+    from curation.report.report import write_report
 
     write_report(curated, out, sample, seed)
     typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

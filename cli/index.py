@@ -91,11 +91,11 @@ def build(
     import os
 
     from cli.sizes import parse_size
-    from curation.encoder_names import EncoderSpec
-    from curation.index import IndexOptions, build_index
-    from curation.nouns import NounOptions
-    from curation.pairs import CaptionOptions
-    from curation.shards import find_caption_tables, find_shards
+    from curation.concepts.extractor import NounOptions
+    from curation.encoding.model_names import EncoderSpec
+    from curation.index.build import IndexOptions, build_index
+    from curation.reading.pairs import CaptionOptions
+    from curation.reading.shards import find_caption_tables, find_shards
 
     options = IndexOptions(
         encoder=EncoderSpec(model, pretrained, precision),
@@ -126,7 +126,7 @@ def build(
 def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
     """Say what an index holds and how it was made."""
     from cli.summaries import print_index
-    from curation.run_folder import read_manifest
+    from curation.runs.manifest import read_manifest
 
     print_index(index, read_manifest(index, "index"))
 
@@ -141,7 +141,7 @@ def search(
 ) -> None:
     """Show the captions nearest to a text or a picture."""
     from cli.summaries import print_nearest
-    from curation.search import nearest_captions
+    from curation.index.search import nearest_captions
 
     if (text is None) == (image is None):
         raise typer.BadParameter("give either a text to search with, or --image FILE")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curation.scorecard import Scorecard
-    from curation.scoring import Figure
+    from curation.recovery.measures import Figure
+    from curation.recovery.scorecard import Scorecard
 
 LEGEND = """\
 recall@k     share of the gap objects that one of the k best recovered concepts names
@@ -24,8 +24,8 @@ def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
     """Print what is scored, the figures of each ranking and, if wanted, of each object."""
     from rich.console import Console
 
-    from curation.printable import printable
-    from curation.scorecard import CURATED
+    from curation.recovery.scorecard import CURATED
+    from curation.runs.printable import printable
 
     console = Console(highlight=False)
     scores = card.scores[CURATED]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from curation.search import Neighbour
+    from curation.index.search import Neighbour
 
 
 def _table(title: str, rows: list[tuple[str, str]]) -> None:
@@ -51,7 +51,7 @@ def _seconds(seconds: dict[str, float], parts: dict[str, str] | None = None) -> 
 
 def print_index(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu index build`, and `cocu index info`."""
-    from curation.progress import size_text
+    from curation.runs.progress import size_text
 
     summary, parameters = manifest["summary"], manifest["parameters"]
     encoder = " ".join(filter(None, [parameters["model"], parameters["pretrained"]]))
@@ -130,7 +130,7 @@ def print_nearest(found: list[Neighbour]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curation.printable import printable
+    from curation.runs.printable import printable
 
     console = Console()
     if not console.is_terminal:

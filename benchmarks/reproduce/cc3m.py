@@ -112,8 +112,8 @@ def checks(request: Request) -> Iterator[Finding]:
 
 def _shards(data: str) -> tuple[Finding, int]:
     """Whether there are shards and the first pairs of the first one can be read; and the bytes of all."""
-    from curation.pairs import CaptionOptions, read_pairs
-    from curation.shards import find_shards
+    from curation.reading.pairs import CaptionOptions, read_pairs
+    from curation.reading.shards import find_shards
     from files.rejects import Reject
 
     try:
@@ -134,7 +134,7 @@ def _shards(data: str) -> tuple[Finding, int]:
 
 
 def _encoder(request: Request) -> Finding:
-    from curation.encoder_names import EncoderSpec, load_encoder
+    from curation.encoding.model_names import EncoderSpec, load_encoder
 
     name, _, pretrained = request.model.partition("@")
     try:

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.reproduce.steps import write_json
-from curation.curated_shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
-from curation.run_folder import read_manifest
-from curation.tables import ARCHIVES
+from curation.curated.shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
+from curation.curated.tables import ARCHIVES
+from curation.runs.manifest import read_manifest
 from data_cards.caption_names import ClassNames
 from data_cards.cards import read_card
 from data_cards.miniature_shards import VISIBLE

@@ -12,8 +12,8 @@ from benchmarks.reproduce.plan import plan_of, runs_of
 from benchmarks.reproduce.presets import PRESETS, Preset
 from benchmarks.reproduce.steps import Step
 from cli.main import app
-from curation.archives import parse_expansion
-from curation.ranking import RANKINGS
+from curation.ranking.expansion import parse_expansion
+from curation.ranking.relevance import RANKINGS
 from training.recipe_file import load_recipe
 
 OUT = Path("runs/made here")

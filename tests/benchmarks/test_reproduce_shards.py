@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks.reproduce import shards
 from benchmarks.reproduce.shards import donors, samples, swapped, write_oracle, write_shuffled
-from curation.curated_shards import read_concepts
-from curation.scorecard import score_folder
+from curation.curated.shards import read_concepts
+from curation.recovery.scorecard import score_folder
 from data_cards.cards import read_card
 from data_cards.miniature import Pair, draw_pair
 from data_cards.miniature_shards import members

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curation.tables import ARCHIVES, PAIRS
+from curation.curated.tables import ARCHIVES, PAIRS
 
 CONCEPTS = pa.schema([("concept_id", pa.int32()), ("concept", pa.string()), ("count", pa.int64())])
 REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.archives import Anchors
-from curation.neighbours import NearestRows, SearchSettings, build
-from curation.rows import CaptionRows, pair_similarity
+from curation.index.caption_rows import CaptionRows, pair_similarity
+from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.ranking.expansion import Anchors
 from tests import oracle
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import label_ranking_average_precision_score
 
-from curation.encoder import Encoder
-from curation.encoder_names import MINIATURE_FOLDER, EncoderSpec, weights_digest
+from curation.encoding.encoder import Encoder
+from curation.encoding.model_names import MINIATURE_FOLDER, EncoderSpec, weights_digest
 from data_cards.cards import read_card
 from data_cards.miniature import Pair, draw_pair
 from data_cards.miniature_shards import write_miniature
@@ -126,7 +126,7 @@ def test_the_digest_covers_weights_and_config(tmp_path: Path, monkeypatch: pytes
     for config, weights in ((b"{}", b"1"), (b"{}", b"2"), (b"{ }", b"1")):
         (tmp_path / "open_clip_config.json").write_bytes(config)
         (tmp_path / "open_clip_model.safetensors").write_bytes(weights)
-        monkeypatch.setattr("curation.encoder_names.MINIATURE_FOLDER", tmp_path)
+        monkeypatch.setattr("curation.encoding.model_names.MINIATURE_FOLDER", tmp_path)
         digests.add(weights_digest(EncoderSpec("miniature")))
     assert len(digests) == 3
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.caption_marks import mark_concepts
+from curation.report.caption_marks import mark_concepts
 from data_cards.caption_names import ClassNames, plural
 from data_cards.cards import read_card
 from data_cards.miniature import draw_pair

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.naming import named_by_concepts, named_in_texts, phrases_of
-from curation.nouns import NounOptions, Parser
+from curation.concepts.extractor import NounOptions
+from curation.concepts.parser import Parser
+from curation.recovery.naming import named_by_concepts, named_in_texts, phrases_of
 from data_cards import caption_forms, caption_phrases
 from data_cards.caption_names import ClassNames, plural
 from data_cards.caption_words import STUFF, THINGS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.truth import read_synonyms
+from curation.recovery.truth import read_synonyms
 from data_cards.cards import Card, card_text, read_card
 from files.errors import MisuseError
 

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation.truth import read_synonyms, read_truth
+from curation.recovery.truth import read_synonyms, read_truth
 from data_cards.cards import read_card
 from data_cards.miniature import SPLITS, contact_sheet, draw_pair
 from data_cards.miniature_shards import Tally, tally, write_miniature

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from curation.ranking import RANKINGS
+from curation.ranking.relevance import RANKINGS
 from tests.integration.commands import (
     PAIRS,
     SHARDS,

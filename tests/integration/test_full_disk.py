@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation import neighbours
-from curation.array_files import ArrayWriter
-from curation.pairs import CaptionOptions, read_pairs
-from curation.shards import find_shards
-from curation.tables import PAIRS, TableWriter
+from curation.curated.tables import PAIRS, TableWriter
+from curation.index import neighbours
+from curation.index.array_files import ArrayWriter
+from curation.reading.pairs import CaptionOptions, read_pairs
+from curation.reading.shards import find_shards
 from files.errors import CocuError
 from tests.integration.commands import cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same

@@ -1,0 +1,1 @@
+"""Concepts: what captions name, as words in one normal form."""

@@ -1,0 +1,71 @@
+"""Captions -> the concepts that they name, by batches and in several processes; files of listed concepts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from curation.concepts.lexicon import resolve_pipeline
+from curation.concepts.noun_phrases import NounOptions
+from curation.concepts.parser import Parser
+from files.workers import WorkerPool
+
+if TYPE_CHECKING:
+    pass
+
+# Below this many captions a pool costs more to start than it saves.
+POOL_THRESHOLD = 2_000
+
+
+class ConceptExtractor:
+    """Extracts concepts from captions, in this process or in a pool of processes.
+
+    Use as a context manager; the pool starts at the first large batch. Order is kept, and the result does not
+    depend on the number of processes.
+    """
+
+    def __init__(self, options: NounOptions, processes: int = 1, batch_size: int = 256) -> None:
+        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
+        self.processes = processes
+        self.batch_size = batch_size
+        self._pool: WorkerPool | None = None
+        self._parser: Parser | None = None
+        self._seen = 0
+
+    def __enter__(self) -> ConceptExtractor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._pool is not None:
+            self._pool.close(at_once=exc[0] is not None)
+            self._pool = None
+
+    def extract(self, captions: Sequence[str]) -> list[list[str]]:
+        """Concepts of each caption; [] where a caption names nothing."""
+        captions = [caption[: self.options.max_chars] for caption in captions]
+        self._seen += len(captions)
+        if self._pool is None and (self.processes < 2 or self._seen < POOL_THRESHOLD):
+            if self._parser is None:
+                self._parser = Parser(self.options)
+            return self._parser.concepts(captions, self.batch_size)
+        if self._pool is None:
+            self._pool = WorkerPool(self.processes, _start_worker, (self.options,))
+        chunks = [captions[i : i + self.batch_size] for i in range(0, len(captions), self.batch_size)]
+        return [row for rows in self._pool.map(_work, chunks) for row in rows]
+
+
+_worker: Parser | None = None
+
+
+def _start_worker(options: NounOptions) -> None:
+    global _worker
+    # spaCy imports torch when it finds it, for seconds and hundreds of megabytes that parsing does not need.
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    _worker = Parser(options)
+
+
+def _work(captions: Sequence[str]) -> list[list[str]]:
+    assert _worker is not None
+    return _worker.concepts(captions, len(captions))

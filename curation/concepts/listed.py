@@ -1,0 +1,49 @@
+"""Concepts from a list: files of listed concepts, and what of a caption's concepts they keep."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curation.concepts.lexicon import normal_form
+from files.errors import MisuseError
+
+if TYPE_CHECKING:
+    pass
+
+
+def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str]:
+    """Concepts restricted to a list: each becomes its longest listed tail ("snow mountain" -> "mountain")."""
+    for concept in concepts:
+        words = concept.split()
+        for start in range(len(words)):
+            tail = " ".join(words[start:])
+            if tail in listed:
+                yield tail
+                break
+
+
+def read_vocabulary(path: str, pipeline: str = "auto") -> frozenset[str]:
+    """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form.
+
+    Raises MisuseError for a file that is not there, is no UTF-8 text or lists nothing.
+    """
+    try:
+        with open(path, encoding="utf-8") as lines:
+            phrases = [line.partition("#")[0].strip() for line in lines]
+    except OSError as error:
+        raise MisuseError(f"--vocabulary {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"{path}: not UTF-8 ({error}); save the vocabulary as UTF-8 text") from error
+    listed = frozenset(normal_form(phrase, pipeline) for phrase in phrases if phrase)
+    if not listed:
+        raise MisuseError(f"{path}: lists no concept; give one a line")
+    return listed
+
+
+def file_digest(path: str) -> str:
+    """First 16 hex digits of a file's SHA-256."""
+    with Path(path).open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()[:16]

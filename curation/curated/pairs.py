@@ -1,0 +1,149 @@
+"""Pairs read back from a curated folder: by key, or a sample that stays the same; with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+
+import duckdb
+
+from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES
+from files.errors import MisuseError
+from files.rejects import Reject
+from files.tar import read_member, read_samples
+
+# Each shard opened for its pictures costs a walk over its headers.
+SAMPLED_SHARDS = 4
+_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class RankedConcept:
+    """One row of a pair's archive; support: how many retrieved captions name the concept."""
+
+    concept: str
+    rank: int
+    score: float
+    support: int
+    cluster: int
+    in_caption: bool
+
+
+@dataclass(frozen=True)
+class CuratedPair:
+    """One pair: its caption, the concepts that this names, and its archive, best first."""
+
+    key: str
+    shard: str
+    caption: str
+    caption_concepts: tuple[str, ...]
+    archive: tuple[RankedConcept, ...]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Concepts that the caption names, by its own reading or by the archive's."""
+        ranked = (row.concept for row in self.archive if row.in_caption)
+        return tuple(dict.fromkeys((*self.caption_concepts, *ranked)))
+
+
+def find_pairs(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> list[CuratedPair]:
+    """The pairs with these keys, in this order; a key that several shards have gives all of them.
+
+    Raises MisuseError for a key that no shard has, with the nearest keys.
+    """
+    keys = list(dict.fromkeys(keys))
+    rows = connection.execute(
+        f"SELECT key, shard, caption, caption_concepts FROM pairs WHERE key IN ({_marks(keys)}) ORDER BY shard",
+        keys,
+    ).fetchall()
+    found = {row[0] for row in rows}
+    for key in keys:
+        if key not in found:
+            raise MisuseError(f"no pair has the key {key!r}; {_nearest(connection, key)}")
+    rows.sort(key=lambda row: keys.index(row[0]))
+    return _with_archives(connection, rows)
+
+
+def sample_pairs(connection: duckdb.DuckDBPyConnection, count: int, seed: int) -> list[CuratedPair]:
+    """Up to `count` pairs drawn by a hash of seed, shard and key: the same ones every time.
+
+    They come from at most `SAMPLED_SHARDS` shards, or from as many as it takes to have `count`.
+    """
+    sizes = connection.execute("SELECT shard, count(*) FROM pairs GROUP BY shard").fetchall()
+    sizes.sort(key=lambda row: md5(f"{seed}/{row[0]}".encode()).digest())
+    shards: list[str] = []
+    held = 0
+    for shard, size in sizes:
+        if len(shards) >= SAMPLED_SHARDS and held >= count:
+            break
+        shards.append(shard)
+        held += size
+    if not shards:
+        return []
+    rows = connection.execute(
+        "SELECT key, shard, caption, caption_concepts FROM pairs "
+        f"WHERE shard IN ({_marks(shards)}) ORDER BY md5(concat_ws('/', ?, shard, key)) LIMIT ?",
+        [*shards, str(seed), count],
+    ).fetchall()
+    return _with_archives(connection, rows)
+
+
+def picture_bytes(curated: Path, pairs: Sequence[CuratedPair]) -> Iterator[tuple[CuratedPair, bytes]]:
+    """Encoded pictures of the pairs, shard by shard; a pair whose picture is not there is left out.
+
+    A shard is walked along its headers; only the wanted pictures are read.
+    """
+    wanted: dict[str, dict[str, CuratedPair]] = {}
+    for pair in pairs:
+        wanted.setdefault(pair.shard, {})[pair.key] = pair
+    for shard, by_key in wanted.items():
+        path = curated / "shards" / f"{shard}.tar"
+        # The name comes out of a table: it must not lead elsewhere.
+        if Path(shard).name != shard or not path.is_file():
+            continue
+        with path.open("rb") as tar:
+            for sample in read_samples(tar):
+                if isinstance(sample, Reject) or sample.key not in by_key:
+                    continue
+                pair = by_key.pop(sample.key)
+                member = sample.member(IMAGE_FIELDS)
+                if member is not None and member.size <= MAX_IMAGE_BYTES:
+                    yield pair, read_member(tar, member)
+                if not by_key:
+                    break
+
+
+def _with_archives(
+    connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[str, str, str, list[str]]]
+) -> list[CuratedPair]:
+    if not rows:
+        return []
+    shards, keys = sorted({row[1] for row in rows}), sorted({row[0] for row in rows})
+    ranked = connection.execute(
+        "SELECT shard, key, concept, rank, score, support, cluster, in_caption FROM archives "
+        f"WHERE shard IN ({_marks(shards)}) AND key IN ({_marks(keys)}) ORDER BY rank",
+        [*shards, *keys],
+    ).fetchall()
+    archives: dict[tuple[str, str], list[RankedConcept]] = {}
+    for shard, key, *fields in ranked:
+        archives.setdefault((shard, key), []).append(RankedConcept(*fields))
+    return [
+        CuratedPair(key, shard, caption, tuple(concepts or ()), tuple(archives.get((shard, key), ())))
+        for key, shard, caption, concepts in rows
+    ]
+
+
+def _marks(values: Sequence[str]) -> str:
+    # One place a value: DuckDB then skips the parts of the tables where none of them can be.
+    return ", ".join("?" * len(values))
+
+
+def _nearest(connection: duckdb.DuckDBPyConnection, key: str) -> str:
+    rows = connection.execute(
+        "SELECT DISTINCT key, levenshtein(key, ?) AS edits FROM pairs ORDER BY edits, key LIMIT ?",
+        [key, _NEAREST],
+    ).fetchall()
+    names = ", ".join(repr(row[0]) for row in rows)
+    return f"the nearest are {names}" if names else "the folder holds no pairs"

@@ -1,0 +1,97 @@
+"""The tables of a curated shard: `tables/archives` (one row per pair and concept) and `tables/pairs`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.index.vocabulary import Vocabulary
+from files.atomic import atomic
+
+ARCHIVES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("rank", pa.int32()),
+        ("concept_id", pa.int32()),
+        ("concept", pa.string()),
+        ("score", pa.float32()),
+        ("global", pa.float32()),
+        ("local", pa.float32()),
+        ("support", pa.int32()),
+        ("cluster", pa.int32()),
+        ("in_caption", pa.bool_()),
+    ]
+)
+PAIRS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("caption", pa.string()),
+        ("caption_concepts", pa.list_(pa.string())),
+    ]
+)
+
+
+class TableWriter:
+    """A Parquet file written batch by batch, which appears when the block ends well."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._atomic = atomic(path)
+        self._schema = schema
+
+    def __enter__(self) -> TableWriter:
+        self._temporary = self._atomic.__enter__()
+        try:
+            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+        except BaseException as error:
+            self._atomic.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Append a batch."""
+        self._writer.write_table(table)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            with suppress(OSError):  # a full disk has no room for the footer either
+                self._writer.close()
+            self._atomic.__exit__(kind, error, trace)
+            return
+        with ExitStack() as stack:
+            stack.push(self._atomic)
+            self._writer.close()
+
+
+def archive_rows(
+    shard: str,
+    keys: pa.Array,
+    offsets: np.ndarray,
+    columns: dict[str, np.ndarray],
+    vocabulary: Vocabulary,
+) -> pa.Table:
+    """Rows of `tables/archives` for a block of pairs.
+
+    keys: [B]. offsets int64 [B+1]: kept entries of each pair. columns: arrays [K] named as in `ARCHIVES`.
+    """
+    owner = np.repeat(np.arange(len(keys)), np.diff(offsets))
+    arrays = {
+        "key": keys.take(pa.array(owner)),
+        "shard": pa.repeat(pa.scalar(shard), len(owner)),
+        "concept": vocabulary.names.take(pa.array(columns["concept_id"])),
+        **{name: pa.array(values) for name, values in columns.items()},
+    }
+    return pa.table({field.name: arrays[field.name].cast(field.type) for field in ARCHIVES}, schema=ARCHIVES)
+
+
+def pair_rows(shard: str, keys: pa.Array, captions: pa.Array, concepts: pa.Array) -> pa.Table:
+    """Rows of `tables/pairs` for a block of pairs."""
+    return pa.table([keys, pa.repeat(pa.scalar(shard), len(keys)), captions, concepts], schema=PAIRS)

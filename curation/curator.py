@@ -1,0 +1,163 @@
+"""The curator: a block of pairs -> retrieved captions, archives, ranks, clusters, rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curation.concepts.lexicon import normal_form
+from curation.curated.shards import PairConcepts
+from curation.curated.tables import archive_rows, pair_rows
+from curation.index.caption_rows import concept_ids_of, name_hashes, text_hashes
+from curation.index.opened import Index
+from curation.ranking.archives import Archives, gather
+from curation.ranking.clusters import Clusterer
+from curation.ranking.expansion import Anchors, expand, parse_expansion
+from curation.ranking.grounding import grounded
+from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
+from curation.ranking.relevance import RankingContext, rank
+from curation.ranking.seeds import seeds_of
+from curation.ranking.selection import select
+from curation.ranking.support import SupportModel, has_support
+from curation.runs.parquet_parts import arrow_to_vectors
+from curation.runs.progress import Stopwatch
+
+BLOCK = 1024
+
+
+TOP_RECOVERED = 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one block of pairs gave: the rows of both tables, and what goes into the curated shard."""
+
+    pairs: pa.Table
+    archives: pa.Table
+    concepts: list[PairConcepts]
+
+
+@dataclass
+class Tally:
+    """Counts for the summary, over the blocks of one shard; seconds by stage."""
+
+    pairs: int = 0
+    kept: int = 0
+    gained: int = 0
+    recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What the manifest keeps of the shard; the long tail of recovered concepts is left to the tables."""
+        top = np.argsort(-self.recovered, kind="stable")[: 10 * TOP_RECOVERED]
+        return {
+            "pairs": self.pairs,
+            "concepts": self.kept,
+            "gained": self.gained,
+            "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
+            "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
+        }
+
+
+class Curator:
+    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time."""
+
+    def __init__(self, index: Index, options: CurateOptions, support: SupportModel | None) -> None:
+        self.index, self.options, self.support = index, options, support
+        self.clusterer = Clusterer(index.vocabulary.vectors)
+        self.expansions = parse_expansion(options.expansion)
+        self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
+        pipeline = index.manifest["parameters"]["noun_pipeline"]
+        self.families = (
+            WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
+        )
+        vectors = index.vocabulary.vectors
+        self.synonyms = Synonyms(vectors, index.rows.image_vectors) if options.synonyms else None
+        self.grounded = grounded(vectors, index.rows) if options.grounded else None
+
+    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
+        """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
+        options, vocabulary = self.options, self.index.vocabulary
+        clock = Stopwatch(tally.seconds)
+        anchors = anchors_of(batch, first_row, self.index)
+        clock.lap("read")
+        retrieved = expand(
+            anchors, self.expansions, self.neighbours, self.index.images, self.index.captions, self.index.rows
+        )
+        clock.lap("search")
+        archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
+        seeds = seeds_of(batch["key"].to_pylist(), options.seed)
+        scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
+        kept = select(archives, scores.score, options.keep, options.min_score, self._gone(archives, scores.score))
+        clock.lap("rank")
+        entries = kept.entries
+        clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
+        clock.lap("cluster")
+        columns = {
+            "rank": kept.rank,
+            "concept_id": archives.concept[entries],
+            "score": scores.score[entries],
+            "global": scores.globally[entries],
+            "local": scores.locally[entries],
+            "support": archives.support[entries],
+            "cluster": clusters,
+            "in_caption": archives.in_caption[entries],
+        }
+        pairs = pair_rows(shard, batch["key"], batch["caption"], batch["concepts"])
+        rows = archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary)
+        tally.pairs += len(batch)
+        tally.kept += len(entries)
+        new = ~columns["in_caption"]
+        tally.gained += len(np.unique(archives.anchor[entries][new]))
+        counts = np.bincount(columns["concept_id"][new], minlength=len(vocabulary))
+        tally.recovered = counts if not len(tally.recovered) else tally.recovered + counts
+        block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
+        clock.lap("tables")
+        return block
+
+    def _gone(self, archives: Archives, score: np.ndarray) -> np.ndarray:
+        """bool [P]: entries left out whatever their rank; what the caption names never is."""
+        gone = self.families.merged_away(archives, score) if self.families else np.zeros(len(score), bool)
+        if self.options.ranking == "support" and self.support is not None:
+            gone |= ~has_support(archives, score, self.support) & ~archives.in_caption
+        if self.grounded is not None:
+            gone |= ~self.grounded[archives.concept] & ~archives.in_caption
+        return self.synonyms.merged_away(archives, score, gone, self.options.keep) if self.synonyms else gone
+
+
+def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
+    """The pairs of an embeddings batch as anchors."""
+    ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
+    inside = first_row >= 0
+    part = slice(first_row, first_row + len(batch))
+    return Anchors(
+        arrow_to_vectors(batch["image_vec"]).astype(np.float32),
+        arrow_to_vectors(batch["text_vec"]).astype(np.float32),
+        np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
+        index.rows.text_hash[part] if inside else text_hashes(batch["caption"].to_pylist()),
+        index.rows.image_hash[part] if inside else name_hashes(batch["image"].to_pylist()),
+        ids,
+        counts,
+    )
+
+
+def _pair_concepts(
+    batch: pa.RecordBatch, offsets: np.ndarray, columns: Mapping[str, np.ndarray], words: list[str]
+) -> Iterator[PairConcepts]:
+    rows = list(
+        zip(
+            [words[i] for i in columns["concept_id"].tolist()],
+            [round(score, 5) for score in columns["score"].tolist()],
+            columns["cluster"].tolist(),
+            columns["in_caption"].tolist(),
+            strict=True,
+        )
+    )
+    bounds = offsets.tolist()
+    for i, (key, caption) in enumerate(zip(batch["key"].to_pylist(), batch["caption"].to_pylist(), strict=True)):
+        yield PairConcepts(key, caption, rows[bounds[i] : bounds[i + 1]])

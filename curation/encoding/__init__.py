@@ -1,0 +1,1 @@
+"""Encoding: an open_clip model as the two functions v and t of the paper."""

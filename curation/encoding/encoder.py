@@ -1,0 +1,227 @@
+"""An open_clip model as two functions: pictures -> unit vectors, texts -> unit vectors (v and t of the paper)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.encoding.model_names import EncoderSpec, load_encoder
+from files.errors import MisuseError
+from files.pictures import BadPicture, decode
+
+if TYPE_CHECKING:
+    import torch
+
+PROMPT = "a photo of a {}"
+PRECISIONS = ("fp32", "bf16", "fp16")
+DEVICES = ("auto", "cpu", "cuda")
+# Texts are sorted by length over this many batches, so that a batch is hardly padded.
+SORT_WINDOW = 8
+# Two float16 unit vectors of one input, from two machines or precisions, agree better than this.
+SAME_MODEL = 0.995
+
+
+class Encoder:
+    """Encodes pictures and texts with one open_clip model on one device.
+
+    `seconds` sums what the forward passes took, for the stage report.
+    """
+
+    def __init__(self, spec: EncoderSpec, device: str = "auto", batch_size: int = 64, workers: int = 4) -> None:
+        import torch
+
+        self.device = torch.device(resolve_device(device))
+        self.precision = resolve_precision(spec.precision, self.device.type)
+        self.spec = EncoderSpec(spec.model, spec.pretrained, self.precision)
+        self.batch_size = batch_size
+        self.workers = max(1, workers)
+        self.seconds = 0.0
+        self.model, preprocess, self._tokenizer = load_encoder(spec)
+        # channels_last: convolutions on CPU run about twice as fast; transformers do not care
+        self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self._transform, self._mean, self._std = _split_preprocess(preprocess, self.device)
+        self._size = _image_size(self.model)
+        self._trims = False
+        self._trims = self._trimming_is_exact()
+        self.dim = int(self.encode_texts(["a"]).shape[1])
+
+    def encode_pictures(self, pictures: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray | BadPicture]]:
+        """(key, encoded picture bytes) -> (key, unit vector float16 [D], or why the picture is bad), in order.
+
+        Decoding runs in threads ahead of the model, at most two batches, so memory is bounded by the batch.
+        """
+        with ThreadPoolExecutor(self.workers) as pool:
+            window: list[tuple[str, Any]] = []
+            following: list[tuple[str, Any]] = []
+            for key, data in pictures:
+                following.append((key, pool.submit(decode, data, self._transform, self._size)))
+                if len(following) == self.batch_size:
+                    if window:
+                        yield from self._finish(window)
+                    window, following = following, []
+            yield from self._finish(window)
+            yield from self._finish(following)
+
+    def _finish(self, window: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, np.ndarray | BadPicture]]:
+        decoded = [(key, future.result()) for key, future in window]
+        good = [pixels for _, pixels in decoded if not isinstance(pixels, BadPicture)]
+        vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
+        for key, pixels in decoded:
+            yield key, pixels if isinstance(pixels, BadPicture) else next(vectors)
+
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [B, H, W, 3] -> unit vectors float16 [B, D]."""
+        import torch
+
+        start = time.perf_counter()
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+            batch = batch.float().div_(255).sub_(self._mean).div_(self._std)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            with self._autocast():
+                vectors = self.model.encode_image(batch)
+            found = _unit(vectors)
+        self.seconds += time.perf_counter() - start
+        return found
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> unit vectors float16 [N, D], in order."""
+        import torch
+
+        found = np.zeros((len(texts), self.dim if hasattr(self, "dim") else 0), np.float16)
+        span = self.batch_size * SORT_WINDOW
+        for first in range(0, len(texts), span):
+            tokens = self._tokenizer(list(texts[first : first + span]))
+            lengths = (tokens != self._padding()).long().cumsum(1).argmax(1) + 1
+            order = torch.argsort(lengths, stable=True)
+            for i in range(0, len(order), self.batch_size):
+                rows = order[i : i + self.batch_size]
+                batch = tokens[rows, : int(lengths[rows].max())] if self._trims else tokens[rows]
+                vectors = self._encode_tokens(batch)
+                if found.shape[1] == 0:
+                    found = np.zeros((len(texts), vectors.shape[1]), np.float16)
+                found[first + rows.numpy()] = vectors
+        return found
+
+    def encode_concepts(self, concepts: Sequence[str]) -> np.ndarray:
+        """t(c) of the paper: unit vectors float16 [C, D] of "a photo of a {c}"."""
+        return self.encode_texts([PROMPT.format(concept) for concept in concepts])
+
+    def fingerprint(self) -> list[float]:
+        """Vector of a fixed sentence; tells whether an index was built with this model."""
+        return [round(float(x), 4) for x in self.encode_texts(["a photo of two dogs on a beach"])[0]]
+
+    def check_fingerprint(self, stored: Sequence[float], index: str) -> None:
+        """Raises MisuseError when `stored`, an index's fingerprint, is not of this model."""
+        mine, other = np.asarray(self.fingerprint()), np.asarray(stored)
+        if len(mine) != len(other):
+            reason = f"has {len(mine)} dimensions, the index {len(other)}"
+        elif (agreement := float(mine @ other / np.linalg.norm(mine) / np.linalg.norm(other))) < SAME_MODEL:
+            reason = f"gives a fixed sentence another vector (cosine {agreement:.3f})"
+        else:
+            return
+        raise MisuseError(
+            f"{index} was built with another model: {self.spec.model} ({self.spec.pretrained}) {reason}; "
+            "name the model that built the index, or build it again"
+        )
+
+    def _encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
+        import torch
+
+        start = time.perf_counter()
+        with torch.inference_mode(), self._autocast(), self._causal_mask(tokens.shape[1]):
+            found = _unit(self.model.encode_text(tokens.to(self.device)))
+        self.seconds += time.perf_counter() - start
+        return found
+
+    @contextlib.contextmanager
+    def _causal_mask(self, length: int) -> Iterator[None]:
+        """open_clip's own text tower holds a mask of its full length; texts cut shorter need a part of it."""
+        tower = getattr(self.model, "text", None)
+        full = getattr(tower, "attn_mask", None)
+        if full is None or full.ndim != 2 or length >= len(full):
+            yield
+            return
+        assert tower is not None
+        tower.attn_mask = full[:length, :length]
+        try:
+            yield
+        finally:
+            tower.attn_mask = full
+
+    def _autocast(self) -> Any:
+        import torch
+
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def _padding(self) -> int:
+        tokenizer = getattr(self._tokenizer, "tokenizer", None)
+        return int(getattr(tokenizer, "pad_token_id", None) or 0)
+
+    def _trimming_is_exact(self) -> bool:
+        """Whether padding may be cut off: true of causal and of masked text towers, measured on two sentences."""
+        texts = ["a dog", "two people walk over a bridge in the rain"]
+        full = self.encode_texts(texts).astype(np.float32)
+        self._trims = True
+        try:
+            trimmed = self.encode_texts(texts).astype(np.float32)
+        except (RuntimeError, ValueError, IndexError):
+            return False
+        return bool((full * trimmed).sum(1).min() > 0.9995)
+
+
+def _unit(vectors: torch.Tensor) -> np.ndarray:
+    import torch
+
+    unit = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+    return unit.astype(np.float16)
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" -> "cuda" where there is one, else "cpu". Raises MisuseError for cuda without one."""
+    import torch
+
+    if device not in DEVICES:
+        raise MisuseError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MisuseError("--device cuda: no CUDA device is visible; use --device cpu, or auto")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """ "auto" -> fp16 on CUDA, bf16 on processors with bf16 instructions, else fp32."""
+    import torch
+
+    if precision != "auto" and precision not in PRECISIONS:
+        raise MisuseError(f"--precision {precision}: expected auto, {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "fp16"
+    native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in native) else "fp32"
+
+
+def _split_preprocess(preprocess: Any, device: torch.device) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """The model's own preprocessing in two: geometry on the picture in threads, arithmetic on the device in batches."""
+    import torch
+    from torchvision.transforms import Compose, Normalize
+
+    steps = list(preprocess.transforms)
+    normalise = steps[-1]
+    assert isinstance(normalise, Normalize), f"open_clip's preprocessing ends in {normalise!r}"
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (normalise.mean, normalise.std))
+    return Compose(steps[:-2]), mean, std
+
+
+def _image_size(model: Any) -> int:
+    size = model.visual.preprocess_cfg["size"] if hasattr(model.visual, "preprocess_cfg") else model.visual.image_size
+    return int(size if isinstance(size, int) else max(size))

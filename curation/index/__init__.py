@@ -1,0 +1,1 @@
+"""The index: embedded pairs and captions, what they name, and searching them."""

@@ -1,0 +1,236 @@
+"""`cocu index build`: shards -> embeddings, vocabulary, retrieval arrays and two FAISS indexes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.concepts.extractor import ConceptExtractor, NounOptions, resolve_pipeline
+from curation.concepts.listed import file_digest, read_vocabulary
+from curation.encoding.encoder import Encoder
+from curation.encoding.model_names import EncoderSpec, weights_digest
+from curation.index.caption_rows import CaptionRows, read_rows, write_rows
+from curation.index.embedding import embed_all
+from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
+from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
+from curation.reading.pairs import CaptionOptions
+from curation.reading.shards import Shard, distinct
+from curation.runs.progress import Stopwatch, say, size_text
+from curation.runs.run_folder import RunFolder, check_rejects
+from files.errors import CocuError, MisuseError
+
+RECALL_SEED = 0
+RECALL_QUERIES = 1_000
+# Of the last steps: other ones may be given until the index is finished, and the embeddings are kept.
+LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What shapes an index. memory: bytes that the two FAISS indexes may take together."""
+
+    encoder: EncoderSpec
+    captions: CaptionOptions
+    nouns: NounOptions
+    min_count: int = 2
+    vocabulary: str | None = None
+    factory: str = "auto"
+    memory: int = 0
+    min_recall: float = 0.95
+    max_rejects: float = 0.10
+
+    def parameters(self, precision: str) -> dict[str, Any]:
+        """The manifest's parameters; `precision` is the resolved one."""
+        nouns = asdict(self.nouns) | {"pipeline": resolve_pipeline(self.nouns.pipeline)}
+        return {
+            "model": self.encoder.model,
+            "pretrained": self.encoder.pretrained,
+            "precision": precision,
+            "weights": weights_digest(self.encoder),
+            **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
+            **{f"noun_{name}": value for name, value in nouns.items()},
+            "vocabulary": self.vocabulary,
+            "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
+            "min_count": self.min_count,
+            "factory": self.factory,
+            "memory": self.memory,
+            "min_recall": self.min_recall,
+        }
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def build_index(
+    shards: Sequence[Shard],
+    extra: Sequence[Shard],
+    out: Path,
+    options: IndexOptions,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int = 4,
+) -> dict[str, Any]:
+    """Build or go on building the index at `out`; returns its manifest.
+
+    Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
+    rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
+    done) and for a recall under `min_recall`.
+    """
+    from curation.encoding.encoder import resolve_device, resolve_precision
+
+    precision = resolve_precision(options.encoder.precision, resolve_device(device))
+    vocabulary = read_vocabulary(options.vocabulary, options.nouns.pipeline) if options.vocabulary else None
+    parameters = options.parameters(precision)
+    names = {shard.name for shard in shards}
+    extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
+    with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS) as folder:
+        if folder.was_finished:
+            say(f"{out}: already finished; nothing to do")
+        else:
+            encoder = Encoder(options.encoder, device, batch_size, workers)
+            if options.factory != "auto":
+                check_factory(options.factory, encoder.dim)
+            with ConceptExtractor(options.nouns, workers) as extractor:
+                embed_all(folder, shards, extra, encoder, extractor, options.captions, vocabulary)
+            finish_index(folder, shards, extra, encoder, options)
+        check_rejects(folder.manifest["summary"], options.max_rejects, out)
+        return folder.manifest
+
+
+def check_factory(factory: str, dim: int) -> None:
+    """Raises MisuseError for a FAISS factory string that cannot be meant, before hours of embedding."""
+    import faiss
+
+    try:
+        faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise MisuseError(f"--factory {factory}: FAISS refuses it for {dim} dimensions: {reason}") from error
+
+
+def finish_index(
+    folder: RunFolder, shards: Sequence[Shard], extra: Sequence[Shard], encoder: Encoder, options: IndexOptions
+) -> None:
+    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall."""
+    out = folder.path
+    names = [shard.name for shard in (*shards, *extra)]
+    files = [out / "embeddings" / f"{name}.parquet" for name in names]
+    pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
+    total = sum(folder.records[name]["pairs"] for name in names)
+    if total == 0:
+        folder.write_rejects()
+        raise CocuError(
+            f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}; "
+            f"each stands with its reason in {out / 'rejects.parquet'}"
+        )
+    clock = Stopwatch()
+    if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:
+        say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
+        folder.undo("@vocabulary")
+        (out / "rows" / "offsets.npy").unlink(missing_ok=True)  # without it the arrays are written anew
+        write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)
+        folder.commit("@vocabulary", {"min_count": options.min_count})
+    vocabulary = read_vocabulary_table(out / "concepts.parquet")
+    clock.lap("vocabulary")
+    if not (out / "rows" / "offsets.npy").exists():
+        say(f"rows: {total:,} captions and {len(vocabulary):,} concepts into arrays for retrieval")
+        write_rows(out / "rows", files, pairs, vocabulary)
+    rows = read_rows(out / "rows")
+    clock.lap("rows")
+    indexes = {}
+    memory = options.memory or physical_memory() // 2
+    for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
+        if len(vectors):
+            share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
+            indexes[name] = build_one(folder, name, vectors, rows, options, share)
+    clock.lap("faiss")
+    seconds: dict[str, float] = {}
+    for name in names:
+        for part, value in folder.records[name]["seconds"].items():
+            seconds[part] = seconds.get(part, 0.0) + value
+    summary = {
+        "pairs": pairs,
+        "extra_captions": total - pairs,
+        "concepts": len(vocabulary),
+        "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
+        "repeated_keys": repeated_keys(rows),
+        "rejects": folder.reject_counts(),
+        "stage_seconds": {part: round(value, 2) for part, value in {**seconds, **clock.seconds}.items()},
+    }
+    folder.finish(
+        summary,
+        dim=int(rows.text_vectors.shape[1]),
+        fingerprint=encoder.fingerprint(),
+        order=names,
+        pair_shards=len(shards),
+        indexes=indexes,
+    )
+
+
+def build_one(
+    folder: RunFolder, name: str, vectors: np.ndarray, rows: CaptionRows, options: IndexOptions, memory: int
+) -> dict[str, Any]:
+    """One FAISS index: built, its search settings tuned to the recall asked for, and reported."""
+    dim = vectors.shape[1]
+    factory = auto_factory(len(vectors), dim, memory) if options.factory == "auto" else options.factory
+    path = folder.path / f"{name}.faiss"
+    step = f"@{name}"
+    if not (folder.done(step) and folder.records[step]["factory"] == factory and path.exists()):
+        size = index_bytes(factory, len(vectors), dim)
+        say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
+        build(path, vectors, factory)
+        folder.commit(step, {"factory": factory})
+    nearest = NearestRows(path, vectors, SearchSettings())
+    settings, reached = tune(nearest, _recall_queries(name, rows), options.min_recall)
+    say(
+        f"{name}.faiss: {size_text(path.stat().st_size)}; recall@{reached.k} {reached.value:.4f} against exact "
+        f"search on {reached.queries:,} queries"
+        + (f", {settings.nprobe} of {nearest.lists} lists probed" if settings.nprobe else "")
+        + (f", {settings.rerank}x re-ranked" if settings.rerank > 1 else "")
+    )
+    if reached.value < options.min_recall:
+        raise CocuError(
+            f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; run the "
+            f"same command with more --memory (now {size_text(memory)} for this index), another --factory (now "
+            f"{factory}), or a lower --min-recall: the embeddings are kept"
+        )
+    return {
+        "factory": factory,
+        "vectors": len(vectors),
+        "bytes": path.stat().st_size,
+        "settings": asdict(settings),
+        "recall": reached.value,
+        "recall_k": reached.k,
+        "recall_queries": reached.queries,
+    }
+
+
+def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:
+    """Queries as curation makes them: pictures against pictures; pictures and captions, half each, against captions."""
+    rng = np.random.default_rng(RECALL_SEED)
+
+    def sample(vectors: np.ndarray, count: int) -> np.ndarray:
+        chosen = np.sort(rng.choice(len(vectors), min(count, len(vectors)), replace=False))
+        return np.asarray(vectors[chosen], dtype=np.float32)
+
+    if name == "images":
+        return sample(rows.image_vectors, RECALL_QUERIES)
+    from_images = sample(rows.image_vectors, RECALL_QUERIES // 2)
+    return np.concatenate([from_images, sample(rows.text_vectors, RECALL_QUERIES - len(from_images))])
+
+
+def repeated_keys(rows: CaptionRows) -> int:
+    """Number of pairs whose key occurs in another shard, too."""
+    keys = np.asarray(rows.image_hash[: rows.images])
+    return int(len(keys) - len(np.unique(keys)))
+
+
+def _counts(rejects: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())

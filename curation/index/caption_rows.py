@@ -1,0 +1,139 @@
+"""What retrieval needs to know of every indexed caption, as memory-mapped arrays: `INDEX/rows/*.npy`.
+
+A row is a caption. Rows of pairs come first, in shard order, so that row i of the image index is row i of the caption
+index; captions without pictures follow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curation.index.array_files import ArrayWriter
+from curation.index.vocabulary import Vocabulary
+from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches, reading
+
+BATCH = 8192
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class CaptionRows:
+    """Arrays over the N indexed captions.
+
+    offsets int64 [N+1], concept_ids int32 [nnz]: the concepts that each caption names, as CSR.
+    similarity float32 [nnz]: t(c)·v(y) for each of them, t(c)·u(y) with its text vector where it has no picture.
+    text_hash, image_hash uint64 [N]: of the caption's words and of its picture's name (0: unknown); they tell an
+    anchor's own captions.
+    image_vectors float16 [M, D], text_vectors float16 [N, D]: unit vectors, M <= N.
+    """
+
+    offsets: np.ndarray
+    concept_ids: np.ndarray
+    similarity: np.ndarray
+    text_hash: np.ndarray
+    image_hash: np.ndarray
+    image_vectors: np.ndarray
+    text_vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.text_hash)
+
+    @property
+    def images(self) -> int:
+        """Number of rows with a picture: the first so many."""
+        return len(self.image_vectors)
+
+
+def text_hashes(captions: Iterable[str]) -> np.ndarray:
+    """uint64 hashes of captions; case, spaces and punctuation do not count."""
+    return _hashes(_NOT_WORD.sub("", caption.casefold()) for caption in captions)
+
+
+def name_hashes(names: Iterable[str | None]) -> np.ndarray:
+    """uint64 hashes of picture names; 0 for None."""
+    return _hashes(name or "" for name in names)
+
+
+def _hashes(texts: Iterable[str]) -> np.ndarray:
+    digests = (blake2b(t.encode(), digest_size=8).digest() if t else bytes(8) for t in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def concept_ids_of(lists: pa.Array, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of concept names -> (ids int32 [nnz], count per list int64 [N]); names outside the vocabulary fall away."""
+    ids = vocabulary.ids_of(lists.flatten())
+    known = ids.is_valid().to_numpy(zero_copy_only=False)
+    lengths = np.diff(lists.offsets.to_numpy())
+    owner = np.repeat(np.arange(len(lists)), lengths)
+    kept = ids.fill_null(0).to_numpy(zero_copy_only=False)[known].astype(np.int32)
+    return kept, np.bincount(owner[known], minlength=len(lists))
+
+
+def pair_similarity(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """left[i]·right[j] in float32 for vectors [., D] and index arrays i, j of equal length P. Returns [P].
+
+    Without copies of the rows that i and j name, which would cost more than the products.
+    """
+    import faiss
+
+    left, right = (np.ascontiguousarray(vectors, np.float32) for vectors in (left, right))
+    i, j = (np.ascontiguousarray(index, np.int64) for index in (i, j))
+    for index, vectors in ((i, left), (j, right)):  # FAISS would read outside of the array
+        if len(index) and not (index.min() >= 0 and index.max() < len(vectors)):
+            raise IndexError(f"rows {index.min()} to {index.max()} of an array of {len(vectors)}")
+    found = np.empty(len(i), np.float32)
+    pointers = [faiss.swig_ptr(array) for array in (left, i, right, j, found)]
+    faiss.pairwise_indexed_inner_product(left.shape[1], len(i), *pointers)  # type: ignore[attr-defined]
+    return found
+
+
+def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Vocabulary) -> int:
+    """Write the arrays from embeddings files (pairs first); returns the number of rows. Memory is one batch's.
+
+    offsets.npy appears last: where it is, the others are whole.
+    """
+    dim = vocabulary.vectors.shape[1]
+    total = named = 0
+    with (
+        ArrayWriter(folder / "offsets.npy", np.int64) as offsets,
+        ArrayWriter(folder / "concept_ids.npy", np.int32) as concept_ids,
+        ArrayWriter(folder / "similarity.npy", np.float32) as similarities,
+        ArrayWriter(folder / "text_hash.npy", np.uint64) as text_hash,
+        ArrayWriter(folder / "image_hash.npy", np.uint64) as image_hash,
+        ArrayWriter(folder / "image_vectors.npy", np.float16, (dim,)) as image_vectors,
+        ArrayWriter(folder / "text_vectors.npy", np.float16, (dim,)) as text_vectors,
+    ):
+        offsets.write(np.zeros(1))
+        for path in files:
+            for batch in parquet_batches(path, BATCH):
+                shown = arrow_to_vectors(batch["text_vec"])
+                text_vectors.write(shown)
+                text_hash.write(text_hashes(batch["caption"].to_pylist()))
+                image_hash.write(name_hashes(batch["image"].to_pylist()))
+                ids, lengths = concept_ids_of(batch["concepts"], vocabulary)
+                if total < images:
+                    shown = arrow_to_vectors(batch["image_vec"])
+                    image_vectors.write(shown)
+                owner = np.repeat(np.arange(len(batch)), lengths)
+                concept_ids.write(ids)
+                similarities.write(pair_similarity(vocabulary.vectors, ids, shown, owner))
+                offsets.write(named + np.cumsum(lengths))
+                total, named = total + len(batch), named + len(ids)
+    return total
+
+
+def read_rows(folder: Path) -> CaptionRows:
+    """The arrays of an INDEX, memory-mapped where they are large and read in part."""
+    mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors")
+    arrays = {}
+    for name in (*mapped, "offsets", "concept_ids", "similarity"):
+        with reading(folder / f"{name}.npy"):
+            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if name in mapped else None)
+    return CaptionRows(**arrays)

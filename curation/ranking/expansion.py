@@ -1,0 +1,152 @@
+"""Expansion: the captions retrieved for an anchor (PAPER, step 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.index.caption_rows import CaptionRows
+from curation.index.neighbours import NearestRows
+from files.errors import MisuseError
+
+EXPANSIONS = ("image", "caption", "language", "mixed")
+
+
+# Retrieved beyond L, so that L are left when the anchor's own captions are taken out.
+OWN_MARGIN = 16
+
+
+MOST_OWN = 1024
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """B pairs to curate.
+
+    image_vectors, text_vectors: unit rows float32 [B, D].
+    rows int64 [B]: their row in the index, -1 for anchors from elsewhere.
+    text_hash, image_hash uint64 [B]: as in `CaptionRows`.
+    concept_ids int32 [nnz], concept_counts int64 [B]: what the own captions name.
+    """
+
+    image_vectors: np.ndarray
+    text_vectors: np.ndarray
+    rows: np.ndarray
+    text_hash: np.ndarray
+    image_hash: np.ndarray
+    concept_ids: np.ndarray
+    concept_counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: np.ndarray) -> Anchors:
+        """Some of them, without their concepts: enough to search for."""
+        vectors = (self.image_vectors[which], self.text_vectors[which])
+        hashes = (self.text_hash[which], self.image_hash[which])
+        return Anchors(*vectors, self.rows[which], *hashes, self.concept_ids[:0], np.zeros(len(which), np.int64))
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Rows int64 [B, L] retrieved for B anchors, -1 where there are fewer.
+
+    counts_anchor bool [B]: whether the anchor's own caption counts as retrieved though it is not in `rows` (the
+    paper's expansion has the anchor among its neighbours; an anchor from outside the index has to be added).
+    """
+
+    rows: np.ndarray
+    counts_anchor: np.ndarray
+
+
+def parse_expansion(text: str) -> tuple[str, ...]:
+    """ "image+mixed" -> ("image", "mixed"). Raises MisuseError for an unknown or repeated one."""
+    names = tuple(part.strip() for part in text.split("+"))
+    unknown = [name for name in names if name not in EXPANSIONS]
+    if unknown or len(set(names)) < len(names):
+        wrong = unknown[0] if unknown else text
+        raise MisuseError(f"--expansion {wrong}: expected {', '.join(EXPANSIONS)}, or different ones joined by '+'")
+    return names
+
+
+def expand(
+    anchors: Anchors,
+    expansions: Sequence[str],
+    neighbours: int,
+    images: NearestRows | None,
+    captions: NearestRows,
+    rows: CaptionRows,
+) -> Retrieved:
+    """Rows retrieved by each expansion, joined; a row that two expansions find counts once.
+
+    `image` keeps the anchor among its L neighbours, as the paper does; the others leave out every caption of the
+    anchor's own (same row, same picture, or same words). Raises MisuseError for `image` without an image index.
+    """
+    found = [_expand_one(anchors, name, neighbours, images, captions, rows) for name in expansions]
+    joined = np.concatenate([f.rows for f in found], axis=1)
+    if len(found) > 1:
+        joined = without_repeats(joined)
+    return Retrieved(joined, np.any([f.counts_anchor for f in found], axis=0))
+
+
+def without_repeats(rows: np.ndarray) -> np.ndarray:
+    """Rows [B, L] with every later occurrence of a row in its line set to -1."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    again = np.zeros(rows.shape, bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
+    return np.where(again, -1, rows)
+
+
+def _expand_one(
+    anchors: Anchors,
+    expansion: str,
+    neighbours: int,
+    images: NearestRows | None,
+    captions: NearestRows,
+    rows: CaptionRows,
+) -> Retrieved:
+    outside = anchors.rows < 0
+    if expansion == "image":
+        if images is None:
+            raise MisuseError("--expansion image: the index holds no pictures")
+        _, found = images.search(anchors.image_vectors, neighbours)
+        if outside.any():  # the anchor itself takes the place of the last
+            found = np.where(outside[:, None] & (np.arange(neighbours) == neighbours - 1), -1, found)
+        return Retrieved(found, outside)
+    queries = {
+        "caption": anchors.image_vectors,
+        "language": anchors.text_vectors,
+        "mixed": anchors.image_vectors + anchors.text_vectors,
+    }[expansion]
+    if expansion == "mixed":
+        queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+    others = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
+    return Retrieved(others, np.zeros(len(anchors), bool))
+
+
+def _others(
+    anchors: Anchors, queries: np.ndarray, neighbours: int, margin: int, captions: NearestRows, rows: CaptionRows
+) -> np.ndarray:
+    """The nearest captions that are not the anchor's own: rows [B, neighbours], -1 at the end."""
+    _, found = captions.search(queries, neighbours + margin)
+    own = is_own(anchors, found, rows)
+    # Sorting by "own" moves those to the end and keeps the order.
+    order = np.argsort(own | (found < 0), axis=1, kind="stable")[:, :neighbours]
+    left = np.take_along_axis(np.where(own, -1, found), order, 1)
+    # A caption that thousands share fills the margin: look further for those anchors.
+    short = np.flatnonzero((left[:, -1] < 0) & (found[:, -1] >= 0))
+    if len(short) and margin < MOST_OWN:
+        left[short] = _others(anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows)
+    return left
+
+
+def is_own(anchors: Anchors, found: np.ndarray, rows: CaptionRows) -> np.ndarray:
+    """bool [B, L]: whether a retrieved row [B, L] is the anchor's own caption, or another of its picture."""
+    safe = np.maximum(found, 0)
+    same_text = rows.text_hash[safe] == anchors.text_hash[:, None]
+    image = anchors.image_hash[:, None]
+    same_image = (rows.image_hash[safe] == image) & (image != 0)
+    return (found == anchors.rows[:, None]) | same_text | same_image

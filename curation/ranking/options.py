@@ -1,0 +1,44 @@
+"""What shapes a curation, and the named ways to set it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curation.ranking.expansion import parse_expansion
+from curation.ranking.relevance import RANKINGS
+from files.errors import MisuseError
+
+PAPER_NEIGHBOURS = 8
+
+
+@dataclass(frozen=True)
+class CurateOptions:
+    """What shapes a curation; the fields are the options of `cocu curate run`.
+
+    neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
+    keep 0: the whole archive.
+    """
+
+    expansion: str = "mixed"
+    neighbours: int = 0
+    ranking: str = "support"
+    keep: int = 16
+    min_score: float | None = None
+    merge: bool = True
+    synonyms: bool = False
+    grounded: bool = False
+    write_caption: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        parse_expansion(self.expansion)
+        if self.ranking not in RANKINGS:
+            raise MisuseError(f"--ranking {self.ranking}: expected one of {', '.join(RANKINGS)}")
+
+
+PRESETS: dict[str, CurateOptions] = {
+    "default": CurateOptions(),
+    "paper": CurateOptions(expansion="image", neighbours=PAPER_NEIGHBOURS, ranking="paper", keep=0, merge=False),
+    # For an encoder that knows the pictures: it alone decides, and no thing is said twice.
+    "clip": CurateOptions("image", neighbours=64, ranking="similarity", keep=6, synonyms=True, grounded=True),
+}

@@ -1,0 +1,206 @@
+"""Ranking by support: how likely a caption of the picture names the concept, judged by the captions retrieved for it.
+
+The paper's ranking asks how well a concept fits the picture against the other pictures that it was retrieved with, and
+leaves unused how many of the retrieved captions name it. That count is the stronger signal (docs/curation-quality.md).
+With n captions retrieved, s(c) of them naming c, the score is the posterior mean of the rate at which captions of such
+a picture name c, under a Beta prior of strength kappa:
+
+    score(c) = (s(c) + kappa m(c)) / (n + kappa)
+    m(c)     = pi(c) exp(mu z(c) - mu^2 / 2)             the prior mean, for this picture
+    z(c)     = (t(c)·v(x) - mean) / deviation            of t(c)·v over the indexed pictures
+
+pi(c) is the share of indexed captions that name c. Were z normal with variance 1 both over all pictures and over those
+whose caption names c, with mean mu over the latter, exp(...) would be the likelihood ratio of z. mu is that mean over
+the indexed pairs, and kappa maximises the likelihood of the indexed pairs' own captions when those are held out. So
+nothing is tuned to pictures with known content.
+
+A concept whose score is no higher than pi(c) has no support: the picture makes it no likelier than the corpus does. The
+ranking `support` leaves such concepts out, `posterior` keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.ranking.archives import Archives, gather
+from curation.ranking.expansion import Anchors, Retrieved, expand, without_repeats
+from curation.ranking.picture_statistics import similarity_statistics
+
+if TYPE_CHECKING:
+    from curation.index.opened import Index
+
+LADDER = (8, 16, 32, 64, 128, 256)
+# Retrieved where there are too few pairs to fit anything.
+FEW_NEIGHBOURS = 8
+FIT_PAIRS = 2_000
+FIT_BLOCK = 500
+FIT_SEED = 0
+KAPPAS = 2.0 ** np.arange(-2, 10, 0.5)
+# Fewer held-out mentions than this say nothing about kappa.
+FIT_MENTIONS = 50
+DEFAULT_KAPPA = 16.0
+# Guards of the normal approximation in its tails; the likelihood ratio is extrapolated no further.
+Z_LIMITS = (-3.0, 6.0)
+HIGHEST_PRIOR = 0.9
+
+
+@dataclass(frozen=True)
+class SupportModel:
+    """prior float32 [C]: pi(c). centre, spread float32 [C]: mean and deviation of t(c)·v. mu, kappa as above.
+
+    neighbours: captions to retrieve by each expansion, given or fitted.
+    report: what the fit saw, for the manifest.
+    """
+
+    prior: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+    mu: float
+    neighbours: int
+    kappa: float = DEFAULT_KAPPA
+    report: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest."""
+        fitted = {"neighbours": self.neighbours, "mu": round(self.mu, 4), "kappa": round(self.kappa, 4)}
+        return fitted | (self.report or {})
+
+
+def picture_prior(archives: Archives, model: SupportModel) -> np.ndarray:
+    """m(c), float32 [P]: how likely a caption names c, by the picture's similarity alone."""
+    concept = archives.concept
+    z = np.clip((archives.similarity - model.centre[concept]) / model.spread[concept], *Z_LIMITS)
+    return np.minimum(model.prior[concept] * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+
+
+def posterior(archives: Archives, model: SupportModel) -> np.ndarray:
+    """Scores float32 [P]: probabilities that a caption of the picture names the concept."""
+    retrieved = archives.retrieved[archives.anchor]
+    score = (archives.support + model.kappa * picture_prior(archives, model)) / (retrieved + model.kappa)
+    return score.astype(np.float32)
+
+
+def has_support(archives: Archives, score: np.ndarray, model: SupportModel) -> np.ndarray:
+    """bool [P]: whether the picture makes the concept likelier than the corpus does."""
+    return score > model.prior[archives.concept]
+
+
+def fit_support(index: Index, expansions: Sequence[str], neighbours: int = 0) -> SupportModel:
+    """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out.
+
+    neighbours: how many captions each expansion retrieves; 0 takes the number of `LADDER` under which the held-out
+    captions are likeliest, for the more captions there are, the more of them are about pictures like this one.
+    """
+    rows = index.rows
+    pictured = rows.offsets[rows.images]
+    # pi(c) is of the captions that can be retrieved
+    searched = (rows.concept_ids[:pictured], rows.images) if tuple(expansions) == ("image",) else None
+    named, total = searched or (rows.concept_ids, len(rows))
+    prior = (np.bincount(named, minlength=len(index.vocabulary)) / max(1, total)).astype(np.float32)
+    centre, spread = similarity_statistics(index.vocabulary.vectors, rows.image_vectors)
+    own = rows.concept_ids[:pictured]
+    z = (rows.similarity[:pictured] - centre[own]) / spread[own]
+    mu = float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0
+    model = SupportModel(prior, centre, spread, mu, neighbours or FEW_NEIGHBOURS)
+    # The caption's own vector must not take part: it tells what the held-out caption names.
+    blind = tuple(dict.fromkeys("image" if name == "image" else "caption" for name in expansions))
+    return _fit_kappa(index, model, blind, (neighbours,) if neighbours else LADDER)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Entries of held-out archives, and what the concepts outside of them sum up to. P entries, one row a pair.
+
+    support, retrieved, prior float [P]: s(c), n, m(c). named bool [P]. elsewhere float [P]: the sum of m over the
+    concepts that are no entry of the pair's archive, at its first entry, and 0 at the others.
+    """
+
+    support: np.ndarray
+    retrieved: np.ndarray
+    prior: np.ndarray
+    named: np.ndarray
+    elsewhere: np.ndarray
+
+    def loss(self, kappa: float, pairs: int) -> float:
+        """Minus the log-likelihood of what the held-out captions name and leave unnamed, per pair."""
+        p = np.clip((self.support + kappa * self.prior) / (self.retrieved + kappa), 1e-6, 1 - 1e-6)
+        # concepts that nobody names: log(1 - p) = -p, for p is small
+        rest = kappa * self.elsewhere / (self.retrieved + kappa)
+        return -float((np.where(self.named, np.log(p), np.log1p(-p)) - rest).sum()) / max(1, pairs)
+
+
+def _fit_kappa(index: Index, model: SupportModel, blind: Sequence[str], ladder: Sequence[int]) -> SupportModel:
+    images = index.rows.images
+    sample = np.random.default_rng(FIT_SEED).choice(images, min(FIT_PAIRS, images), replace=False)
+    sample.sort()
+    blocks = [sample[start : start + FIT_BLOCK] for start in range(0, len(sample), FIT_BLOCK)]
+    deepest = [retrieve_held_out(index, block, blind, max(ladder)) for block in blocks]
+    best: tuple[float, int, float] | None = None
+    losses: dict[str, float] = {}
+    for neighbours in ladder:
+        parts = [
+            _held_out(index, model, anchors, without_repeats(rows[:, :, :neighbours].reshape(len(rows), -1)))
+            for anchors, rows in deepest
+        ]
+        if not parts or sum(part.named.sum() for part in parts) < FIT_MENTIONS:
+            return model
+        joined = HeldOut(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
+        for kappa in KAPPAS.tolist():
+            loss = joined.loss(kappa, len(sample))
+            losses[str(neighbours)] = round(min(loss, losses.get(str(neighbours), np.inf)), 4)
+            if best is None or loss < best[0]:
+                best = (loss, neighbours, kappa)
+    assert best is not None
+    report = {"fitted_on_pairs": len(sample), "loss_by_neighbours": losses}
+    return replace(model, neighbours=best[1], kappa=best[2], report=report)
+
+
+def _arrays(part: HeldOut) -> tuple[np.ndarray, ...]:
+    return part.support, part.retrieved, part.prior, part.named, part.elsewhere
+
+
+def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndarray) -> HeldOut:
+    archives = gather(anchors, Retrieved(rows, np.zeros(len(rows), bool)), index.rows, index.vocabulary.vectors)
+    prior = picture_prior(archives, model)
+    everywhere = whole_prior(model, index.vocabulary.vectors, anchors.image_vectors)
+    inside = np.bincount(archives.anchor, prior, len(anchors))
+    elsewhere = np.zeros(len(prior))
+    some = np.diff(archives.offsets) > 0
+    elsewhere[archives.offsets[:-1][some]] = np.maximum(everywhere - inside, 0)[some]
+    retrieved = archives.retrieved[archives.anchor]
+    return HeldOut(archives.support, retrieved, prior, archives.in_caption, elsewhere)
+
+
+def whole_prior(model: SupportModel, concepts: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """Sum over all concepts of m(c), float64 [B], for pictures float32 [B, D]."""
+    total = np.zeros(len(pictures))
+    for start in range(0, len(pictures), 64):
+        part = slice(start, start + 64)
+        z = np.clip((pictures[part] @ concepts.T - model.centre) / model.spread, *Z_LIMITS)
+        total[part] = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR).sum(1)
+    return total
+
+
+def retrieve_held_out(
+    index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int
+) -> tuple[Anchors, np.ndarray]:
+    """Indexed pairs [B] as anchors, and the rows [B, expansions, L] retrieved for them, the own captions left out."""
+    rows = index.rows
+    counts = rows.offsets[block + 1] - rows.offsets[block]
+    place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    anchors = Anchors(
+        np.asarray(rows.image_vectors[block], np.float32),
+        np.asarray(rows.text_vectors[block], np.float32),
+        block,
+        np.asarray(rows.text_hash[block]),
+        np.asarray(rows.image_hash[block]),
+        np.asarray(rows.concept_ids[place]),
+        counts,
+    )
+    found = [expand(anchors, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
+    stacked = np.stack(found, axis=1)
+    return anchors, np.where(stacked == block[:, None, None], -1, stacked)

@@ -1,0 +1,1 @@
+"""Runs: folders that a command fills, continues after an interruption, and finishes."""

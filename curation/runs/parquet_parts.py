@@ -1,0 +1,49 @@
+"""Reading the parts of a finished folder: one that is missing or broken is named, with what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from files.errors import CocuError
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around the reading of a file: what goes wrong there becomes a CocuError that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CocuError(f"{path}: missing; put it back, or build its folder anew under another name") from error
+    except (OSError, ValueError, RuntimeError, EOFError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CocuError(
+            f"{path}: broken ({reason[:200]}); put back a copy of it, or build its folder anew under another name"
+        ) from error
+
+
+def parquet_batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of at most so many rows of a Parquet file. Raises CocuError where it is missing or broken."""
+    with reading(path):
+        yield from pq.ParquetFile(path, pre_buffer=False).iter_batches(rows)
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet file. Raises CocuError where it is missing or broken."""
+    with reading(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """float16 [N, D] -> Arrow fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).ravel()), vectors.shape[1])
+
+
+def arrow_to_vectors(column: pa.Array) -> np.ndarray:
+    """Arrow fixed-size lists without nulls -> float16 [N, D]."""
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)

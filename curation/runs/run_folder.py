@@ -1,0 +1,265 @@
+"""The folder a command fills: atomic files, a manifest, and what is already done, so that nothing is lost or redone.
+
+Truth about a finished shard is one small file, `state/SHARD.json`, renamed into place after the shard's outputs.
+`finish` folds all of them into `manifest.json` and `rejects.parquet`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from curation.index.build import _counts
+from curation.reading.shards import Shard
+from curation.runs.manifest import FORMAT, _checked_manifest, _parsed_manifest, versions
+from curation.runs.parquet_parts import parquet_batches
+from files.atomic import _make_folder, atomic, write_json
+from files.errors import CocuError, MisuseError
+from files.rejects import Reject
+
+SHOWN_CHANGES = 3
+SHOWN_LETTERS = 120
+REJECTS_AT_ONCE = 10_000
+
+
+class RunFolder:
+    """An output folder in work. A context manager: holds a lock so that two runs cannot mix.
+
+    parameters: what shapes the result; a folder made with others is refused.
+    late: names of parameters that only the last steps use; they may change until the folder is finished.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        parameters: Mapping[str, Any],
+        shards: Sequence[Shard],
+        late: Sequence[str] = (),
+    ) -> None:
+        self.path = path
+        self.late = tuple(late)
+        self.kind = kind
+        self.parameters = json.loads(json.dumps(dict(parameters)))
+        self.inputs = [asdict(shard) for shard in shards]
+        self.records: dict[str, dict[str, Any]] = {}
+        self.was_finished = False
+        self._manifest: dict[str, Any] = {}
+        self._lock: int | None = None
+
+    def __enter__(self) -> RunFolder:
+        if self.path.exists() and not self.path.is_dir():
+            raise MisuseError(f"{self.path}: is a file; give a folder")
+        if self.path.is_dir() and not (self.path / "manifest.json").exists():
+            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            if strangers:
+                raise MisuseError(
+                    f"{self.path}: holds other files ({', '.join(sorted(strangers)[:3])}); give a new or empty folder"
+                )
+        try:
+            _make_folder(self.path)
+            self._take_lock()
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise CocuError(
+                    f"{self.path}: cannot be written ({error.strerror}); make it writable, or give another --out"
+                ) from error
+            raise
+        try:
+            self._load()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise MisuseError(f"{self.path}: another run is at work on this folder; wait for it to end") from None
+        except OSError:
+            pass  # some network file systems have no locks; the run is then the user's to keep single
+        self._lock = lock
+
+    def _load(self) -> None:
+        path, states = self.path / "manifest.json", self.path / "state"
+        if path.is_file() and not self._is_blank():
+            self._manifest = manifest = _parsed_manifest(path)
+            self._check(manifest)
+            self.was_finished = bool(manifest.get("finished"))
+            self.records = dict(manifest["shards"])
+        else:
+            self._manifest = {
+                "kind": self.kind,
+                "format": FORMAT,
+                "finished": False,
+                "parameters": self.parameters,
+                "inputs": self.inputs,
+                "versions": versions(),
+                "shards": {},
+            }
+            write_json(path, self._manifest)
+        for leftover in list(self.path.rglob(".*.tmp")):  # of a run that was killed; the lock says nobody writes it now
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+        if self.was_finished:
+            shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
+            return
+        now = versions()
+        if self._manifest["parameters"] != self.parameters or self._manifest.get("versions") != now:
+            self._manifest["parameters"] = self.parameters  # late ones, of a run that did not reach them
+            if self._manifest.get("versions") != now:
+                self._manifest["resumed_with_versions"] = now
+            write_json(path, self._manifest)
+        for state in states.glob("*.json"):
+            with contextlib.suppress(ValueError):  # broken by the disk: the shard is done again
+                self.records[state.name.removesuffix(".json")] = json.loads(state.read_text(encoding="utf-8"))
+
+    def _is_blank(self) -> bool:
+        """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
+        path = self.path / "manifest.json"
+        for other in self.path.rglob("*"):
+            if other != path and other.is_file() and not other.name.startswith("."):
+                return False
+        manifest = _parsed_manifest(path)
+        return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
+
+    def _check(self, manifest: dict[str, Any]) -> None:
+        if manifest.get("kind") != self.kind or manifest.get("format") != FORMAT:
+            raise MisuseError(
+                f"{self.path}: holds {manifest.get('kind')!r} of format {manifest.get('format')}, "
+                f"this run writes {self.kind!r} of format {FORMAT}; give another folder"
+            )
+        before = _checked_manifest(self.path / "manifest.json", manifest)["parameters"]
+        free = () if manifest.get("finished") else self.late
+        changes = [
+            f"{name}: {' there, '.join(_both(before.get(name), self.parameters.get(name)))} now"
+            for name in sorted({*before, *self.parameters})
+            if before.get(name) != self.parameters.get(name) and name not in free
+        ]
+        changes += self._changed_inputs(manifest["inputs"])
+        if changes:
+            raise MisuseError(
+                f"{self.path}: was begun with other parameters or inputs:\n  "
+                + "\n  ".join(changes)
+                + "\ngive the same ones to go on, or another --out"
+            )
+
+    def _changed_inputs(self, before: Sequence[Mapping[str, Any]]) -> list[str]:
+        old, new = ({item["name"]: item for item in items} for items in (before, self.inputs))
+        kinds = (
+            [f"input {name}: there, not now" for name in old if name not in new],
+            [f"input {name}: now, not there" for name in new if name not in old],
+            [
+                f"input {name}: {key} {old[name].get(key)} there, {new[name][key]} now"
+                for name in old
+                if name in new
+                for key in ("url", "size", "rows")
+                if json.dumps(old[name].get(key)) != json.dumps(new[name][key])
+            ],
+        )
+        shown: list[str] = []
+        for lines in kinds:
+            shown += lines[:SHOWN_CHANGES]
+            if len(lines) > SHOWN_CHANGES:
+                shown.append(f"... and {len(lines) - SHOWN_CHANGES:,} more such inputs")
+        return shown
+
+    def done(self, name: str) -> bool:
+        """Whether a shard, or a step with a name of its own, is finished."""
+        return name in self.records
+
+    def commit(self, name: str, record: Mapping[str, Any], rejects: Sequence[Reject] = ()) -> None:
+        """Mark a shard done. Its output files must be in place already."""
+        entry = {**record, "rejects": [[reject.key, reject.reason] for reject in rejects]}
+        write_json(self.path / "state" / f"{name}.json", entry)
+        self.records[name] = entry
+
+    def undo(self, name: str) -> None:
+        """Mark a step as not done, before its output is written over."""
+        (self.path / "state" / f"{name}.json").unlink(missing_ok=True)
+        self.records.pop(name, None)
+
+    def reject_counts(self) -> dict[str, int]:
+        """Number of rejects by reason; the part of a reason after ":" is left out, it names particulars."""
+        counts: dict[str, int] = {}
+        for record in self.records.values():
+            for _, reason in record.get("rejects", ()):
+                short = reason.partition(":")[0]
+                counts[short] = counts.get(short, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    def write_rejects(self, before: Path | None = None) -> None:
+        """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
+        with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for batch in parquet_batches(before, REJECTS_AT_ONCE) if before else ():
+                writer.write_batch(batch)
+            for shard, record in sorted(self.records.items()):
+                rows = [{"shard": shard, "key": key, "reason": reason} for key, reason in record.get("rejects", ())]
+                if rows:
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+
+    def finish(self, summary: Mapping[str, Any], rejects: Path | None = None, **extra: Any) -> None:
+        """Write rejects.parquet and the final manifest, then drop the per-shard state files.
+
+        rejects: a rejects.parquet of the stage before, which is taken over.
+        """
+        self.write_rejects(rejects)
+        shards = {
+            name: {**record, "rejects": len(record.get("rejects", ()))} for name, record in sorted(self.records.items())
+        }
+        self._manifest |= {"finished": True, "summary": dict(summary), "shards": shards, **extra}
+        write_json(self.path / "manifest.json", self._manifest)
+        shutil.rmtree(self.path / "state", ignore_errors=True)
+        self.was_finished = True
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it stands."""
+        return self._manifest
+
+
+def _both(there: Any, now: Any) -> tuple[str, str]:
+    """Two different values as short texts that still differ."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (there, now)]
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, same - SHOWN_LETTERS // 2) if max(map(len, texts)) > SHOWN_LETTERS else 0
+    first, second = (
+        ("..." if start else "")
+        + text[start : start + SHOWN_LETTERS]
+        + ("..." if text[start + SHOWN_LETTERS :] else "")
+        for text in texts
+    )
+    return first, second
+
+
+def check_rejects(summary: dict[str, Any], limit: float, out: Path) -> None:
+    """Raises CocuError when the share of rejects is over `limit`."""
+    rejects = sum(summary["rejects"].values())
+    seen = rejects + summary["pairs"] + summary.get("extra_captions", 0)
+    if seen and rejects / seen > limit:
+        raise CocuError(
+            f"{rejects:,} of {seen:,} ({rejects / seen:.1%}) were rejected, over --max-rejects {limit:.0%}: "
+            f"{_counts(summary['rejects'])}. Everything good is written; see {out / 'rejects.parquet'}"
+        )

@@ -1,0 +1,180 @@
+"""Curated shards: every byte of the source but what is added, and nothing of a source that has changed."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.curated.shards import CuratedShard, PairConcepts, read_concepts, tar_member, with_caption
+from curation.reading.pairs import CaptionOptions, Pair, checksum_of, read_pairs
+from curation.reading.shards import Shard, find_shards
+from files.errors import CocuError
+from files.tar import BLOCK
+from tests.tiny_world import pair_members, picture, write_tar
+
+CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]
+
+
+def concepts(key: str, caption: str = "a dog") -> PairConcepts:
+    return PairConcepts(key, caption, CONCEPTS)
+
+
+def curate(shard: Shard, out: Path, *keys: str, field: str | None = None) -> dict[str, dict[str, bytes]]:
+    with CuratedShard(shard, out, CaptionOptions(), field) as target:
+        target.write([concepts(key) for key in keys])
+    stream = webdataset.WebDataset(str(out), shardshuffle=False, empty_check=False)
+    return {
+        sample["__key__"]: {name: data for name, data in sample.items() if not name.startswith("__")}
+        for sample in stream
+    }
+
+
+def shard_of(path: Path) -> Shard:
+    return Shard("0", str(path), path.stat().st_size)
+
+
+def test_members_pass_through_and_concepts_are_added(tmp_path: Path) -> None:
+    extra = {"objects.png": b"\0" * 700, "JSON": b'{"a": 1}', "seg.npy": b""}
+    members = [*pair_members("x/a", 0, extra), *pair_members("rejected", 1), *pair_members("b" * 150, 2)]
+    found = curate(shard_of(write_tar(tmp_path / "0.tar", members)), tmp_path / "out.tar", "x/a", "b" * 150)
+    added = found["x/a"].pop("concepts.json")
+    assert json.loads(added) == {
+        "version": 1,
+        "concepts": [
+            {"concept": "grass", "score": 1.5, "cluster": 0, "in_caption": False},
+            {"concept": "dog", "score": 1.25, "cluster": 1, "in_caption": True},
+            {"concept": "sky", "score": 0.5, "cluster": 0, "in_caption": False},
+        ],
+    }
+    assert read_concepts(added) == json.loads(added)["concepts"]
+    with pytest.raises(CocuError, match="version 2; this reads 1"):
+        read_concepts(b'{"version": 2}')
+    assert found["x/a"] == {name.partition(".")[2].lower(): data for name, data in members[:5]}
+    assert found["b" * 150]["jpg"] == picture(2)
+    assert list(found) == ["x/a", "b" * 150]
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    shard = shard_of(write_tar(tmp_path / "0.tar", pair_members("a", 0)))
+    for field in (None, "caption"):
+        curate(shard, tmp_path / "1.tar", "a", field=field)
+        curate(shard, tmp_path / "2.tar", "a", field=field)
+        assert (tmp_path / "1.tar").read_bytes() == (tmp_path / "2.tar").read_bytes()
+        assert len((tmp_path / "1.tar").read_bytes()) % tarfile.RECORDSIZE == 0
+
+
+def test_concepts_of_an_earlier_curation_are_replaced(tmp_path: Path) -> None:
+    old = {"concepts.json": b'{"version": 1, "concepts": []}', "json": b"{}"}
+    shard = shard_of(write_tar(tmp_path / "0.tar", pair_members("a", 0, old)))
+    found = curate(shard, tmp_path / "out.tar", "a")
+    assert [row["concept"] for row in read_concepts(found["a"]["concepts.json"])] == ["grass", "dog", "sky"]
+    assert found["a"]["json"] == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b'{"a": "\\ud83d", "meta": {"b": 1}}', {"a": "\ud83d", "meta": {"b": 1}}),
+        (b"[1, 2]", {"value": [1, 2]}),
+        (b"{broken", {}),
+        (b"[" * 100_000, {}),
+        (b'{"meta": 3}', {}),
+    ],
+)
+def test_an_enriched_caption_joins_the_json_member(raw: bytes, kept: dict[str, Any], tmp_path: Path) -> None:
+    shard = shard_of(write_tar(tmp_path / "0.tar", pair_members("a", 0, {"json": raw})))
+    described = json.loads(curate(shard, tmp_path / "out.tar", "a", field="meta.caption")["a"]["json"])
+    assert described["meta"].pop("caption") == "a dog, with grass and sky"
+    assert described == {"meta": {}, **kept} if isinstance(kept.get("meta"), dict) else {**kept, "meta": {}}
+
+
+def test_a_pair_without_json_gets_one(tmp_path: Path) -> None:
+    shard = shard_of(write_tar(tmp_path / "0.tar", pair_members("a", 0)))
+    assert curate(shard, tmp_path / "out.tar", "a", field="caption")["a"]["json"] == (
+        b'{"caption": "a dog, with grass and sky"}'
+    )
+
+
+@given(
+    st.text().filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text)),
+    st.lists(st.text("abc"), max_size=5),
+)
+def test_enriched_captions(caption: str, words: list[str]) -> None:
+    pair = PairConcepts("k", caption, [(word, 1.0, 0, False) for word in words])
+    text = json.loads(with_caption({}, "c", pair))["c"]
+    if not words:
+        assert text == caption
+    else:
+        assert text.startswith(caption.rstrip(" .!?,;"))
+        assert text.endswith(words[: min(3, len(words))][-1])
+
+
+def test_a_table_becomes_a_tar(tmp_path: Path) -> None:
+    for name, seed in (("a.JPG", 1), ("b.c.png", 2)):
+        (tmp_path / name).write_bytes(picture(seed, form="PNG"))
+    rows = "image,caption\na.png,its picture is missing\na.JPG,first\na.JPG,again\nb.c.png,second\n"
+    (tmp_path / "t.csv").write_text(rows)
+    (shard,) = find_shards([str(tmp_path / "t.csv")])
+    found = curate(shard, tmp_path / "out.tar", "a", "b_c")
+    assert found["a"]["jpg"] == picture(1, form="PNG")
+    assert found["a"]["txt"] == b"a dog"
+    assert list(found["b_c"]) == ["png", "txt", "concepts.json"]
+
+
+def test_a_cut_last_padding_is_made_up(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [("a.jpg", picture(0)), ("a.txt", b"x")])
+    with tarfile.open(path) as tar:
+        info = tar.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: info.offset_data + 1])
+    assert curate(shard_of(path), tmp_path / "out.tar", "a")["a"]["txt"] == b"x"
+
+
+def checksum(shard: Shard) -> int:
+    found = 0
+    for pair in read_pairs(shard, CaptionOptions()):
+        assert isinstance(pair, Pair)
+        found = checksum_of(pair.checksum, found)
+    return found
+
+
+def test_a_changed_shard_gives_no_file(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [*pair_members("a", 0), *pair_members("b", 1)])
+    shard, expected = shard_of(path), checksum(shard_of(path))
+    old = path.read_bytes()
+
+    def run() -> None:
+        with CuratedShard(shard, tmp_path / "out.tar", CaptionOptions()) as target:
+            target.write([concepts("a"), concepts("b")])
+            target.check(expected)
+
+    run()
+    (tmp_path / "out.tar").unlink()
+    at = old.index(picture(1)) + 100
+    for new, said in (
+        (old[:at] + bytes([old[at] ^ 1]) + old[at + 1 :], "other pictures or captions than the index was built from"),
+        (old.replace(b"b.jpg", b"c.jpg").replace(b"b.txt", b"c.txt"), "tar broken|pair 'b' is in the index but no"),
+        (old + bytes(512), r"has 10,752 bytes, but had 10,240"),
+    ):
+        path.write_bytes(new)
+        with pytest.raises(CocuError, match=said) as changed:
+            run()
+        assert str(path) in str(changed.value)
+        assert "put the old one back" in str(changed.value)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["0.tar"]
+    path.write_bytes(old)
+    run()
+
+
+def test_members_written_are_what_tarfile_reads() -> None:
+    for name, size in (("a.json", 0), ("é" * 80 + ".json", 5), ("x/" * 120 + "a.json", 512)):
+        data = tar_member(name, b"z" * size)
+        assert len(data) % BLOCK == 0
+        with tarfile.open(fileobj=io.BytesIO(data + bytes(2 * BLOCK))) as tar:
+            (info,) = tar.getmembers()
+            assert (info.name, info.size, info.mtime, info.uid) == (name, size, 0, 0)

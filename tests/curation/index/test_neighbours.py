@@ -1,0 +1,250 @@
+"""FAISS indexes: the factory rule, search and re-ranking against brute force, recall, reading by memory map."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import synthetic
+from curation.index.neighbours import (
+    FLAT_LIMIT,
+    TIE,
+    NearestRows,
+    SearchSettings,
+    auto_factory,
+    build,
+    exact_search,
+    index_bytes,
+    recall,
+    tune,
+)
+from files.errors import CocuError, MisuseError
+from tests import oracle
+from tests.curation.small_index import unit
+
+DIM = 64
+GB = 1 << 30
+
+
+def clustered(rows: int, seed: int = 0) -> np.ndarray:
+    space = synthetic.make_space(rows, DIM, seed)
+    return synthetic.vectors_of(synthetic.topics_of(rows, space, seed), space, seed)
+
+
+VECTORS = clustered(4000)
+QUERIES = VECTORS[::40].astype(np.float32)
+
+
+def opened(
+    folder: Path, factory: str, vectors: np.ndarray = VECTORS, search: SearchSettings | None = None
+) -> NearestRows:
+    build(folder / "index.faiss", vectors, factory)
+    return NearestRows(folder / "index.faiss", vectors, search or SearchSettings(), gpu=False)
+
+
+def test_small_sets_are_searched_exactly_and_large_ones_by_lists():
+    assert auto_factory(10, 512, GB) == "Flat"
+    assert auto_factory(FLAT_LIMIT - 1, 512, GB) == "Flat"
+    assert auto_factory(FLAT_LIMIT, 512, GB) == "IVF1024,SQfp16"
+    assert auto_factory(1_000_000, 512, 2 * GB) == "IVF4096,SQfp16"
+    assert auto_factory(10_000_000, 512, 64 * GB) == "IVF16384,SQfp16"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(10_000, 10**8), st.sampled_from([256, 384, 512, 768]), st.integers(10**5, 10**12))
+def test_what_is_chosen_fits_in_the_memory_or_nothing_does(rows, dim, memory):
+    try:
+        factory = auto_factory(rows, dim, memory)
+    except MisuseError:
+        assert memory < rows * (dim / 16 + 8) + 8 * rows**0.5 * 4 * dim
+    else:
+        assert index_bytes(factory, rows, dim) <= memory
+
+
+def test_too_little_memory_is_refused_with_what_is_needed():
+    with pytest.raises(MisuseError, match=r"--memory: 1,000,000 bytes hold no index of 1,000,000 .* takes [0-9,]+"):
+        auto_factory(10**6, 512, 10**6)
+
+
+def test_less_memory_gives_shorter_codes():
+    factories = [
+        auto_factory(10**6, 512, memory) for memory in (GB, GB * 9 // 10, GB // 2, GB // 7, GB // 10, GB // 20)
+    ]
+    codes = [factory.partition(",")[2] for factory in factories]
+    assert codes == ["SQfp16", "SQ8", "SQ8", "PQ256x4fs", "PQ128x4fs", "PQ64x4fs"]
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF32,SQfp16", "IVF32,SQ8", "IVF32,PQ32x4fs"])
+def test_the_stated_size_is_about_that_of_the_file(tmp_path, factory):
+    opened(tmp_path, factory)
+    size = (tmp_path / "index.faiss").stat().st_size
+    assert size == pytest.approx(index_bytes(factory, *VECTORS.shape), rel=0.15)
+
+
+def test_flat_search_is_brute_force(tmp_path):
+    similarity, rows = opened(tmp_path, "Flat").search(QUERIES, 8)
+    exact = VECTORS.astype(np.float32)
+    for query, found, values in zip(QUERIES, rows, similarity, strict=True):
+        wanted = oracle.most_similar(exact, query, 8)
+        np.testing.assert_allclose(values, exact[wanted] @ query, atol=1e-5)
+        np.testing.assert_allclose(exact[found] @ query, exact[wanted] @ query, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "factory", ["IVF32,Flat", "IVF32,SQfp16", "IVF32,SQ8", "IVF32,PQ32x4fs", "IVF32,PQ16x4fs", "SQ8"]
+)
+def test_re_ranked_results_are_exact_and_in_order(tmp_path, factory):
+    index = opened(tmp_path, factory, search=SearchSettings(nprobe=32, rerank=16))
+    similarity, rows = index.search(QUERIES, 8)
+    exact = VECTORS.astype(np.float32)
+    np.testing.assert_allclose(similarity, np.einsum("qkd,qd->qk", exact[rows], QUERIES), atol=1e-5)
+    assert (np.diff(similarity, axis=1) <= 0).all()
+    assert all(len(set(found)) == 8 for found in rows.tolist())
+    best = exact_search(VECTORS, QUERIES, 8)
+    assert (similarity >= best[:, -1:] - TIE).mean() > 0.97
+
+
+def test_exact_search_finds_the_best_over_several_blocks(monkeypatch):
+    monkeypatch.setattr("curation.index.neighbours.ADD_ROWS", 7)
+    vectors = unit(np.random.default_rng(0), 50, 8)
+    queries = vectors[:5].astype(np.float32)
+    for k in (1, 8, 50):
+        found = exact_search(vectors, queries, k)
+        wanted = np.sort(queries @ vectors.astype(np.float32).T, axis=1)[:, ::-1][:, :k]
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("rerank", [1, 4])
+def test_missing_rows_are_minus_one(tmp_path, rerank):
+    index = opened(tmp_path, "Flat", VECTORS[:5], SearchSettings(rerank=rerank))
+    similarity, rows = index.search(QUERIES[:3], 8)
+    assert rows.shape == similarity.shape == (3, 8)
+    assert (rows[:, 5:] == -1).all()
+    assert np.isneginf(similarity[:, 5:]).all()
+    assert sorted(rows[0, :5].tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_recall_counts_what_was_found(tmp_path):
+    index = opened(tmp_path, "Flat")
+    exact = exact_search(VECTORS, QUERIES, 8)
+    assert recall(index, QUERIES, exact).value == 1
+
+    class HalfBlind:
+        vectors = VECTORS
+
+        def search(self, queries, k):
+            similarity, rows = index.search(queries, k)
+            rows[:, 1::2] = -1
+            return similarity, rows
+
+    assert recall(HalfBlind(), QUERIES, exact).value == pytest.approx(0.5)  # type: ignore[arg-type]
+
+
+def test_one_of_many_equal_vectors_is_as_good_as_another(tmp_path):
+    """Ties at the edge of the k best: repeated captions must not count as missed."""
+    vectors = np.repeat(unit(np.random.default_rng(0), 10, DIM), 30, axis=0)
+    queries = vectors[::30].astype(np.float32)
+    exact = exact_search(vectors, queries, 8)
+    index = opened(tmp_path, "Flat", vectors)
+    assert recall(index, queries, exact).value == 1
+
+    class LastOnes:
+        def __init__(self) -> None:
+            self.vectors = vectors
+
+        def search(self, queries, k):
+            rows = np.arange(10)[:, None] * 30 + 29 - np.arange(k)
+            return np.ones(rows.shape), rows
+
+    assert recall(LastOnes(), queries, exact).value == 1  # type: ignore[arg-type]
+
+
+def test_tuning_takes_the_cheapest_settings_that_reach_the_target(tmp_path):
+    index = opened(tmp_path, "IVF64,SQfp16", search=SearchSettings(nprobe=1))
+    exact = exact_search(VECTORS, QUERIES, 8)
+    settings_, reached = tune(index, QUERIES, 0.97)
+    assert reached.value >= 0.97
+    assert index.settings == settings_
+    assert recall(index, QUERIES, exact).value == reached.value
+    if settings_.nprobe > 8:
+        index.configure(replace(settings_, nprobe=settings_.nprobe // 2))
+        assert recall(index, QUERIES, exact).value < 0.97
+
+
+def test_tuning_re_ranks_where_codes_are_coarse(tmp_path):
+    index = opened(tmp_path, "IVF32,PQ16x4fs")
+    settings_, reached = tune(index, QUERIES, 0.9)
+    assert settings_.rerank > 1
+    assert reached.value >= 0.9
+
+
+def test_an_unreachable_target_gives_the_best_there_is(tmp_path):
+    index = opened(tmp_path, "IVF32,PQ8x4fs")
+    settings_, reached = tune(index, QUERIES, 1.01)
+    assert settings_ == index.settings
+    assert reached.value == recall(index, QUERIES, exact_search(VECTORS, QUERIES, 8)).value
+    assert reached.value > 0.5
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_an_index_of_very_few_rows_has_recall_one(tmp_path, rows):
+    index = opened(tmp_path, "Flat", VECTORS[:rows])
+    assert tune(index, VECTORS[:rows].astype(np.float32), 0.95)[1].value == 1
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [("Flatt", "FAISS refuses"), ("IVF32,PQ7x8", "--factory"), ("IVF8000,Flat", "cannot be trained")],
+)
+def test_a_factory_that_cannot_be_is_refused_by_name(tmp_path, factory, message):
+    with pytest.raises(MisuseError, match=message) as caught:
+        opened(tmp_path, factory)
+    assert factory in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_vectors_give_the_same_index(tmp_path):
+    for name in ("a", "b"):
+        build(tmp_path / name, VECTORS, "IVF32,SQfp16", seed=3)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_index_is_mapped_and_not_read(tmp_path):
+    """The codes stay in the file: opening takes far less memory than their size."""
+    vectors = np.tile(VECTORS, (20, 1))
+    build(tmp_path / "index.faiss", vectors, "IVF32,SQfp16")
+    before = resident()
+    index = NearestRows(tmp_path / "index.faiss", vectors, SearchSettings(nprobe=1), gpu=False)
+    assert resident() - before < (tmp_path / "index.faiss").stat().st_size / 2
+    assert index.lists == 32
+
+
+def resident() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    pytest.skip("needs Linux's /proc")
+
+
+def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
+    from curation.concepts.extractor import NounOptions
+    from curation.encoding.model_names import EncoderSpec
+    from curation.index.build import IndexOptions, build_one
+    from curation.reading.pairs import CaptionOptions
+    from curation.runs.run_folder import RunFolder
+    from tests.curation.small_index import small_index
+
+    rows = replace(small_index().rows, image_vectors=VECTORS, text_vectors=VECTORS)
+    options = IndexOptions(
+        EncoderSpec("none", None), CaptionOptions(), NounOptions(), factory="IVF32,PQ4x4fs", min_recall=0.9999
+    )
+    with (
+        RunFolder(tmp_path / "index", "index", {}, []) as folder,
+        pytest.raises(CocuError, match="--min-recall") as caught,
+    ):
+        build_one(folder, "images", VECTORS, rows, options, GB)
+    for hint in ("--memory", "--factory", "IVF32,PQ4x4fs", "0.9999"):
+        assert hint in str(caught.value)

@@ -1,0 +1,94 @@
+"""Synonyms against numpy's correlation and a plain greedy loop."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.ranking.archives import Archives, gather
+from curation.ranking.expansion import Retrieved as Found
+from curation.ranking.merging import LOOKED_AT_EACH, SAME, Synonyms
+from tests.curation.small_index import SmallIndex, small_index
+
+
+def with_twins(seed: int) -> tuple[SmallIndex, np.ndarray]:
+    """A small index, and concept vectors of which every third is nearly the one before it."""
+    small = small_index(seed=seed)
+    texts = small.concepts.copy()
+    rng = np.random.default_rng(seed)
+    for twin in range(2, len(texts), 3):
+        texts[twin] = texts[twin - 1] + 0.02 * rng.standard_normal(texts.shape[1])
+    return small, texts
+
+
+def archives_of(small: SmallIndex, texts: np.ndarray, seed: int) -> Archives:
+    rng = np.random.default_rng(seed)
+    anchors, _ = small.anchors(list(range(20)))
+    rows = np.stack([rng.choice(80, 12, replace=False) for _ in range(20)])
+    return gather(anchors, Found(rows, np.zeros(20, bool)), small.rows, texts)
+
+
+def test_agreement_is_the_correlation_over_the_pictures() -> None:
+    small, texts = with_twins(0)
+    profiles = Synonyms(texts, small.rows.image_vectors).profiles
+    expected = np.corrcoef(texts @ np.asarray(small.rows.image_vectors, np.float32).T)
+    np.testing.assert_allclose(profiles @ profiles.T, expected, atol=1e-3)
+
+
+def plainly_merged(
+    archives: Archives, agreement: np.ndarray, score: np.ndarray, gone: np.ndarray, looked_at: int
+) -> list[bool]:
+    lost = gone.tolist()
+    for anchor in range(len(archives.offsets) - 1):
+        entries = [i for i in range(archives.offsets[anchor], archives.offsets[anchor + 1]) if not gone[i]]
+        entries.sort(key=lambda i: (not archives.in_caption[i], -score[i], i))
+        kept: list[int] = []
+        for place, i in enumerate(entries):
+            twin = any(agreement[archives.concept[i], archives.concept[j]] > SAME for j in kept)
+            if not archives.in_caption[i] and (twin or place >= looked_at):
+                lost[i] = True
+            else:
+                kept.append(i)
+    return lost
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), keep=st.sampled_from([0, 1, 2, 16]))
+def test_what_goes_is_what_a_plain_greedy_loop_drops(seed: int, keep: int) -> None:
+    small, texts = with_twins(seed % 50)
+    archives = archives_of(small, texts, seed)
+    rng = np.random.default_rng(seed)
+    score = rng.permutation(len(archives.concept)).astype(np.float32)
+    gone = (rng.random(len(score)) < 0.1) & ~archives.in_caption
+    synonyms = Synonyms(texts, small.rows.image_vectors)
+    agreement = synonyms.profiles @ synonyms.profiles.T
+    most = LOOKED_AT_EACH * keep or len(score)
+    found = synonyms.merged_away(archives, score, gone, keep)
+    assert found.tolist() == plainly_merged(archives, agreement, score, gone, most)
+
+
+def test_a_synonym_of_what_the_caption_names_is_no_gap() -> None:
+    small, texts = with_twins(3)
+    archives = archives_of(small, texts, 3)
+    synonyms = Synonyms(texts, small.rows.image_vectors)
+    best_for_strangers = np.where(archives.in_caption, 0.0, 1.0).astype(np.float32)
+    gone = synonyms.merged_away(archives, best_for_strangers, np.zeros(len(best_for_strangers), bool))
+    pairs = 0
+    for anchor in range(20):
+        part = slice(archives.offsets[anchor], archives.offsets[anchor + 1])
+        concepts, said, lost = archives.concept[part], archives.in_caption[part], gone[part]
+        assert not lost[said].any()
+        for twin in range(2, len(texts), 3):
+            if twin in concepts[said] and twin - 1 in concepts[~said]:
+                pairs += 1
+                assert lost[concepts == twin - 1].all()
+    assert pairs
+
+
+@pytest.mark.parametrize("keep", [0, 4])
+def test_nothing_to_merge(keep: int) -> None:
+    small, texts = with_twins(1)
+    archives = archives_of(small, texts, 1)
+    everything = np.ones(len(archives.concept), bool)
+    found = Synonyms(texts, small.rows.image_vectors).merged_away(archives, np.zeros(len(everything)), everything, keep)
+    assert found.all()

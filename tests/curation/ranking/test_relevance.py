@@ -1,0 +1,206 @@
+"""Scores, merging of word families and selection against plain loops."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.index.vocabulary import Vocabulary
+from curation.ranking.archives import Archives, gather
+from curation.ranking.expansion import Retrieved
+from curation.ranking.merging import WordFamilies
+from curation.ranking.options import CurateOptions
+from curation.ranking.relevance import FITTED, RANKINGS, RankingContext, paper_parts, rank
+from curation.ranking.seeds import seeds_of
+from curation.ranking.selection import select
+from files.errors import MisuseError
+from tests import oracle
+from tests.curation.small_index import small_index
+
+
+def archives_of(sizes: list[int], concept: list[int], in_caption: list[bool] | None = None) -> Archives:
+    """Archives with these concepts; the numbers of retrieval are of no interest."""
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    count = len(concept)
+    ones = np.ones(count, np.int32)
+    return Archives(
+        offsets,
+        np.repeat(np.arange(len(sizes)), sizes),
+        np.array(concept, np.int32),
+        ones.astype(np.float32),
+        ones,
+        ones.astype(np.float32),
+        ones.astype(np.float32),
+        np.array(in_caption if in_caption is not None else [False] * count, bool),
+        np.ones(len(sizes), np.int64),
+    )
+
+
+def vocabulary_of(words: list[str]) -> Vocabulary:
+    return Vocabulary(pa.array(words), np.ones(len(words), np.int64), np.eye(len(words), dtype=np.float32))
+
+
+def context_of(words: int, anchors: int, seed: int = 0) -> RankingContext:
+    return RankingContext(
+        vocabulary_of([f"c{i}" for i in range(words)]), None, seeds_of(list("abcdef")[:anchors], seed)
+    )
+
+
+@pytest.mark.parametrize("paper", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_scores_are_those_of_the_loop(seed, paper):
+    index = small_index(seed=seed)
+    rng = np.random.default_rng(seed)
+    rows = np.stack([rng.permutation(80)[:8] for _ in range(50)])
+    retrieved = Retrieved(rows, np.full(50, paper))
+    for anchors, plain in (index.anchors(list(range(50))), index.strangers(50)):
+        given_rows = Retrieved(rows, retrieved.counts_anchor & (anchors.rows < 0))
+        archives = gather(anchors, given_rows, index.rows, index.concepts)
+        found = [
+            oracle.archive(a, r, index.corpus(), index.concepts, paper)
+            for a, r in zip(plain, rows.tolist(), strict=True)
+        ]
+        scores = rank(archives, "paper", context_of(25, 1))
+        entries = [found[a][c] for a, c in zip(archives.anchor.tolist(), archives.concept.tolist(), strict=True)]
+        np.testing.assert_allclose(scores.globally, [e.globally for e in entries], atol=1e-5)
+        np.testing.assert_allclose(scores.locally, [e.locally for e in entries], atol=1e-5)
+        np.testing.assert_allclose(scores.score, [e.score for e in entries], atol=1e-5)
+        kept = select(archives, scores.score, keep=0)
+        for i, plain_archive in enumerate(found):
+            part = kept.entries[kept.offsets[i] : kept.offsets[i + 1]]
+            assert archives.concept[part].tolist() == oracle.ranked(plain_archive)
+
+
+def test_a_concept_that_nothing_retrieved_names_has_local_one():
+    """S(c) is then t(c)·v(x) alone."""
+    index = small_index()
+    anchors, _ = index.anchors([next(i for i, named in enumerate(index.named) if named)])
+    nothing = Retrieved(np.full((1, 8), -1), np.zeros(1, bool))
+    _, locally = paper_parts(gather(anchors, nothing, index.rows, index.concepts))
+    np.testing.assert_allclose(locally, 1, atol=1e-6)
+
+
+def test_a_similarity_of_zero_gives_finite_scores():
+    index = small_index()
+    anchors, _ = index.anchors([next(i for i, named in enumerate(index.named) if named)])
+    anchors.image_vectors[:] = 0
+    nothing = Retrieved(np.full((1, 1), -1), np.zeros(1, bool))
+    scores = rank(gather(anchors, nothing, index.rows, index.concepts), "paper", context_of(25, 1))
+    assert np.isfinite(scores.score).all()
+
+
+def test_every_ranking_scores_every_entry():
+    index = small_index()
+    anchors, _ = index.anchors(list(range(6)))
+    rows = np.arange(48).reshape(6, 8)
+    retrieved = Retrieved(rows, np.zeros(6, bool))
+    archives = gather(anchors, retrieved, index.rows, index.concepts)
+    globally, locally = paper_parts(archives)
+    context = context_of(25, 6)
+    for name in set(RANKINGS) - set(FITTED):
+        scores = rank(archives, name, context)
+        assert scores.score.shape == archives.concept.shape
+        assert scores.score.dtype == np.float32
+        np.testing.assert_array_equal(scores.globally, globally)
+    np.testing.assert_array_equal(rank(archives, "local", context).score, locally)
+    np.testing.assert_array_equal(rank(archives, "similarity", context).score, archives.similarity)
+
+
+def test_the_random_order_depends_on_the_pair_and_the_seed_alone():
+    archives = archives_of([4, 4], [0, 1, 2, 3] * 2)
+    first, again, other = (rank(archives, "random", context_of(4, 2, seed)).score for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+    assert (first[:4] != first[4:]).all()
+    alone = rank(archives_of([4], [0, 1, 2, 3]), "random", context_of(4, 1)).score
+    np.testing.assert_array_equal(first[:4], alone)
+
+
+def test_an_unknown_ranking_is_refused():
+    with pytest.raises(MisuseError, match="--ranking best"):
+        CurateOptions(ranking="best")
+
+
+WORDS = ["truck", "fire truck", "red fire truck", "trucks", "ball", "tennis ball", "balls", "dog", "old dog", "dogs"]
+SINGULAR = {"trucks": "truck", "balls": "ball", "dogs": "dog"}
+FAMILIES = WordFamilies(vocabulary_of(WORDS), lambda word: SINGULAR.get(word, word))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.integers(0, len(WORDS) - 1), st.integers(-3, 3), st.booleans()),
+            max_size=len(WORDS),
+            unique_by=lambda entry: entry[0],
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_word_families_are_merged_as_the_plain_loop_does(archives):
+    archives = [sorted(archive) for archive in archives]
+    flat = [entry for archive in archives for entry in archive]
+    block = archives_of([len(a) for a in archives], [e[0] for e in flat], [e[2] for e in flat])
+    gone = FAMILIES.merged_away(block, np.array([e[1] for e in flat], np.float32))
+    wanted = []
+    for archive in archives:
+        words = [WORDS[e[0]] for e in archive]
+        score = {WORDS[e[0]]: float(e[1]) for e in archive}
+        lost = oracle.merged(words, SINGULAR, score, {WORDS[e[0]] for e in archive if e[2]})
+        wanted += [word in lost for word in words]
+    assert gone.tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("scores", "named", "left"),
+    [
+        ({"truck": 1.0, "fire truck": 2.0}, "", {"fire truck"}),
+        ({"truck": 2.0, "fire truck": 1.0}, "", {"truck"}),
+        ({"truck": 2.0, "fire truck": 1.0}, "fire truck", {"fire truck"}),
+        ({"truck": 1.0, "fire truck": 2.0}, "truck", {"truck"}),
+        ({"dog": 1.0, "dogs": 2.0}, "", {"dogs"}),
+        ({"dog": 2.0, "dogs": 2.0}, "", {"dog"}),
+        ({"dog": 1.0, "dogs": 2.0}, "dog", {"dog"}),
+        ({"truck": 1.0, "red fire truck": 2.0}, "", {"red fire truck"}),
+        ({"ball": 1.0, "truck": 2.0}, "", {"ball", "truck"}),
+    ],
+)
+def test_merging_by_example(scores, named, left):
+    ids = sorted(WORDS.index(word) for word in scores)
+    block = archives_of([len(ids)], ids, [WORDS[i] == named for i in ids])
+    gone = FAMILIES.merged_away(block, np.array([scores[WORDS[i]] for i in ids], np.float32))
+    assert {WORDS[i] for i, lost in zip(ids, gone, strict=True) if not lost} == left
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(-2, 2, width=16), st.booleans(), st.booleans()), max_size=12),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 5),
+    st.one_of(st.none(), st.floats(-1, 1, width=16)),
+)
+def test_selection_keeps_the_best_and_what_the_caption_names(archives, keep, least):
+    flat = [entry for archive in archives for entry in archive]
+    concept = [i for archive in archives for i in range(len(archive))]
+    block = archives_of([len(a) for a in archives], concept, [e[1] for e in flat])
+    score = np.array([e[0] for e in flat], np.float32)
+    gone = np.array([e[2] and not e[1] for e in flat], bool)
+    kept = select(block, score, keep, least, gone)
+    start = 0
+    for i, archive in enumerate(archives):
+        order = sorted(range(len(archive)), key=lambda j: (-archive[j][0], j))
+        order = [j for j in order if not gone[start + j]]
+        wanted = [
+            j
+            for place, j in enumerate(order)
+            if archive[j][1] or ((keep == 0 or place < keep) and (least is None or archive[j][0] >= least))
+        ]
+        part = slice(kept.offsets[i], kept.offsets[i + 1])
+        assert (kept.entries[part] - start).tolist() == wanted
+        assert kept.rank[part].tolist() == list(range(1, len(wanted) + 1))
+        start += len(archive)

@@ -1,0 +1,188 @@
+"""The support ranking against plain loops of its formulas, and on worlds whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from curation.index.caption_rows import CaptionRows, pair_similarity
+from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.opened import Index
+from curation.index.vocabulary import Vocabulary
+from curation.ranking.archives import Archives, gather
+from curation.ranking.expansion import Retrieved
+from curation.ranking.picture_statistics import similarity_statistics
+from curation.ranking.support import (
+    HIGHEST_PRIOR,
+    KAPPAS,
+    LADDER,
+    Z_LIMITS,
+    fit_support,
+    has_support,
+    posterior,
+    retrieve_held_out,
+    whole_prior,
+)
+from tests.curation.small_index import small_index
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Index:
+    """600 pairs in 12 scenes: each scene's captions name 3 of its 4 concepts; concept 0 is named at random."""
+    folder = tmp_path_factory.mktemp("support")
+    rng = np.random.default_rng(0)
+    scenes, pairs, dim, concepts = 12, 600, 32, 49
+    centres = rng.standard_normal((scenes, dim))
+    scene = rng.integers(0, scenes, pairs)
+    vectors = centres[scene] + 0.4 * rng.standard_normal((pairs, dim))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    named = [
+        sorted({*(1 + 4 * s + rng.choice(4, 3, replace=False)), *([0] if rng.random() < 0.3 else [])}) for s in scene
+    ]
+    texts = np.concatenate([rng.standard_normal((1, dim)), np.repeat(centres, 4, 0)])
+    texts = texts + 0.3 * rng.standard_normal(texts.shape)
+    texts = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in named])])
+    ids = np.concatenate(named).astype(np.int32)
+    owner = np.repeat(np.arange(pairs), np.diff(offsets))
+    hashes = np.arange(1, pairs + 1).astype(np.uint64)
+    similarity = pair_similarity(texts, ids, vectors, owner)
+    rows = CaptionRows(offsets, ids, similarity, hashes, hashes, vectors, vectors)
+    build(folder / "one.faiss", vectors, "Flat")
+    nearest = NearestRows(folder / "one.faiss", vectors, SearchSettings(), gpu=False)
+    import pyarrow as pa
+
+    vocabulary = Vocabulary(pa.array([f"c{i}" for i in range(concepts)]), np.bincount(ids, minlength=concepts), texts)
+    return Index(folder, {}, vocabulary, rows, nearest, nearest)
+
+
+def held_out_archives(index: Index, block: np.ndarray, expansions: list[str], neighbours: int) -> Archives:
+    """Archives of indexed pairs, their own captions not retrieved; `in_caption` tells what these name."""
+    anchors, rows = retrieve_held_out(index, block, expansions, neighbours)
+    retrieved = Retrieved(rows.reshape(len(block), -1), np.zeros(len(block), bool))
+    return gather(anchors, retrieved, index.rows, index.vocabulary.vectors)
+
+
+def test_scores_are_those_of_the_formula(index):
+    model = fit_support(index, ["mixed"], 20)
+    block = np.arange(40)
+    archives = held_out_archives(index, block, ["mixed"], 20)
+    score = posterior(archives, model)
+    pictures = index.rows.image_vectors.astype(np.float64)
+    for entry in range(0, len(score), 7):
+        c, x = int(archives.concept[entry]), int(block[archives.anchor[entry]])
+        share = sum(c in index.rows.concept_ids[a:b] for a, b in _bounds(index)) / 600
+        products = pictures @ index.vocabulary.vectors[c]
+        z = (products[x] - products.mean()) / products.std(ddof=1)
+        z = min(max(z, Z_LIMITS[0]), Z_LIMITS[1])
+        prior = min(share * math.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+        wanted = (archives.support[entry] + model.kappa * prior) / (20 + model.kappa)
+        assert score[entry] == pytest.approx(wanted, abs=2e-4)
+        assert bool(has_support(archives, score, model)[entry]) == (score[entry] > np.float32(share))
+
+
+def _bounds(index: Index) -> list[tuple[int, int]]:
+    return list(zip(index.rows.offsets[:-1].tolist(), index.rows.offsets[1:].tolist(), strict=True))
+
+
+def test_mu_is_the_mean_z_of_what_captions_name(index):
+    model = fit_support(index, ["caption"], 20)
+    products = index.rows.image_vectors.astype(np.float64) @ index.vocabulary.vectors.T
+    z = (products - products.mean(0)) / products.std(0, ddof=1)
+    own = [np.clip(z[i, c], *Z_LIMITS) for i, (a, b) in enumerate(_bounds(index)) for c in index.rows.concept_ids[a:b]]
+    assert model.mu == pytest.approx(np.mean(own), abs=1e-3)
+
+
+def test_kappa_and_neighbours_are_the_likeliest_of_held_out_captions(index):
+    """By a plain loop over all concepts of all pairs, named or not, retrieved or not."""
+    pictures = index.rows.image_vectors.astype(np.float64)
+    products = pictures @ index.vocabulary.vectors.T
+    named = np.zeros(products.shape, bool)
+    for i, (a, b) in enumerate(_bounds(index)):
+        named[i, index.rows.concept_ids[a:b]] = True
+    model = fit_support(index, ["mixed"])
+    z = np.clip((products - products.mean(0)) / products.std(0, ddof=1), *Z_LIMITS)
+    prior = np.minimum(named.mean(0) * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+    order = np.argsort(-(pictures @ pictures.T), axis=1)[:, 1:]  # the first is the pair itself
+    losses = {}
+    for neighbours in LADDER:
+        support = named[order[:, :neighbours]].sum(1)
+        for kappa in KAPPAS:
+            p = np.clip((support + kappa * prior) / (neighbours + kappa), 1e-6, 1 - 1e-6)
+            losses[neighbours, kappa] = -np.where(named, np.log(p), np.log1p(-p)).sum(1).mean()
+    assert losses[model.neighbours, model.kappa] == pytest.approx(min(losses.values()), rel=0.01)
+    reported = model.describe()["loss_by_neighbours"]
+    for neighbours in LADDER:
+        wanted = min(loss for (n, _), loss in losses.items() if n == neighbours)
+        assert reported[str(neighbours)] == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_sum_of_the_prior_is_over_all_concepts(index):
+    model = fit_support(index, ["caption"], 20)
+    pictures = np.asarray(index.rows.image_vectors[:100], np.float32)
+    products = pictures @ index.vocabulary.vectors.T
+    z = np.clip((products - model.centre) / model.spread, *Z_LIMITS)
+    prior = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
+    np.testing.assert_allclose(whole_prior(model, index.vocabulary.vectors, pictures), prior.sum(1), rtol=1e-5)
+
+
+def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
+    """Of the concepts scored p, about p are named by the held-out caption."""
+    model = fit_support(index, ["caption"], 20)
+    block = np.arange(600)
+    archives = held_out_archives(index, block, ["caption"], 20)
+    score, named = posterior(archives, model), archives.in_caption
+    likely = score > 0.5
+    assert likely.sum() > 500
+    assert named[likely].mean() == pytest.approx(score[likely].mean(), abs=0.1)
+
+
+def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
+    """What curation is for: a scene has four concepts, its caption names three."""
+    from curation.ranking.relevance import RankingContext, rank
+    from curation.ranking.seeds import seeds_of
+    from curation.ranking.selection import select
+
+    block = np.arange(200)
+    archives = held_out_archives(index, block, ["mixed"], 20)
+    model = fit_support(index, ["mixed"], 20)
+    context = RankingContext(index.vocabulary, model, seeds_of([str(i) for i in block], 0))
+    hits = 0
+    kept = select(archives, rank(archives, "support", context).score, 0, None, archives.in_caption)
+    for i in block:
+        scene = next(c for c in index.rows.concept_ids[slice(*_bounds(index)[i])] if c) - 1
+        wanted = {1 + 4 * (scene // 4) + k for k in range(4)}
+        first = kept.entries[kept.offsets[i]]
+        hits += int(archives.concept[first]) in wanted
+    assert hits / len(block) > 0.9
+
+
+def test_held_out_rows_know_nothing_of_the_own_caption(tmp_path):
+    import pyarrow as pa
+
+    small = small_index(tmp_path)
+    vocabulary = Vocabulary(pa.array([f"c{i}" for i in range(25)]), np.ones(25, np.int64), small.concepts)
+    index = Index(tmp_path, {}, vocabulary, small.rows, small.captions, small.images)
+    block = np.arange(10)
+    for expansion in ("image", "caption", "mixed"):
+        anchors, rows = retrieve_held_out(index, block, [expansion], 12)
+        assert not (rows == block[:, None, None]).any()
+        # the anchor itself is the nearest of its picture's neighbours, and is left out
+        assert ((rows >= 0).sum((1, 2)) == (11 if expansion == "image" else 12)).all()
+        own = np.split(anchors.concept_ids, np.cumsum(anchors.concept_counts)[:-1])
+        assert [set(ids.tolist()) for ids in own] == small.named[:10]
+
+
+def test_statistics_are_those_of_all_products():
+    rng = np.random.default_rng(1)
+    concepts, pictures = rng.standard_normal((9, 16)).astype(np.float32), rng.standard_normal((300, 16))
+    centre, spread = similarity_statistics(concepts, pictures.astype(np.float16))
+    products = pictures.astype(np.float16).astype(np.float64) @ concepts.T
+    np.testing.assert_allclose(centre, products.mean(0), atol=1e-3)
+    np.testing.assert_allclose(spread, products.std(0, ddof=1), rtol=1e-2)
+
+
+def test_an_index_without_pictures_has_no_statistics():
+    centre, spread = similarity_statistics(np.eye(3, dtype=np.float32), np.zeros((0, 3), np.float16))
+    assert centre.tolist() == [0, 0, 0]
+    assert spread.tolist() == [1, 1, 1]

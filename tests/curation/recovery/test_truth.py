@@ -1,0 +1,141 @@
+"""Truth and synonyms files: the forms they come in, and what is wrong with them in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.recovery.truth import read_synonyms, read_truth
+from files.errors import MisuseError
+
+ROWS = [
+    {"key": "a", "object": "dog", "area": 0.25},
+    {"key": "a", "object": "ball", "area": 0.0},
+    {"key": "b", "object": "dog", "area": 0.5},
+    {"key": "b", "object": "dog", "area": 0.7},
+    {"key": "c", "object": None, "area": None},
+]
+
+
+def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".tar":
+        pairs: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            listed = pairs.setdefault(row["key"], [])
+            if row["object"] is not None:
+                listed.append({"name": row["object"], "area": row["area"]})
+        members = {f"{k}.json": json.dumps({"objects": o}).encode() for k, o in pairs.items()}
+        write_tar(path, {"a.jpg": b"no picture", **members})
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.tar"])
+def test_every_form_reads_the_same(tmp_path: Path, name: str) -> None:
+    truth = read_truth(write_rows(tmp_path / name, ROWS))
+    assert truth.keys == ("a", "b", "c")
+    assert truth.objects == ("dog", "ball")
+    # instances are added up to the whole picture; nothing there is not the same as no area
+    expected = [[0.25, 0.0], [1.0, np.nan], [np.nan, np.nan]]
+    np.testing.assert_array_equal(truth.area, np.array(expected, dtype=np.float32))
+    assert truth.notes == ()
+
+
+def test_columns_beyond_the_three_are_noted(tmp_path: Path) -> None:
+    rows = [{**ROWS[0], "split": "dev"}]
+    (note,) = read_truth(write_rows(tmp_path / "t.jsonl", rows)).notes
+    assert note == "t.jsonl: 1 columns not used (split)"
+
+
+def test_tar_members_without_objects_are_noted(tmp_path: Path) -> None:
+    path = write_tar(
+        tmp_path / "t.tar",
+        {
+            "deep/er/a.b.json": b"{}",  # the ending begins at the first dot: not a .json member
+            "deep/er/a.json": b'{"objects": [{"name": "dog", "area": 0.5}]}',
+            "b.json": b'{"caption": "a dog"}',
+            "c.json": b"not JSON",
+            "d.json": b'{"objects": [{"name": "dog"}]}',
+            "e.json": b"[1]",
+        },
+    )
+    truth = read_truth(path)
+    assert truth.keys == ("deep/er/a",)
+    (note,) = truth.notes
+    assert note.startswith("t.tar: 4 .json members hold no objects of name and area (b, c, d, e")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"key": "a", "object": "dog"}], "no column area; it needs key, object, area and has key"),
+        ([{**ROWS[0], "area": 25}, ROWS[2]], "1 of 2 areas are not between 0 and 1"),
+        ([{**ROWS[0], "area": -0.1}], r"first: -0.1 of dog in a"),
+        ([{**ROWS[0], "area": None}], "areas are not between 0 and 1"),
+        ([{**ROWS[0], "key": None}, ROWS[1]], "1 rows have no key"),
+        ([{**ROWS[0], "area": "large"}], "area a number"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
+def test_wrong_rows_are_refused(tmp_path: Path, name: str, rows: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(MisuseError, match=said):
+        read_truth(write_rows(tmp_path / name, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"key,object,area\n", "give Parquet"),
+        ("t.parquet", b"not Parquet", "cannot be read"),
+        ("t.jsonl", b"{", "cannot be read"),
+        ("t.tar", b"not a tar" * 100, "cannot be read"),
+    ],
+)
+def test_unreadable_files_are_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MisuseError, match=said):
+        read_truth(tmp_path / name)
+
+
+def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="no such file"):
+        read_truth(tmp_path / "t.tar")
+    with pytest.raises(MisuseError, match=r"no \.json member"):
+        read_truth(write_tar(tmp_path / "t.tar", {"a.jpg": b""}))
+    schema = pa.schema({"key": pa.string(), "object": pa.string(), "area": pa.float64()})
+    pq.write_table(schema.empty_table(), tmp_path / "t.parquet")
+    with pytest.raises(MisuseError, match="holds no picture"):
+        read_truth(tmp_path / "t.parquet")
+
+
+def test_synonyms(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text('{"dog": ["dog", "puppy"], "cat": ["cat"]}')
+    assert read_synonyms(path) == {"dog": ("dog", "puppy"), "cat": ("cat",)}
+    with pytest.raises(MisuseError, match="no such file"):
+        read_synonyms(tmp_path / "absent.json")
+    for wrong in (b"{", b"[]", b"{}", b'{"dog": "puppy"}', b'{"dog": []}', b'{"dog": [""]}', b"\xff"):
+        path.write_bytes(wrong)
+        with pytest.raises(MisuseError, match=r"--synonyms .*s\.json"):
+            read_synonyms(path)
