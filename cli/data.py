@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from data_cards.miniature_shards import Written
+    from data_cards.miniature.shards import Written
 
 app = typer.Typer(
     help="Data sets: their cards, whether yours fit them, and the one that comes with the package.",
@@ -43,8 +43,8 @@ def miniature(
     ] = None,
 ) -> None:
     """Draw a small world: pictures, captions that leave most of it unsaid, and the truth to the pixel."""
-    from data_cards.miniature import write_contact_sheet
-    from data_cards.miniature_shards import write_miniature
+    from data_cards.miniature.pairs import write_contact_sheet
+    from data_cards.miniature.shards import write_miniature
 
     if out is None and sheet is None:
         raise typer.BadParameter("give a folder, or --sheet FILE.png for a look", param_hint="--out")
@@ -87,7 +87,7 @@ def check(
     """Say whether a data set on disk is what its card says; exit code 1 if not."""
     from cli.data_cards_print import print_check
     from data_cards.cards import read_card
-    from data_cards.checks import check_benchmark
+    from data_cards.layouts.checks import check_benchmark
 
     name, separator, path = data.partition("=")
     if not (name and separator and path):

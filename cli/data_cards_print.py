@@ -10,7 +10,7 @@ from cli.terminal_table import print_table
 
 if TYPE_CHECKING:
     from data_cards.cards import Card, CardClass
-    from data_cards.checks import Check
+    from data_cards.layouts.checks import Check
 
 
 def print_cards() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from data_cards.card_masks import LARGEST, CardPart, LabelMapping, Masks, Text
+from data_cards.masks import LARGEST, CardPart, LabelMapping, Masks, Text
 from files.errors import MisuseError
 
 FOLDER = Path(__file__).resolve().parent

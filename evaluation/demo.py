@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data_cards.cards import Background, Card, CardClass, Resize, Window
-from data_cards.pictures import decode_picture
+from data_cards.layouts.decoding import decode_picture
 from evaluation.inference import Rules, segment_images
 from evaluation.overlay import labels_at, overlay, palette, picture_at, shown_sides, with_legend
 from evaluation.prompts import TemplateSet, class_vectors

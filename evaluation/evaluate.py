@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from data_cards.cards import Card
-from data_cards.layouts import Benchmark, open_benchmark
+from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation import background_sweep, gallery, results
 from evaluation.inference import Rules
 from evaluation.prompts import TemplateSet, class_vectors

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from data_cards.layouts import Benchmark
+from data_cards.layouts.benchmark import Benchmark
 from evaluation.confusion import mean_ious
 from evaluation.gallery_page import page
 from evaluation.inference import Labelled, Rules, segment_images

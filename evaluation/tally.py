@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_cards.layouts import Benchmark
-from data_cards.pictures import BadItem
+from data_cards.layouts.benchmark import Benchmark
+from data_cards.layouts.decoding import BadItem
 from evaluation.boundary import boundary_counts
 from evaluation.confusion import confusion, counts_of
 from evaluation.inference import Labelled, Rules, segment_images

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_cards.cards import Card
-from data_cards.layouts import open_benchmark
+from data_cards.layouts.benchmark import open_benchmark
 from evaluation.confusion import figures
 from evaluation.inference import Rules
 from evaluation.prompts import TemplateSet, class_vectors

@@ -161,7 +161,7 @@ def _disk(out: Path, size: int) -> Finding:
 
 def _benchmark(named: str) -> Finding:
     from data_cards.cards import read_card
-    from data_cards.checks import check_benchmark
+    from data_cards.layouts.checks import check_benchmark
 
     name, separator, path = named.partition("=")
     if not (name and separator and path):

@@ -27,9 +27,9 @@ from benchmarks.reproduce.steps import write_json
 from curation.curated.shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
 from curation.curated.tables import ARCHIVES
 from curation.runs.manifest import read_manifest
-from data_cards.caption_names import ClassNames
 from data_cards.cards import read_card
-from data_cards.miniature_shards import VISIBLE
+from data_cards.miniature.captions.names import ClassNames
+from data_cards.miniature.shards import VISIBLE
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 

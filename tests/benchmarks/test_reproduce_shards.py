@@ -17,8 +17,8 @@ from benchmarks.reproduce.shards import donors, samples, swapped, write_oracle, 
 from curation.curated.shards import read_concepts
 from curation.recovery.scorecard import score_folder
 from data_cards.cards import read_card
-from data_cards.miniature import Pair, draw_pair
-from data_cards.miniature_shards import members
+from data_cards.miniature.pairs import Pair, draw_pair
+from data_cards.miniature.shards import members
 from files.errors import MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 from training.concepts import draw, parse_concepts

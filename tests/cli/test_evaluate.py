@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_cards.miniature import draw_pair
+from data_cards.miniature.pairs import draw_pair
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from tests.integration.commands import Answer, cocu, succeed
 

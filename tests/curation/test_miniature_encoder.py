@@ -20,8 +20,8 @@ from sklearn.metrics import label_ranking_average_precision_score
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import MINIATURE_FOLDER, EncoderSpec, weights_digest
 from data_cards.cards import read_card
-from data_cards.miniature import Pair, draw_pair
-from data_cards.miniature_shards import write_miniature
+from data_cards.miniature.pairs import Pair, draw_pair
+from data_cards.miniature.shards import write_miniature
 from files.errors import MisuseError
 from tests.integration.commands import manifest, succeed
 

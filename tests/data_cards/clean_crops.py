@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data_cards.brushes import Sketch
 from data_cards.cards import read_card
-from data_cards.stuff import FILLS, STUFF, stuff_crop
-from data_cards.textures import grain
-from data_cards.things import PALETTE, THINGS
+from data_cards.miniature.stuff.catalogue import FILLS, STUFF, stuff_crop
+from data_cards.miniature.stuff.textures import grain
+from data_cards.miniature.things.brushes import Sketch
+from data_cards.miniature.things.catalogue import PALETTE, THINGS
 
 SIDE = 48
 CLASSES = [one.name for one in read_card("miniature").classes]

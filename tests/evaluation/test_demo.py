@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_cards.miniature import draw_pair
-from data_cards.pictures import BadItem
+from data_cards.layouts.decoding import BadItem
+from data_cards.miniature.pairs import draw_pair
 from evaluation.demo import BACKGROUND, demo, words_card, words_of
 from evaluation.inference import segment_images
 from evaluation.prompts import class_vectors

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_cards.cards import read_card
-from data_cards.layouts import open_benchmark
+from data_cards.layouts.benchmark import open_benchmark
 from evaluation.confusion import confusion, counts_of, figures
 from evaluation.dense_clip import dense_tower
 from evaluation.inference import Rules, segment_images

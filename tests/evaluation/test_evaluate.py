@@ -17,9 +17,9 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from data_cards.cards import Background, Card, read_card
-from data_cards.layouts import open_benchmark
-from data_cards.miniature import draw_pair
-from data_cards.pictures import BadItem
+from data_cards.layouts.benchmark import open_benchmark
+from data_cards.layouts.decoding import BadItem
+from data_cards.miniature.pairs import draw_pair
 from evaluation.background_sweep import THRESHOLDS
 from evaluation.evaluate import Opened, Options, evaluate, evaluate_all, vectors_of
 from evaluation.inference import Rules, segment_images

@@ -89,7 +89,7 @@ def test_the_page_shows_what_is_there(tmp_path: Path, learner: str, kinds: int) 
 
 
 def test_pictures_of_the_page_are_the_pictures(tmp_path: Path) -> None:
-    from data_cards.miniature import draw_pair
+    from data_cards.miniature.pairs import draw_pair
 
     segmenter = load_segmenter(make_checkpoint(tmp_path / "run"))
     evaluate_all(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_cards.cards import Background, Card, read_card
-from data_cards.layouts import open_benchmark
+from data_cards.layouts.benchmark import open_benchmark
 from evaluation.inference import segment_images
 from evaluation.labelling import region_of_pixel
 from evaluation.prompts import class_prompts, class_vectors

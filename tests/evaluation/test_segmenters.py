@@ -12,7 +12,7 @@ import transformers
 from open_clip.tokenizer import SimpleTokenizer
 
 from data_cards.cards import read_card
-from data_cards.miniature import draw_pair
+from data_cards.miniature.pairs import draw_pair
 from evaluation.confusion import confusion, counts_of, figures
 from evaluation.inference import segment_images
 from evaluation.prompts import class_vectors

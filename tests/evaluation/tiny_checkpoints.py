@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data_cards.miniature_shards import write_miniature
+from data_cards.miniature.shards import write_miniature
 from tests.evaluation.tiny_segmenters import set_statistics
 from training.checkpoint import Checkpoints
 from training.config import build_learner

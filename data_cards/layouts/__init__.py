@@ -1,0 +1,1 @@
+"""Layouts: how the benchmarks' files lie, and readers of each."""

@@ -1,0 +1,99 @@
+"""Reading a picture or a mask, whole or not at all: what is wrong with a file is said with its path."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_cards.masks import Form
+from files.errors import CocuError
+
+LARGEST_PICTURE = 100_000_000  # pixels; no benchmark comes near, and a few bytes can claim more
+
+
+class BadItem(CocuError):
+    """A picture or mask that cannot be used. A caller may count it and go on.
+
+    path: the file; a member of a tar is tar/member. reason: what is wrong with it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def decode_picture(content: bytes, path: str) -> NDArray[np.uint8]:
+    """The bytes of an image file -> RGB uint8 [H, W, 3]; grey, CMYK and palette pictures are converted.
+
+    The pixels are taken as stored, without regard to a note of orientation, as masks are drawn on them.
+    Raises BadItem: no image, cut off, too large.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transparency in palettes, which plays no part here
+        return np.array(_loaded(content, path).convert("RGB"))  # a copy, so that it can be written to
+
+
+def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
+    """The bytes of a mask file -> its values [H, W]: uint8, uint16, or int64 for colours.
+
+    A palette's indices are the values: its colours are for the eye. Raises BadItem: no image, cut off, too
+    large, of another form.
+    """
+    image = _loaded(content, path)
+    if form == "index":
+        return _indices(image, path)
+    if image.mode not in ("RGB", "RGBA", "P"):
+        raise BadItem(path, f"is an image of mode {image.mode}, where RGB is expected")
+    channels = np.asarray(image.convert("RGB"))
+    if form == "red_green":
+        return channels[..., 0] + np.uint16(256) * channels[..., 1]
+    return channels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+
+
+def _indices(image: Image.Image, path: str) -> NDArray[np.integer]:
+    if image.mode in ("L", "P"):
+        return np.asarray(image)
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode.startswith("I"):  # 16 or 32 bits, one channel
+        values = np.asarray(image)
+        if values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max:
+            return values.astype(np.uint16)
+        raise BadItem(path, f"holds values from {values.min()} to {values.max()}, where 0 to 65,535 are expected")
+    raise BadItem(
+        path,
+        f"is an image of mode {image.mode}, where one channel or a palette is expected; a mask that was converted to "
+        "colours has lost its labels: take the original",
+    )
+
+
+def _loaded(content: bytes, path: str) -> Image.Image:
+    """The image, all its pixels read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the size, which is checked here
+            image = Image.open(io.BytesIO(content))
+            pixels = image.width * image.height
+            if pixels > LARGEST_PICTURE:
+                raise BadItem(path, f"claims {image.width} x {image.height} pixels, more than {LARGEST_PICTURE:,}")
+            image.load()
+            return image
+    except BadItem:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadItem(path, f"claims more pixels than {LARGEST_PICTURE:,} ({error})") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadItem(path, "is empty" if not content else "is no image that can be read") from error
+    except Exception as error:  # Pillow's decoders raise many kinds over broken bytes
+        raise BadItem(path, f"cannot be read whole ({error})") from error

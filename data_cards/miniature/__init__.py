@@ -1,0 +1,1 @@
+"""The miniature: a small world drawn from seeds, with its truth."""

@@ -1,0 +1,1 @@
+"""Captions: what a person would say of a scene, and leave out."""

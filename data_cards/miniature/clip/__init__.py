@@ -1,0 +1,1 @@
+"""The tiny CLIP of the miniature: its weights, and how it is trained again."""

@@ -1,0 +1,331 @@
+"""The miniature as WebDataset shards, with its truth: written by several processes, continued where it stopped.
+
+A shard depends on its number and the parameters alone, so it is the same whoever writes it. Each is
+written beside its share of the truth, which goes first: a shard that is there is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import shutil
+import signal
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib import metadata
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from data_cards.cards import read_card
+from data_cards.miniature.captions.names import ClassNames
+from data_cards.miniature.pairs import NAME, Pair, check_request, draw_pair
+from files.errors import CocuError, MisuseError
+
+PAIRS_PER_SHARD = 1000
+JPEG_QUALITY = 90  # without subsampling of colours, which would blur the textures
+VISIBLE = 0.01  # share of the picture from which a class counts as visible
+FORMAT = 1
+_TRUTH = pa.schema([("key", pa.string()), ("object", pa.string()), ("area", pa.float32())])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts over pairs: visible stuff and things, and how many of them the captions (the first of each pair) name."""
+
+    pairs: int = 0
+    stuff: int = 0
+    things: int = 0
+    stuff_named: int = 0
+    things_named: int = 0
+    silent: int = 0  # captions that name nothing that shows
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    @property
+    def visible(self) -> float:
+        """Visible classes per picture."""
+        return (self.stuff + self.things) / self.pairs
+
+    @property
+    def named(self) -> float:
+        """Share of the visible classes that the caption names."""
+        return (self.stuff_named + self.things_named) / (self.stuff + self.things)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_miniature` did: counts of all pairs and shards; the pairs drawn this time, in how many seconds."""
+
+    tally: Tally
+    shards: int
+    pairs_drawn: int
+    seconds: float
+
+
+def write_miniature(
+    out: Path,
+    pairs: int,
+    seed: int = 0,
+    size: int = 64,
+    split: str = "train",
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda pairs: None,
+    per_shard: int = PAIRS_PER_SHARD,
+) -> Written:
+    """Write a split into the folder `out`: shards, truth.parquet, synonyms.json, manifest.json.
+
+    workers: processes; None is one for each core. The same bytes come from any number of them. progress is told
+    the pairs of each shard when it is finished. Run again with the same arguments, the shards that are
+    missing are drawn. Raises MisuseError when an argument
+    is out of range or the folder holds something else, CocuError when a process dies.
+    """
+    check_request(split, seed, pairs, size)
+    workers = workers or len(os.sched_getaffinity(0))
+    asked = {"split": split, "seed": seed, "pairs": pairs, "size": size}
+    parameters = {"card": NAME, **asked, "per_shard": per_shard, "version": metadata.version("cocu")}
+    jobs = [
+        _Job(split, seed, size, number, first, min(first + per_shard, pairs), out)
+        for number, first in enumerate(range(0, pairs, per_shard))
+    ]
+    start = time.monotonic()
+    with _locked(out):
+        known = _open(out, parameters, [job.shard.name for job in jobs])
+        missing = [job for job in jobs if not (job.shard.is_file() and (known or job.part.is_file()))]
+        _draw_all(missing, workers, progress)
+        if not known:
+            _finish(out, parameters, jobs)
+        shutil.rmtree(out / _PARTS, ignore_errors=True)
+        tally = Tally(**json.loads((out / "manifest.json").read_text(encoding="utf-8"))["tally"])
+    drawn = sum(job.last - job.first for job in missing)
+    return Written(tally, len(jobs), drawn, time.monotonic() - start)
+
+
+def members(pair: Pair, split: str) -> list[tuple[str, bytes]]:
+    """What a shard holds of a pair: endings of the members' names, and their bytes."""
+    written = [
+        (".jpg", _encoded(Image.fromarray(pair.image), "JPEG", quality=JPEG_QUALITY, subsampling=0)),
+        (".json", json.dumps(annotation(pair), ensure_ascii=False, separators=(",", ":")).encode()),
+        (".txt", pair.caption.encode()),
+    ]
+    if split == "val":
+        written.append((".mask.png", _encoded(Image.fromarray(pair.mask), "PNG", compress_level=1)))
+    return written
+
+
+def annotation(pair: Pair) -> dict[str, Any]:
+    """The `.json` member: scene and objects; all captions where there are several."""
+    scene = pair.scene
+    objects = [{**vars(one), "area": round(one.area, 6)} for one in scene.objects]
+    said = {"captions": list(pair.captions)} if len(pair.captions) > 1 else {}
+    return {"scene": {"place": scene.place, "time": scene.time}, "objects": objects, **said}
+
+
+def tally(pair: Pair) -> Tally:
+    """The counts of one pair."""
+    said = _names().named(pair.caption)
+    shown = [one for one in pair.scene.objects if one.area >= VISIBLE]
+    stuff = [one.name in said for one in shown if one.kind == "stuff"]
+    things = [one.name in said for one in shown if one.kind == "thing"]
+    return Tally(1, len(stuff), len(things), sum(stuff), sum(things), not any(stuff + things))
+
+
+@cache
+def _names() -> ClassNames:
+    return ClassNames(read_card(NAME).synonyms())
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+# The folder and its files.
+
+_PARTS = "parts"  # of the truth, one for each shard, until all are there
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One shard: its pairs are first..last-1."""
+
+    split: str
+    seed: int
+    size: int
+    number: int
+    first: int
+    last: int
+    out: Path
+
+    @property
+    def shard(self) -> Path:
+        return self.out / f"{self.split}-{self.number:06d}.tar"
+
+    @property
+    def part(self) -> Path:
+        return self.out / _PARTS / f"{self.shard.stem}.parquet"
+
+
+def _draw_shard(job: _Job) -> int:
+    rows: list[tuple[str, str, float]] = []
+    total = Tally()
+    with _atomic(job.shard) as temporary:
+        with temporary.open("wb") as file:
+            for index in range(job.first, job.last):
+                pair = draw_pair(job.split, job.seed, index, job.size)
+                for ending, content in members(pair, job.split):
+                    file.write(_header(pair.key + ending, len(content)))
+                    file.write(content)
+                    file.write(bytes(-len(content) % tarfile.BLOCKSIZE))
+                rows.extend((pair.key, one.name, one.area) for one in pair.scene.objects)
+                total += tally(pair)
+            file.write(bytes(2 * tarfile.BLOCKSIZE))
+        columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _TRUTH.types, strict=True)]
+        noted = _TRUTH.with_metadata({"tally": json.dumps(asdict(total))})
+        with _atomic(job.part) as part:
+            pq.write_table(pa.Table.from_arrays(columns, schema=noted), part)
+    return total.pairs
+
+
+_PLAIN = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)  # a regular file of no owner and no date
+_SUM_WITHOUT_NAME = sum(_PLAIN[:124]) + sum(_PLAIN[136:148]) + 8 * ord(" ") + sum(_PLAIN[156:])
+
+
+def _header(name: str, size: int) -> bytes:
+    """The tar header of a short, plain name; tarfile's own takes longer than drawing a thing."""
+    raw, digits = name.encode("ascii"), b"%011o\0" % size
+    summed = b"%06o\0 " % (_SUM_WITHOUT_NAME + sum(raw) + sum(digits))
+    return b"".join((raw.ljust(100, b"\0"), _PLAIN[100:124], digits, _PLAIN[136:148], summed, _PLAIN[156:]))
+
+
+def _finish(out: Path, parameters: dict[str, Any], jobs: Sequence[_Job]) -> None:
+    total = Tally()
+    with (
+        _atomic(out / "truth.parquet") as temporary,
+        pq.ParquetWriter(temporary, _TRUTH, compression="zstd") as writer,
+    ):
+        for job in jobs:
+            part = pq.read_table(job.part)
+            total += Tally(**json.loads(part.schema.metadata[b"tally"]))
+            writer.write_table(part.replace_schema_metadata(None))
+    _write_json(out / "synonyms.json", read_card(NAME).synonyms())
+    _write_json(
+        out / "manifest.json", {"format": FORMAT, "parameters": parameters, "finished": True, "tally": asdict(total)}
+    )
+
+
+def _open(out: Path, parameters: dict[str, Any], shards: Sequence[str]) -> bool:
+    """Whether the folder was finished before. Raises MisuseError when it holds something else."""
+    path = out / "manifest.json"
+    if not path.is_file():
+        strange = sorted(one.name for one in out.iterdir() if not one.name.startswith("."))
+        if strange:
+            raise MisuseError(f"--out {out}: holds {strange[0]!r} and no manifest.json; give a new or empty folder")
+        _write_json(path, {"format": FORMAT, "parameters": parameters, "finished": False})
+        return False
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        before, finished = dict(manifest["parameters"]), bool(manifest["finished"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise MisuseError(f"{path}: not one of `cocu data miniature` ({error!r}); give another --out") from error
+    if before != parameters:
+        changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
+        said = ", ".join(f"{name} {before.get(name)!r}, now {parameters.get(name)!r}" for name in changed)
+        raise MisuseError(f"--out {out}: begun with other parameters ({said}); give the old ones or another --out")
+    return finished
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder is made, and held against another run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise MisuseError(f"--out {folder}: is a file; give a folder") from None
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CocuError(f"--out {folder}: another run is writing there; wait for it, or give another") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends well."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # "No space left on device" does not say where
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: object) -> None:
+    with _atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# The processes.
+
+
+def _draw_all(jobs: Sequence[_Job], workers: int, progress: Callable[[int], None]) -> None:
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            progress(_draw_shard(job))
+        return
+    before = set(active_children())
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=_start_worker)
+    try:
+        for done in as_completed([pool.submit(_draw_shard, job) for job in jobs]):
+            progress(done.result())
+    except BrokenProcessPool as error:
+        raise CocuError(
+            f"one of {workers} worker processes died, maybe for want of memory; run the same command again, "
+            "with fewer --workers"
+        ) from error
+    except BaseException:
+        for worker in set(active_children()) - before:
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A worker waiting for work does not notice that nobody is left to send any.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Stuff: skies, grounds, waters and walls."""

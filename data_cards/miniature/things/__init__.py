@@ -1,0 +1,1 @@
+"""Things: what stands, sits, drives and flies in a scene."""
