@@ -29,10 +29,10 @@ from torch.nn import functional as F
 from benchmarks.measure import print_table
 from benchmarks.train_speed import RECIPES, config_of
 from data_cards.cards import Card, Resize, Window, read_card
-from evaluation import windows
-from evaluation.inference import Picture, Rules, segment_images
-from evaluation.prompts import SIMPLE
-from evaluation.segmenters import Segmenter, learner_segmenter
+from evaluation.labels import windows
+from evaluation.labels.inference import Picture, Rules, segment_images
+from evaluation.models.prompts import SIMPLE
+from evaluation.models.segmenters import Segmenter, learner_segmenter
 from training.groupvit import GroupViT
 from training.groupvit_weights import huggingface_config, huggingface_weights
 

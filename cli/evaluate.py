@@ -77,9 +77,9 @@ def run(
 
     from cli.evaluation_print import print_results
     from evaluation.evaluate import Options, evaluate_all
-    from evaluation.inference import Rules
+    from evaluation.labels.inference import Rules
+    from evaluation.models.segmenters import load_segmenter
     from evaluation.processes import working
-    from evaluation.segmenters import load_segmenter
 
     with working(device) as place, _progress(place.leads) as progress:
         options = Options(
@@ -119,8 +119,8 @@ def compare(
 ) -> None:
     """Put results side by side, with paired bootstrap differences from the first."""
     from cli.evaluation_print import print_comparison
-    from evaluation.compare import compare as compare_results
-    from evaluation.compare import write_comparison
+    from evaluation.results.comparison import compare as compare_results
+    from evaluation.results.comparison_files import write_comparison
 
     compared = compare_results(results)
     if out is not None:
@@ -148,8 +148,8 @@ def demo(
     """Segment any picture by any words, and write it with a legend."""
     from evaluation.demo import demo as segment
     from evaluation.demo import words_of
+    from evaluation.models.segmenters import load_segmenter
     from evaluation.processes import working
-    from evaluation.segmenters import load_segmenter
 
     words = words_of(classes)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from cli.terminal_table import print_table
 
 if TYPE_CHECKING:
-    from evaluation.compare import Compared
+    from evaluation.results.comparison import Compared
 
 MOST_LISTED = 10  # bad pictures; results.json has all
 
 
 def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
     """The figures of a run, what was left out, and where the rest is."""
-    from evaluation.results import overview_row, percent
+    from evaluation.results.text import overview_row, percent
 
     heads = [
         "benchmark",
@@ -50,7 +50,7 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
 
 def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:
     """Each benchmark's results side by side, and where the rest is."""
-    from evaluation.compare import overview
+    from evaluation.results.comparison_files import overview
 
     for one in compared:
         print(f"{one.benchmark}, {one.pictures:,} pictures")

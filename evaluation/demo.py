@@ -12,10 +12,10 @@ from PIL import Image
 
 from data_cards.cards import Background, Card, CardClass, Resize, Window
 from data_cards.layouts.decoding import decode_picture
-from evaluation.inference import Rules, segment_images
-from evaluation.overlay import labels_at, overlay, palette, picture_at, shown_sides, with_legend
-from evaluation.prompts import TemplateSet, class_vectors
-from evaluation.segmenters import Segmenter
+from evaluation.labels.inference import Rules, segment_images
+from evaluation.models.prompts import TemplateSet, class_vectors
+from evaluation.models.segmenters import Segmenter
+from evaluation.results.overlay import labels_at, overlay, palette, picture_at, shown_sides, with_legend
 from files.errors import CocuError, MisuseError
 
 BACKGROUND = "(none of these)"

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from data_cards.cards import Card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
-from evaluation import background_sweep, gallery, results
-from evaluation.inference import Rules
-from evaluation.prompts import TemplateSet, class_vectors
-from evaluation.results import Result
-from evaluation.segmenters import Segmenter
-from evaluation.tally import Share, chosen_pictures, merged, refuse_missing, tally
+from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
+from evaluation.labels.inference import Rules
+from evaluation.models.prompts import TemplateSet, class_vectors
+from evaluation.models.segmenters import Segmenter
+from evaluation.results import background_sweep, gallery
+from evaluation.results import result as results
+from evaluation.results.result import Result
 from files.errors import CocuError, MisuseError
 from training.processes import Place, by_leader, of_all
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from data_cards.cards import Card
 from data_cards.layouts.benchmark import open_benchmark
-from evaluation.confusion import figures
-from evaluation.inference import Rules
-from evaluation.prompts import TemplateSet, class_vectors
-from evaluation.segmenters import learner_segmenter
-from evaluation.tally import chosen_pictures, refuse_missing, tally
+from evaluation.figures.confusion import figures
+from evaluation.figures.tally import chosen_pictures, refuse_missing, tally
+from evaluation.labels.inference import Rules
+from evaluation.models.prompts import TemplateSet, class_vectors
+from evaluation.models.segmenters import learner_segmenter
 
 
 def validation_measure(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from evaluation.results import markdown_table
+from evaluation.results.text import markdown_table
 
 
 @dataclass(frozen=True)

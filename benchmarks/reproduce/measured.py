@@ -13,9 +13,9 @@ from benchmarks.reproduce.arms import Arm
 from benchmarks.reproduce.plan import Place, Run, runs_of
 from benchmarks.reproduce.presets import Preset
 from data_cards.cards import read_card
-from evaluation.bootstrap import Interval, mean_iou_difference
-from evaluation.compare import paired
-from evaluation.results import Counts, members_of_kind, read_counts, read_results
+from evaluation.figures.bootstrap import Interval, mean_iou_difference
+from evaluation.results.comparison import paired
+from evaluation.results.result import Counts, members_of_kind, read_counts, read_results
 from files.errors import CocuError
 
 BENCHMARK = "miniature"

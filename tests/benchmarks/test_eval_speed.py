@@ -4,7 +4,7 @@ import torch
 from benchmarks import eval_speed
 from benchmarks.eval_speed import Ours, Peer, check_agreement, config_of
 from data_cards.cards import Window, read_card
-from evaluation.segmenters import learner_segmenter
+from evaluation.models.segmenters import learner_segmenter
 from training.groupvit import GroupViT
 
 

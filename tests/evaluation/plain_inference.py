@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from data_cards.cards import Card
-from evaluation.segmenters import Segmenter
+from evaluation.models.segmenters import Segmenter
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from PIL import Image
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
 from evaluation.demo import BACKGROUND, demo, words_card, words_of
-from evaluation.inference import segment_images
-from evaluation.prompts import class_vectors
-from evaluation.segmenters import Segmenter, load_segmenter
+from evaluation.labels.inference import segment_images
+from evaluation.models.prompts import class_vectors
+from evaluation.models.segmenters import Segmenter, load_segmenter
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint
 

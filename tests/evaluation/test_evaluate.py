@@ -20,11 +20,11 @@ from data_cards.cards import Background, Card, read_card
 from data_cards.layouts.benchmark import open_benchmark
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
-from evaluation.background_sweep import THRESHOLDS
 from evaluation.evaluate import Opened, Options, evaluate, evaluate_all, vectors_of
-from evaluation.inference import Rules, segment_images
-from evaluation.segmenters import Segmenter, load_segmenter
-from evaluation.tally import Share, Tally, chosen_pictures, merged, tally
+from evaluation.figures.tally import Share, Tally, chosen_pictures, merged, tally
+from evaluation.labels.inference import Rules, segment_images
+from evaluation.models.segmenters import Segmenter, load_segmenter
+from evaluation.results.background_sweep import THRESHOLDS
 from evaluation.training_measure import validation_measure
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature

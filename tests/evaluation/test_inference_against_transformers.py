@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from data_cards.cards import Background, Card, read_card
 from data_cards.layouts.benchmark import open_benchmark
-from evaluation.inference import segment_images
-from evaluation.labelling import region_of_pixel
-from evaluation.prompts import class_prompts, class_vectors
-from evaluation.segmenters import Segmenter, load_segmenter
+from evaluation.labels.inference import segment_images
+from evaluation.labels.labelling import region_of_pixel
+from evaluation.models.prompts import class_prompts, class_vectors
+from evaluation.models.segmenters import Segmenter, load_segmenter
 from tests.evaluation.plain_inference import Seen, plain_labels
 from tests.training.groupvit_peer import saved
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_cards.cards import Card
-from evaluation.segmenters import Segmenter
+from evaluation.models.segmenters import Segmenter
 from training.groupvit import GroupViT, GroupViTConfig
 from training.patch_alignment import PatchAlignment, PatchAlignmentConfig
 from training.text_encoder import TextConfig

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from evaluation.confusion import confusion, counts_of, figures, mean_ious
+from evaluation.figures.confusion import confusion, counts_of, figures, mean_ious
 from files.errors import CocuError
 
 

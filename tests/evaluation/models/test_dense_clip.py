@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from data_cards.cards import read_card
 from data_cards.layouts.benchmark import open_benchmark
-from evaluation.confusion import confusion, counts_of, figures
-from evaluation.dense_clip import dense_tower
-from evaluation.inference import Rules, segment_images
-from evaluation.prompts import class_vectors
-from evaluation.segmenters import Segmenter, load_segmenter
+from evaluation.figures.confusion import confusion, counts_of, figures
+from evaluation.labels.inference import Rules, segment_images
+from evaluation.models.dense_clip import dense_tower
+from evaluation.models.prompts import class_vectors
+from evaluation.models.segmenters import Segmenter, load_segmenter
 from files.errors import MisuseError
 
 Sizes = dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.confusion import mean_ious
-from evaluation.results import Result
+from evaluation.figures.confusion import mean_ious
+from evaluation.results.result import Result
 from training.checkpoint import write_atomically
 
 # Finer where the published thresholds lie.

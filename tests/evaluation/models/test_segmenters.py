@@ -13,10 +13,10 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from data_cards.cards import read_card
 from data_cards.miniature.pairs import draw_pair
-from evaluation.confusion import confusion, counts_of, figures
-from evaluation.inference import segment_images
-from evaluation.prompts import class_vectors
-from evaluation.segmenters import learner_segmenter, load_segmenter
+from evaluation.figures.confusion import confusion, counts_of, figures
+from evaluation.labels.inference import segment_images
+from evaluation.models.prompts import class_vectors
+from evaluation.models.segmenters import learner_segmenter, load_segmenter
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
 from tests.training.test_groupvit_weights import in_the_original_layout
@@ -120,7 +120,7 @@ def test_more_prompts_than_go_through_the_encoder_at_once(
 ) -> None:
     prompts = [[f"a photo of {number} dogs." for number in range(first, first + 7)] for first in (0, 3, 20)]
     expected = load_segmenter(forms["cocu"]).embed_classes(prompts)
-    monkeypatch.setattr("evaluation.segmenters.TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr("evaluation.models.segmenters.TEXTS_AT_ONCE", 4)
     found = load_segmenter(forms["cocu"]).embed_classes(prompts)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from data_cards.layouts.benchmark import Benchmark
-from evaluation.confusion import mean_ious
+from evaluation.figures.confusion import mean_ious
 from evaluation.gallery_page import page
-from evaluation.inference import Labelled, Rules, segment_images
-from evaluation.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
-from evaluation.results import Result, percent
-from evaluation.segmenters import Segmenter
+from evaluation.labels.inference import Labelled, Rules, segment_images
+from evaluation.models.segmenters import Segmenter
+from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
+from evaluation.results.result import Result
+from evaluation.results.text import percent
 from training.checkpoint import write_atomically
 
 GALLERY, PICTURES = "gallery.html", "gallery"

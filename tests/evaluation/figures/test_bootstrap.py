@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import mean_iou_difference, mean_iou_interval
-from evaluation.confusion import mean_ious
+from evaluation.figures.bootstrap import mean_iou_difference, mean_iou_interval
+from evaluation.figures.confusion import mean_ious
 
 
 def pictures(seed: int, number: int = 60, classes: int = 5, skill: float = 0.6) -> np.ndarray:

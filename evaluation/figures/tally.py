@@ -18,10 +18,10 @@ from torch import Tensor
 
 from data_cards.layouts.benchmark import Benchmark
 from data_cards.layouts.decoding import BadItem
-from evaluation.boundary import boundary_counts
-from evaluation.confusion import confusion, counts_of
-from evaluation.inference import Labelled, Rules, segment_images
-from evaluation.segmenters import Segmenter
+from evaluation.figures.boundary import boundary_counts
+from evaluation.figures.confusion import confusion, counts_of
+from evaluation.labels.inference import Labelled, Rules, segment_images
+from evaluation.models.segmenters import Segmenter
 from files.errors import CocuError
 
 NOTHING_IGNORED = -1

@@ -3,7 +3,7 @@
 RUN/best                      a checkpoint of cocu train, either learner
 FOLDER or owner/name          GroupViT in Hugging Face's form, on the disk or on the hub
 group_vit_....pth             GroupViT's original release
-open_clip:NAME[@PRETRAINED]   any CLIP of open_clip, without further training (evaluation/dense_clip.py)
+open_clip:NAME[@PRETRAINED]   any CLIP of open_clip, without further training (evaluation/models/dense_clip.py)
 local-dir:FOLDER              the same, from a folder in open_clip's form
 miniature                     the same: the tiny CLIP that comes with the package
 """
@@ -136,7 +136,7 @@ def load_segmenter(
     if precision not in ("fp32", "bf16"):
         raise MisuseError(f"precision {precision!r}: give fp32 or bf16")
     if model_name := _open_clip_name(name):
-        from evaluation.dense_clip import load_dense_clip
+        from evaluation.models.dense_clip import load_dense_clip
 
         clip = load_dense_clip(model_name, device)
         return Segmenter(

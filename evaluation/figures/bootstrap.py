@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.confusion import ious, mean_ious
+from evaluation.figures.confusion import ious, mean_ious
 
 RESAMPLES = 1000
 # Resamples are weighed in blocks of so many, which bounds the memory.

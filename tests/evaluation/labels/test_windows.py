@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_cards.cards import Resize, Window
-from evaluation.windows import Box, add_window, positions, resize_picture, resized_sides, to_model_sides, windows_of
+from evaluation.labels.windows import (
+    Box,
+    add_window,
+    positions,
+    resize_picture,
+    resized_sides,
+    to_model_sides,
+    windows_of,
+)
 from tests.evaluation.plain_inference import bilinear, starts
 
 sides = st.integers(1, 300)

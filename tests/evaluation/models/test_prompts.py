@@ -3,7 +3,7 @@
 import pytest
 
 from data_cards.cards import Card
-from evaluation.prompts import class_prompts, prompted
+from evaluation.models.prompts import class_prompts, prompted
 from files.errors import MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
 

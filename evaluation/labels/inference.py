@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_cards.cards import Card
-from evaluation import labelling, windows
-from evaluation.segmenters import Segmenter
-from evaluation.windows import Box
+from evaluation.labels import labelling, windows
+from evaluation.labels.windows import Box
+from evaluation.models.segmenters import Segmenter
 from training.learner import DenseFeatures
 
 Picture = NDArray[np.uint8] | Tensor

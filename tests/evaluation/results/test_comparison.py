@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_cards.cards import Card, CardClass
-from evaluation.bootstrap import iou_differences, mean_iou_difference
-from evaluation.compare import compare, comparison_text, overview, result_names, write_comparison
-from evaluation.results import Result, header, summary, write_benchmark, write_results
-from evaluation.tally import Tally
+from evaluation.figures.bootstrap import iou_differences, mean_iou_difference
+from evaluation.figures.tally import Tally
+from evaluation.results.comparison import compare, result_names
+from evaluation.results.comparison_files import comparison_text, overview, write_comparison
+from evaluation.results.result import Result, header, summary, write_benchmark
+from evaluation.results.text import write_results
 from files.errors import CocuError, MisuseError
 
 NAMES = ("sky", "grass", "dog", "unicorn")

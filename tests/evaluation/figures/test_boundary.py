@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 
-from evaluation.boundary import boundary_counts, boundary_width, near_boundary
+from evaluation.figures.boundary import boundary_counts, boundary_width, near_boundary
 
 
 def blobs(seed: int, classes: int = 4, shape: tuple[int, int] = (40, 52)) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.inference import Rules, segment_images
+from evaluation.labels.inference import Rules, segment_images
 from tests.evaluation.plain_inference import look_through, plain_labels
 from tests.evaluation.tiny_segmenters import KINDS, tiny_card, tiny_picture, tiny_segmenter, tiny_texts
 

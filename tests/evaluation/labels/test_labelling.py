@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import labelling
+from evaluation.labels import labelling
 from tests.evaluation.plain_inference import Seen, bilinear, softmax, window_scores
 
 
@@ -92,7 +92,7 @@ def test_the_highest_score_wins_and_of_equal_ones_the_lower_class() -> None:
 
 @pytest.mark.parametrize("with_maps", [True, False])
 def test_a_window_scored_for_its_best_classes_alone_is_scored_for_all(with_maps: bool) -> None:
-    """The others have score 0: what evaluation/inference.py leaves out could not have won."""
+    """The others have score 0: what evaluation/labels/inference.py leaves out could not have won."""
     grid, count = (3, 4), 5 if with_maps else 12
     similarity, whole = random(count, 9) * 2 - 1, random(9, seed=1)
     maps = random(count, *grid, seed=2) if with_maps else None

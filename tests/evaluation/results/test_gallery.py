@@ -15,9 +15,9 @@ from PIL import Image
 
 from data_cards.cards import CardClass, read_card
 from evaluation.evaluate import Options, evaluate_all
-from evaluation.gallery import choose
-from evaluation.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
-from evaluation.segmenters import load_segmenter
+from evaluation.models.segmenters import load_segmenter
+from evaluation.results.gallery import choose
+from evaluation.results.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from training.processes import Place
 

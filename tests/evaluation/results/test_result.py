@@ -12,20 +12,18 @@ import numpy as np
 import pytest
 
 from data_cards.cards import Background, Card, CardClass, read_card
-from evaluation.results import (
+from evaluation.figures.tally import Bad, Tally
+from evaluation.results.result import (
     Result,
     card_digest,
     header,
-    markdown_table,
     members_of_kind,
-    percent,
     read_counts,
     read_results,
     summary,
     write_benchmark,
-    write_results,
 )
-from evaluation.tally import Bad, Tally
+from evaluation.results.text import markdown_table, percent, write_results
 from files.errors import CocuError, MisuseError
 
 CARD = Card(

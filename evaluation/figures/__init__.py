@@ -1,0 +1,1 @@
+"""Figures: labels and truth -> IoU, its parts and its uncertainty."""

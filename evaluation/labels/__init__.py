@@ -1,0 +1,1 @@
+"""Labels: a model and words -> the class of every pixel."""

@@ -1,0 +1,1 @@
+"""Models that segment with words, whichever they are."""

@@ -1,0 +1,1 @@
+"""Results: figures as files, tables, pictures and comparisons."""

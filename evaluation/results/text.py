@@ -1,0 +1,109 @@
+"""Results as text: Markdown tables of an evaluation, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.results.result import RESULTS, TABLE
+from training.checkpoint import write_atomically
+
+
+def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> None:
+    """Write results.json and results.md; results.json is the last of all, and says that the rest is whole."""
+    content = {**head, "benchmarks": list(benchmarks)}
+    write_atomically(out / TABLE, results_text(content))
+    write_atomically(out / RESULTS, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def results_text(content: Mapping[str, Any]) -> str:
+    """results.md: tables for people, of what results.json holds."""
+    checkpoint = content["checkpoint"]
+    lines = [
+        f"# {checkpoint['name']}",
+        "",
+        f"{checkpoint['kind']}, weights {checkpoint['sha256'][:12]}; {content['date']}; cocu {content['cocu']}, "
+        f"torch {content['torch']}, {content['device']}, {content['precision']}.",
+        "",
+        "mIoU, and what else is in per cent; the interval holds 95 % of resamples of the pictures.",
+        "",
+        *markdown_table(
+            ["benchmark", "split", "pictures", "mIoU", "interval", "stuff", "things", "pixels", "classes", "boundary"],
+            [overview_row(one) for one in content["benchmarks"]],
+            right=range(2, 10),
+        ),
+        "",
+        "stuff, things: mIoU over these alone. pixels: pixel accuracy. classes: mean accuracy. boundary: boundary IoU.",
+        "",
+        "```",
+        " ".join(content["command"]),
+        "```",
+    ]
+    for one in content["benchmarks"]:
+        lines += _benchmark_text(one)
+    return "\n".join(lines) + "\n"
+
+
+def overview_row(one: Mapping[str, Any]) -> list[str]:
+    """A benchmark's figures in a line, as results.md and the terminal show them."""
+    pictures = f"{one['pictures']:,}"
+    if one["pictures"] < one["pictures_in_split"]:
+        pictures += f" of {one['pictures_in_split']:,}"
+    miou = one["mean_iou"]
+    return [
+        one["name"],
+        one["split"],
+        pictures,
+        percent(miou["value"]),
+        f"{percent(miou['low'])} to {percent(miou['high'])}",
+        percent(one["stuff_mean_iou"] and one["stuff_mean_iou"]["value"]),
+        percent(one["things_mean_iou"] and one["things_mean_iou"]["value"]),
+        percent(one["pixel_accuracy"]),
+        percent(one["mean_accuracy"]),
+        percent(one["boundary_mean_iou"]),
+    ]
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1 in per cent, or a dash."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Lines of a Markdown table; right: columns of numbers."""
+    bars = ["---:" if index in right else "---" for index in range(len(head))]
+    return [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in (head, bars, *rows)]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
+    rows = [[row["class"], row["kind"], *_shares(row), f"{row['pictures']:,}"] for row in one["classes"]]
+    rules = "; ".join(f"{name}: {value}" for name, value in one["rules"].items())
+    lines = [
+        "",
+        f"## {one['name']}: {one['pretty_name']}",
+        "",
+        f"{one['path']}, {one['pictures']:,} pictures in {one['seconds']:.1f} s. {rules}. "
+        f"Card {one['card_sha256'][:12]}.",
+        "",
+    ]
+    if swept := one.get("background_sweep"):
+        lines += [
+            f"Background threshold {swept['best_threshold']:g} gives {percent(swept['best_mean_iou'])}: the best of "
+            f"{len(swept['thresholds'])}, tuned on the evaluated data, and no result.",
+            "",
+        ]
+    lines += markdown_table(["class", "kind", "IoU", "accuracy", "boundary IoU", "pictures"], rows, right=range(2, 6))
+    if one["left_out"]:
+        lines += ["", f"Left out, as they are bad ({len(one['left_out']):,}):", ""]
+        lines += [f"- {bad['key']}: {bad['path']}: {bad['reason']}" for bad in one["left_out"]]
+    return lines
+
+
+def _shares(row: Mapping[str, Any]) -> list[str]:
+    return [percent(row[name]) for name in ("iou", "accuracy", "boundary_iou")]
