@@ -33,8 +33,8 @@ from evaluation.labels import windows
 from evaluation.labels.inference import Picture, Rules, segment_images
 from evaluation.models.prompts import SIMPLE
 from evaluation.models.segmenters import Segmenter, learner_segmenter
-from training.groupvit import GroupViT
-from training.groupvit_weights import huggingface_config, huggingface_weights
+from training.models.groupvit import GroupViT
+from training.models.groupvit_weights import huggingface_config, huggingface_weights
 
 COCO_SIDES = (480, 640)
 

@@ -31,16 +31,17 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.measure import print_table
 from tests.tiny_world import PLACES, THINGS, caption, write_tar
-from training import augment, concepts
-from training.augment import Augmentation
-from training.loader import Loader
-from training.pairs import ConceptChoice, PairMaker, read_pair
-from training.shard_files import ShardFiles
-from training.shard_order import Slot
-from training.shards import find_data
-from training.stream import Stream
-from training.tar_index import read_members
-from training.tokens import Tokenizer
+from training.batches import augment, concepts
+from training.batches.augment import Augmentation
+from training.batches.loader import Loader
+from training.batches.pair_maker import ConceptChoice, PairMaker
+from training.batches.raw_pairs import read_pair
+from training.batches.tokens import Tokenizer
+from training.shards.files import ShardFiles
+from training.shards.found import find_data
+from training.shards.order import Slot
+from training.shards.stream import Stream
+from training.shards.tar_index import read_members
 
 CONTEXT, CONCEPTS = 77, 3
 TURNS = 3

@@ -4,7 +4,7 @@
     python -m benchmarks.train_speed --size tiny --concepts 0
     python -m benchmarks.train_speed --device cuda --precision bf16 --compile --batch 256
 
-Both models have the same weights, sizes, batch, precision, loss (training/losses.py) and optimiser (fused AdamW), and
+Both models have the same weights, sizes, batch, precision, loss (training/step/losses.py) and optimiser (fused AdamW), and
 take turns. The peer gets its texts as the release makes them, padded to the whole context; a second peer gets them cut
 to the longest of the batch, as a careful caller might. Sizes are those of recipes: small is the paper's ViT-S
 (groupvit_cc3m), tiny is miniature_groupvit. Stochastic depth is off: the peer has none.
@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.measure import print_table
-from training.groupvit import GroupViT, GroupViTConfig
-from training.groupvit_weights import huggingface_config, huggingface_weights
-from training.losses import ContrastiveLearner, total_loss
-from training.recipe_file import load_recipe
-from training.text_encoder import trim_padding
+from training.models.groupvit import GroupViT, GroupViTConfig
+from training.models.groupvit_weights import huggingface_config, huggingface_weights
+from training.models.text_encoder import trim_padding
+from training.recipes.recipe_file import load_recipe
+from training.step.losses import ContrastiveLearner, total_loss
 
 RECIPES = {"small": "groupvit_cc3m", "tiny": "miniature_groupvit"}
 BATCH = {"small": 16, "tiny": 128}

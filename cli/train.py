@@ -72,8 +72,8 @@ def run(
 ) -> None:
     """Train a recipe. Under torchrun, on as many GPUs and nodes as it starts processes for."""
     from training.processes import Wish
-    from training.recipe_file import load_recipe
-    from training.trainer import Options, train
+    from training.recipes.recipe_file import load_recipe
+    from training.run.trainer import Options, train
 
     measure = _measure(benchmark, val)
     outcome = train(
@@ -121,7 +121,7 @@ def _measure(benchmark: str | None, val: list[str] | None) -> Any:
 
 def _sources(names: list[str], shares: str | None) -> Any:
     """Each --data with its share."""
-    from training.shards import Source
+    from training.shards.found import Source
 
     if shares is None:
         return [Source((name,)) for name in names]
@@ -144,9 +144,9 @@ def export(
 ) -> None:
     """Write a GroupViT in the layout of Hugging Face's transformers."""
     from files.errors import MisuseError
-    from training.checkpoint import load_learner
-    from training.groupvit import GroupViT
-    from training.groupvit_weights import save_huggingface
+    from training.models.groupvit import GroupViT
+    from training.models.groupvit_weights import save_huggingface
+    from training.run.checkpoint import load_learner
 
     learner, recipe = load_learner(checkpoint)
     if not isinstance(learner, GroupViT):

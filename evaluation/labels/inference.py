@@ -23,7 +23,7 @@ from data_cards.cards import Card
 from evaluation.labels import labelling, windows
 from evaluation.labels.windows import Box
 from evaluation.models.segmenters import Segmenter
-from training.learner import DenseFeatures
+from training.models.learner import DenseFeatures
 
 Picture = NDArray[np.uint8] | Tensor
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from files.errors import CocuError, MisuseError
-from training.learner import DenseFeatures
-from training.transformer import attend
+from training.models.learner import DenseFeatures
+from training.models.transformer import attend
 
 HIGHEST_SCALE = 100.0
 # Normalised pixels [B, 3, H, W] -> vectors of cells [B, h * w, D], grid (h, w), vectors of pictures [B, D]; not unit.

@@ -24,12 +24,12 @@ from torch.nn import functional as F
 
 import data_cards
 from files.errors import CocuError, MisuseError
-from training.augment import MEAN, STD
-from training.checkpoint import CONFIG, WEIGHTS, load_learner
-from training.config import AnyLearner
-from training.groupvit_weights import load_huggingface, load_original
-from training.learner import DenseFeatures
-from training.text_encoder import trim_padding
+from training.batches.augment import MEAN, STD
+from training.models.groupvit_weights import load_huggingface, load_original
+from training.models.learner import DenseFeatures
+from training.models.text_encoder import trim_padding
+from training.recipes.recipe import AnyLearner
+from training.run.checkpoint import CONFIG, WEIGHTS, load_learner
 
 Precision = Literal["fp32", "bf16"]
 MINIATURE = "miniature"

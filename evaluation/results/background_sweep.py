@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.figures.confusion import mean_ious
 from evaluation.results.result import Result
-from training.checkpoint import write_atomically
+from training.run.checkpoint import write_atomically
 
 # Finer where the published thresholds lie.
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19)) + tuple(

@@ -22,7 +22,7 @@ from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
-from training.checkpoint import write_atomically
+from training.run.checkpoint import write_atomically
 
 GALLERY, PICTURES = "gallery.html", "gallery"
 SIDE = 384  # pixels of a picture's longer side in the gallery

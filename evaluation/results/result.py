@@ -26,7 +26,7 @@ from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import Figures, figures
 from evaluation.figures.tally import Tally
 from files.errors import CocuError, MisuseError
-from training.checkpoint import write_atomically
+from training.run.checkpoint import write_atomically
 
 RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
 FORM = 1  # of results.json

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.results.result import RESULTS, TABLE
-from training.checkpoint import write_atomically
+from training.run.checkpoint import write_atomically
 
 
 def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from benchmarks import eval_speed
 from benchmarks.eval_speed import Ours, Peer, check_agreement, config_of
 from data_cards.cards import Window, read_card
 from evaluation.models.segmenters import learner_segmenter
-from training.groupvit import GroupViT
+from training.models.groupvit import GroupViT
 
 
 def test_it_prints_pictures_per_second_with_the_ratio_to_both_peers(capsys: pytest.CaptureFixture[str]) -> None:

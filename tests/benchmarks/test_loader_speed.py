@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import loader_speed
-from training.loader import validation_batches
+from training.batches.loader import validation_batches
 
 
 def test_it_measures_stages_and_ratios(

@@ -14,7 +14,7 @@ from benchmarks.reproduce.steps import Step
 from cli.main import app
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.relevance import RANKINGS
-from training.recipe_file import load_recipe
+from training.recipes.recipe_file import load_recipe
 
 OUT = Path("runs/made here")
 EVERY = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
@@ -70,7 +70,7 @@ def test_recipes_take_the_settings_and_end_where_the_plan_says(preset: Preset) -
     for run in {(run.learner, run.arm.name): run for run in runs}.values():
         step = steps[f"train-{run.name}"]
         recipe = load_recipe(step.command[2], [w for w in step.command if "=" in w and not w.startswith("miniature=")])
-        # As training/schedule.py and training/loader.py count.
+        # As training/step/schedule.py and training/batches/loader.py count.
         last = round(recipe.epochs * (preset.pairs // recipe.data.batch))
         assert str(step.writes[0]).endswith(f"checkpoints/step-{last:08d}/model.safetensors")
         evaluated = steps[f"eval-{run.name}"].command[2]

@@ -21,7 +21,7 @@ from data_cards.miniature.pairs import Pair, draw_pair
 from data_cards.miniature.shards import members
 from files.errors import MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
-from training.concepts import draw, parse_concepts
+from training.batches.concepts import draw, parse_concepts
 
 PAIRS, PER_SHARD = 30, 12
 FOLDER = "a folder whose name is so long that no plain header of a tar can hold it, as those of the web are " * 2

@@ -3,7 +3,7 @@ import torch
 
 from benchmarks import train_speed
 from benchmarks.train_speed import PARTS, Peer, Step, check_agreement, config_of, make_batch
-from training.groupvit import GroupViT
+from training.models.groupvit import GroupViT
 
 
 def test_it_prints_every_part_with_the_ratio_to_the_peer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_a_groupvit_is_exported_for_transformers(tmp_path: Path, data: Path) -> 
     import torch
     from transformers import GroupViTModel
 
-    from training.checkpoint import load_learner
+    from training.run.checkpoint import load_learner
 
     theirs = GroupViTModel.from_pretrained(tmp_path / "exported").eval()
     ours, _ = load_learner(checkpoint)

@@ -9,10 +9,10 @@ from torch import nn
 
 from data_cards.miniature.shards import write_miniature
 from tests.evaluation.tiny_segmenters import set_statistics
-from training.checkpoint import Checkpoints
-from training.config import build_learner
-from training.groupvit import GroupViT
-from training.recipe_file import load_recipe
+from training.models.groupvit import GroupViT
+from training.recipes.recipe import build_learner
+from training.recipes.recipe_file import load_recipe
+from training.run.checkpoint import Checkpoints
 
 TEXT = ["model.text.width=16", "model.text.layers=1", "model.text.heads=2", "model.text.context_length=24"]
 SIZES = {

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from data_cards.cards import Card
 from evaluation.models.segmenters import Segmenter
-from training.groupvit import GroupViT, GroupViTConfig
-from training.patch_alignment import PatchAlignment, PatchAlignmentConfig
-from training.text_encoder import TextConfig
+from training.models.groupvit import GroupViT, GroupViTConfig
+from training.models.patch_alignment import PatchAlignment, PatchAlignmentConfig
+from training.models.text_encoder import TextConfig
 
 KINDS = ("groupvit", "patch-alignment")
 SIZES: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["training.trainer", "cli.main"])
+SERVER.set_forkserver_preload(["training.run.trainer", "cli.main"])
 TINY = [
     *("model.image_size=16", "model.width=16", "model.layers=1", "model.projection_width=16"),
     *("model.text.width=16", "model.text.layers=1", "model.text.context_length=24"),

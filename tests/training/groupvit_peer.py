@@ -8,7 +8,7 @@ import transformers
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.groupvit import GroupViT
+from training.models.groupvit import GroupViT
 
 
 def huggingface_config(**sizes: Any) -> Any:

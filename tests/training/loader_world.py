@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tests.tiny_world import THINGS, caption, picture, write_tar
-from training.batches import Batch
-from training.loader import Loader
+from training.batches.batch import Batch
+from training.batches.loader import Loader
 
 SMALL: dict[str, Any] = {
     "image_size": 16,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import training.groupvit
+import training.models.groupvit
 from tests.training.groupvit_peer import SIZES, batch, own_loss, random_peer, saved
-from training.groupvit import GroupViT
-from training.groupvit_names import names_in
-from training.groupvit_weights import load_huggingface
+from training.models.groupvit import GroupViT
+from training.models.groupvit_names import names_in
+from training.models.groupvit_weights import load_huggingface
 
 
 def assert_equal_gradients(model: GroupViT, peer: Any) -> None:
@@ -92,7 +92,7 @@ def test_gradients_equal_transformers(
     monkeypatch.setattr(torch.distributions.gumbel.Gumbel, "sample", theirs_of)
     theirs = peer(**inputs, return_loss=True).loss
     assert len(drawn) == (len(config.vision_config.depths) - 1 if training_mode else 0)
-    monkeypatch.setattr(training.groupvit, "gumbel_noise", lambda logits: drawn.pop(0).mT)
+    monkeypatch.setattr(training.models.groupvit, "gumbel_noise", lambda logits: drawn.pop(0).mT)
     ours = own_loss(model, inputs)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     theirs.backward()

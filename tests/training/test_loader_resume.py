@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import training.augment
+import training.batches.augment
 from files.errors import MisuseError
 from tests.training.loader_world import digest, loader, make_shards, take
-from training.batches import Batch
+from training.batches.batch import Batch
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -67,13 +67,13 @@ def test_another_batch_size_goes_on_with_the_next_pair(folder: Path, whole: list
 
 def test_what_is_passed_over_is_not_decoded(folder: Path, whole: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    decode = training.augment.decode
+    decode = training.batches.augment.decode
 
     def counting(*args: Any) -> torch.Tensor:
         decoded.append(1)
         return decode(*args)
 
-    monkeypatch.setattr(training.augment, "decode", counting)
+    monkeypatch.setattr(training.batches.augment, "decode", counting)
     with loader(folder, resume=whole[30].position) as batches:
         assert not decoded
         assert digest(next(batches)) == digest(whole[31])

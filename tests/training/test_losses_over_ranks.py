@@ -14,9 +14,9 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.training.tiny_learners import Kind, gradients, tiny_batch, tiny_learner
-from training import ranks
-from training.gradient_cache import Encoders, Features, Piece, accumulate
-from training.losses import LossParts, total_loss
+from training.step import ranks
+from training.step.gradient_cache import Encoders, Features, Piece, accumulate
+from training.step.losses import LossParts, total_loss
 
 BATCH, PER_IMAGE = 8, 3
 # learner, whether ids are given and masked, whether there are concepts

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from training.groupvit import GroupViT, GroupViTConfig
-from training.patch_alignment import PatchAlignment, PatchAlignmentConfig
-from training.text_encoder import TextConfig
+from training.models.groupvit import GroupViT, GroupViTConfig
+from training.models.patch_alignment import PatchAlignment, PatchAlignmentConfig
+from training.models.text_encoder import TextConfig
 
 TEXT = TextConfig(vocabulary=30, context_length=6, width=8, layers=1, heads=2)
 SIZES: dict[str, Any] = {"image_size": 8, "width": 8, "heads": 2, "projection_width": 6, "text": TEXT}

@@ -19,12 +19,12 @@ from evaluation.models.prompts import class_vectors
 from evaluation.models.segmenters import learner_segmenter, load_segmenter
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
-from tests.training.test_groupvit_weights import in_the_original_layout
-from training.checkpoint import Checkpoints
-from training.config import build_learner
-from training.groupvit import GroupViT
-from training.groupvit_weights import save_huggingface
-from training.recipe_file import load_recipe
+from tests.training.models.test_groupvit_weights import in_the_original_layout
+from training.models.groupvit import GroupViT
+from training.models.groupvit_weights import save_huggingface
+from training.recipes.recipe import build_learner
+from training.recipes.recipe_file import load_recipe
+from training.run.checkpoint import Checkpoints
 
 SMALL = ["model.width=64", "model.text.width=64", "model.text.layers=1", "model.text.context_length=20"]
 GROUPS = [

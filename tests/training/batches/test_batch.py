@@ -1,0 +1,69 @@
+"""What cannot be used is counted, named and passed over."""
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+import training.batches.batch
+from files.errors import CocuError
+from tests.tiny_world import write_tar
+from tests.training.loader_world import BAD, loader, make_shards, members, take
+
+# More workers than cores.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shards(tmp_path_factory.mktemp("curated"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_pairs_are_counted_and_passed_over(folder: Path, workers: int) -> None:
+    with loader(folder, workers=workers) as batches:
+        take(batches, 11)  # the whole epoch of 52, and little more
+        counts = batches.counts
+        assert set(counts.reasons) == set(BAD)
+        assert counts.good >= 44
+        assert counts.bad_share == pytest.approx(8 / 52, abs=0.06)
+        assert all(example.startswith("0000") and ": " in example for example in counts.examples)
+        assert not counts.broken_shards
+
+
+def test_an_epoch_without_a_good_pair_goes_by_but_data_without_any_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.batches.batch, "MOST_BAD_IN_A_ROW", 100)
+    path = write_tar(tmp_path / "0.tar", list(chain.from_iterable(members(f"{i}", i, jpg=b"?") for i in range(5))))
+    for workers in (0, 2):
+        with (
+            loader([str(path)], workers=workers) as batches,
+            pytest.raises(CocuError, match=r"could not be used: 0/\d: unreadable picture") as caught,
+        ):
+            next(batches)
+        assert caught.value.exit_code == 1
+    good = members("good", 9)
+    write_tar(path, [*chain.from_iterable(members(f"{i}", i, jpg=b"?") for i in range(5)), *good])
+    with loader([str(path)]) as batches:
+        assert [batch.keys for batch in take(batches, 3)] == [["0/good"] * 4] * 3
+        assert batches.counts.bad > 50
+
+
+def test_a_shard_cut_short_is_used_as_far_as_it_goes_and_named(folder: Path, tmp_path: Path) -> None:
+    data = (folder / "00001.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(data[: len(data) // 2])
+    with loader(tmp_path, batch_size=2) as batches:
+        keys = {key for batch in take(batches, 30) for key in batch.keys}
+        assert 5 < len(keys) < 25
+        assert "cut short" in batches.counts.broken_shards["cut"]
+
+
+def test_a_shard_that_vanishes_is_counted_not_fatal(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tar").write_bytes((folder / "00003.tar").read_bytes())
+    with loader(tmp_path) as batches:
+        next(batches)
+        (tmp_path / "a.tar").unlink()
+        assert all(key.startswith("b/") for batch in take(batches, 20)[1:] for key in batch.keys)
+        assert any("No such file" in example for example in batches.counts.examples)

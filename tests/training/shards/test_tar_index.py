@@ -1,0 +1,162 @@
+"""Samples of tars, found by their headers, against the webdataset library and Python's tarfile."""
+
+import io
+import os
+import tarfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.tiny_world import pair_members, write_tar
+from training.shards.tar_index import IndexFolder, TarIndex, index_tar, read_members
+
+Members = list[tuple[str, bytes]]
+
+
+def samples(path: Path) -> list[tuple[str, dict[str, bytes]]]:
+    data, edges = path.read_bytes(), index_tar(path).edges
+    read = [read_members(data[start:stop]) for start, stop in pairwise(edges)]
+    return [(key, {name: bytes(value) for name, value in members.items()}) for key, members in read]
+
+
+def as_webdataset_reads(path: Path) -> list[tuple[str, dict[str, bytes]]]:
+    found = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
+    return [
+        (s["__key__"], {k: v for k, v in s.items() if not (k.startswith("__") and k.endswith("__"))}) for s in found
+    ]
+
+
+KEYS = st.text("ab0_-é/.", min_size=1, max_size=5)
+FIELDS = st.sampled_from(["jpg", "txt", "JSON", "concepts.json", "seg.png", "x" * 120])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(KEYS, FIELDS, st.binary(max_size=1100)), max_size=12),
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+@example(
+    [("__/0", "jpg", b""), ("__a__/1", "jpg", b""), ("____", "jpg", b""), ("___/2", "jpg", b"")], tarfile.PAX_FORMAT
+)
+def test_samples_are_those_of_webdataset(
+    tmp_path_factory: pytest.TempPathFactory, given_members: list, form: int
+) -> None:
+    path = tmp_path_factory.mktemp("tars") / "0.tar"
+    seen: set[str] = set()
+    with tarfile.open(path, "w", format=form) as tar:
+        for key, field, data in given_members:
+            name = f"{key}.{field}"
+            # The library refuses repeated members, and hidden files are some folder's sample to it.
+            if name.lower() in seen or name.startswith("/") or "//" in name or Path(name).name.startswith("."):
+                continue
+            seen.add(name.lower())
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    assert samples(path) == as_webdataset_reads(path)
+    assert index_tar(path).fault == ""
+
+
+def test_what_belongs_to_no_sample_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "0.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in [
+            "folder",
+            "folder/a.jpg",
+            "README",
+            ".hidden.txt",
+            "folder/a.txt",
+            "__meta__/x.txt",
+            "folder/b.jpg",
+        ]:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name == "folder" else tarfile.REGTYPE
+            info.size = 0 if name == "folder" else 3
+            tar.addfile(info, io.BytesIO(b"abc"))
+        link = tarfile.TarInfo("folder/c.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.jpg"
+        tar.addfile(link)
+    assert [(key, list(members)) for key, members in samples(path)] == [
+        ("folder/a", ["jpg", "txt"]),
+        ("folder/b", ["jpg"]),
+    ]
+
+
+def test_a_field_that_comes_again_begins_a_sample(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [("a.jpg", b"1"), ("a.txt", b"2"), ("a.jpg", b"3"), ("a.txt", b"4")])
+    assert samples(path) == [("a", {"jpg": b"1", "txt": b"2"}), ("a", {"jpg": b"3", "txt": b"4"})]
+
+
+def test_a_tar_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None:
+    members = [member for i in range(4) for member in pair_members(f"{i:03d}", i)]
+    path = write_tar(tmp_path / "0.tar", members)
+    data, whole = path.read_bytes(), dict(members)
+    with tarfile.open(path) as tar:
+        ends = {info.name: info.offset_data + info.size for info in tar}
+    for length in [*range(0, len(data), 97), *(end + d for end in ends.values() for d in (-1, 0, 1))]:
+        path.write_bytes(data[:length])
+        found = {f"{key}.{field}": value for key, fields in samples(path) for field, value in fields.items()}
+        assert found == {name: whole[name] for name, end in ends.items() if end <= length}
+        if length < max(ends.values()):
+            assert "cut short" in index_tar(path).fault
+
+
+def test_a_broken_header_ends_the_index_with_a_reason(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [m for i in range(3) for m in pair_members(f"{i:03d}", i)])
+    with tarfile.open(path) as tar:
+        at = tar.getmember("001.txt").offset
+    data = bytearray(path.read_bytes())
+    data[at : at + 512] = b"\x01" * 512
+    path.write_bytes(data)
+    assert [(key, list(members)) for key, members in samples(path)] == [("000", ["jpg", "txt"]), ("001", ["jpg"])]
+    assert f"byte {at:,}" in index_tar(path).fault
+    path.write_bytes(os.urandom(5000))
+    assert len(index_tar(path)) == 0
+    assert "broken tar" in index_tar(path).fault
+
+
+def test_only_headers_are_read(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [(f"{i}.jpg", bytes(1 << 20)) for i in range(8)])
+    before = read_by_process()
+    assert len(index_tar(path)) == 8
+    assert read_by_process() - before < 1 << 20
+
+
+def read_by_process() -> int:
+    """Bytes that this process has asked the system for."""
+    status = Path("/proc/self/io")
+    if not status.exists():
+        pytest.skip("needs Linux's /proc/self/io")
+    return int(status.read_text().split("rchar:")[1].split()[0])
+
+
+def test_an_index_is_kept_until_the_tar_changes(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", [m for i in range(3) for m in pair_members(f"{i:03d}", i)])
+    kept = IndexFolder(tmp_path / "cache")
+    assert_same(kept.get(path), index_tar(path))
+    file = next((tmp_path / "cache").iterdir())
+    np.save(file, np.array([0, 7, 9], np.uint32))  # so that it can be told from a new one
+    assert kept.get(path).edges.tolist() == [0, 7 * 512, 9 * 512]
+    file.write_bytes(b"no index")
+    assert_same(kept.get(path), index_tar(path))
+    write_tar(path, [m for i in range(5) for m in pair_members(f"{i:03d}", i)])
+    assert len(kept.get(path)) == 5
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        kept.get(path)
+
+
+def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "0.tar", pair_members("a", 0))
+    (tmp_path / "file").write_bytes(b"")
+    assert len(IndexFolder(tmp_path / "file" / "cache").get(path)) == 1
+
+
+def assert_same(found: TarIndex, expected: TarIndex) -> None:
+    assert found.fault == expected.fault == ""
+    assert found.edges.tolist() == expected.edges.tolist()

@@ -1,0 +1,1 @@
+"""Batches: samples of shards -> pixels and tokens."""

@@ -1,0 +1,148 @@
+"""Batches of so many pairs out of the arrays that workers make, in order, each with the position after it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from files.errors import CocuError
+from training.batches.pair_maker import Made
+
+EXAMPLES = 10
+MOST_BAD_IN_A_ROW = 1000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs as the losses take them, on the CPU.
+
+    pixels: uint8 [B, 3, S, S], augmented, not normalised; erase: int64 [B, 4] rectangles; seed: of the noise in them
+    (training.augment.finish takes the three). captions: int64 [B, T] token ids; caption_ids: int64 [B].
+    concepts: int64 [B, K, T] token ids of prompted concepts, captions where an archive was short; concept_ids: int64
+    [B, K]. Ids are of 63 bits: equal in all processes exactly where the concept (without its prompt) or the caption is
+    equal; those of captions and of concepts differ. keys: "shard/key". position: what `Loader(resume=...)` takes to go
+    on after this batch.
+    """
+
+    pixels: Tensor
+    erase: Tensor
+    seed: int
+    captions: Tensor
+    caption_ids: Tensor
+    concepts: Tensor
+    concept_ids: Tensor
+    keys: list[str]
+    position: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass
+class Counts:
+    """What became of the samples. reasons: how often each; examples: the first few, "shard/key: reason".
+
+    broken_shards: name -> why samples of it may be missing.
+    """
+
+    good: int = 0
+    bad: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    broken_shards: dict[str, str] = field(default_factory=dict)
+    _in_a_row: int = 0
+
+    @property
+    def bad_share(self) -> float:
+        """Share of the samples that could not be used."""
+        return self.bad / max(1, self.good + self.bad)
+
+    def add(self, made: Made) -> None:
+        """Count what workers made. Raises CocuError when nothing at all can be used any more."""
+        self.good += len(made.good)
+        self.bad += len(made.bad)
+        self.reasons.update(reason.partition(":")[0] for _, reason in made.bad)
+        room = EXAMPLES - len(self.examples)
+        self.examples += [f"{name}: {reason}" for name, reason in made.bad[:room]]
+        self._in_a_row = 0 if made.good else self._in_a_row + len(made.bad)
+        if self._in_a_row >= MOST_BAD_IN_A_ROW:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in made.bad[:3])
+            raise CocuError(f"the last {self._in_a_row:,} samples could not be used: {listed}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was made of some places. position: of the stream before the first of them."""
+
+    position: dict[str, Any]
+    made: Made
+
+
+@dataclass(frozen=True)
+class _Slice:
+    part: Part
+    begin: int
+    end: int
+
+    def position(self) -> dict[str, Any]:
+        """Position after it: that before the part, and how many of its places to pass over."""
+        good, made = self.part.made.good, self.part.made
+        passed = made.count if self.end == len(good) else good[self.end - 1] + 1
+        return {"stream": self.part.position, "skip": passed}
+
+
+def join_parts(parts: Iterable[Part], size: int, *, pin: bool = False, keep_last: bool = False) -> Iterator[Batch]:
+    """Batches of `size` pairs, in order. pin: in page-locked memory. keep_last: a shorter one at the end, too."""
+    waiting: deque[_Slice] = deque()
+    have = 0
+    for part in parts:
+        if part.made.good:
+            waiting.append(_Slice(part, 0, len(part.made.good)))
+            have += len(part.made.good)
+        while have >= size:
+            yield _join(_first(waiting, size), pin)
+            have -= size
+    if keep_last and have:
+        yield _join(list(waiting), pin)
+
+
+def _first(waiting: deque[_Slice], size: int) -> list[_Slice]:
+    """Take slices of `size` pairs altogether."""
+    taken: list[_Slice] = []
+    while size:
+        head = waiting.popleft()
+        count = min(size, head.end - head.begin)
+        taken.append(_Slice(head.part, head.begin, head.begin + count))
+        if head.begin + count < head.end:
+            waiting.appendleft(_Slice(head.part, head.begin + count, head.end))
+        size -= count
+    return taken
+
+
+def _join(slices: list[_Slice], pin: bool) -> Batch:
+    def whole(name: str) -> Tensor:
+        pieces = [getattr(piece.part.made, name)[piece.begin : piece.end] for piece in slices]
+        tensor = torch.from_numpy(np.concatenate(pieces).astype(np.int64))
+        return tensor.pin_memory() if pin else tensor
+
+    pixels = [piece.part.made.pixels[piece.begin : piece.end] for piece in slices]
+    if len(pixels) > 1 or pin:
+        shape = (sum(map(len, pixels)), *pixels[0].shape[1:])
+        pixels = [torch.cat(pixels, out=torch.empty(shape, dtype=torch.uint8, pin_memory=pin))]
+    return Batch(
+        pixels=pixels[0],
+        erase=whole("erase"),
+        seed=slices[0].part.made.seeds[slices[0].begin],
+        captions=whole("captions"),
+        caption_ids=whole("caption_ids"),
+        concepts=whole("concepts"),
+        concept_ids=whole("concept_ids"),
+        keys=[key for piece in slices for key in piece.part.made.keys[piece.begin : piece.end]],
+        position=slices[-1].position(),
+    )

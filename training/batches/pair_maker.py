@@ -1,0 +1,176 @@
+"""One pair out of its bytes in a tar, and the arrays of many pairs: what the workers do.
+
+Every random number of a pair comes from a hash of seed, epoch, shard and key, so that it does not matter which worker
+makes it, when, or beside which others. A pair that cannot be used is left out and its reason handed on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import FileIO
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from files.errors import MisuseError
+from training.batches import concepts
+from training.batches.augment import Augmentation, BadPicture
+from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, RawPair, read_pair
+from training.batches.tokens import Tokenizer, text_id
+from training.shards.files import ShardFiles
+from training.shards.order import EPOCH, SHARD, START, STOP
+from training.shards.tar_index import BrokenTar, read_members
+
+TOKEN = np.uint16  # holds all 49,408 of CLIP's
+
+
+@dataclass(frozen=True)
+class ConceptChoice:
+    """mode: one of MODES. count: texts for each picture. temperature: of curated-cluster's softmaxes."""
+
+    mode: str = NO_CONCEPTS
+    count: int = 3
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise MisuseError(f"concepts: {self.mode}; expected one of {', '.join(MODES)}")
+        if self.mode != NO_CONCEPTS and self.count < 1:
+            raise MisuseError(f"concepts_per_image: {self.count}; give 1 or more, or concepts: {NO_CONCEPTS}")
+        if not self.temperature > 0:
+            raise MisuseError(f"concept_temperature: {self.temperature}; give a number above 0")
+
+    @property
+    def width(self) -> int:
+        """Concept texts of each picture in a batch."""
+        return 0 if self.mode == NO_CONCEPTS else self.count
+
+
+@dataclass(frozen=True)
+class Made:
+    """The usable pairs among n places, g of them, as they pass from worker to main process.
+
+    pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions uint16 [g, T],
+    caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (training/batches/batch.py). seeds: one
+    of each. good: which of the places they are. bad: "shard/key" and reason of the others. count: n.
+    """
+
+    pixels: Tensor
+    erase: np.ndarray
+    captions: np.ndarray
+    caption_ids: np.ndarray
+    concepts: np.ndarray
+    concept_ids: np.ndarray
+    keys: list[str]
+    seeds: list[int]
+    good: list[int]
+    bad: list[tuple[str, str]]
+    count: int
+
+
+class PairMaker:
+    """Places of samples -> arrays; a data set for torch's DataLoader whose items are whole arrays of places."""
+
+    def __init__(
+        self, files: ShardFiles, augmentation: Augmentation, choice: ConceptChoice, context_length: int, seed: int
+    ) -> None:
+        self._augmentation, self._choice, self._seed = augmentation, choice, seed
+        self._names = [shard.name for shard in files.shards]
+        self._paths = [files.path(number) for number in range(len(files.shards))]
+        self._tokenizer = Tokenizer(context_length)
+
+    def __getitem__(self, places: np.ndarray) -> Made:
+        """Arrays of the pairs at `places`, int64 [n, 4] (training/shards/order.py)."""
+        n, size, tokens = len(places), self._augmentation.size, self._tokenizer.context_length
+        width = self._choice.width
+        pixels = torch.empty((n, 3, size, size), dtype=torch.uint8)
+        erase = np.zeros((n, 4), np.int64)
+        captions = np.zeros((n, tokens), TOKEN)
+        caption_ids = np.zeros(n, np.int64)
+        texts = np.zeros((n, width, tokens), TOKEN)
+        ids = np.zeros((n, width), np.int64)
+        keys: list[str] = []
+        good: list[int] = []
+        seeds: list[int] = []
+        bad: list[tuple[str, str]] = []
+        for i, (place, sample) in enumerate(zip(places.tolist(), self._read(places), strict=True)):
+            shard, epoch = self._names[place[SHARD]], place[EPOCH]
+            name, g = shard, len(good)
+            try:
+                if isinstance(sample, str):
+                    raise BadPair(sample)
+                key, members = read_members(sample)
+                name = f"{shard}/{key}"
+                pair = read_pair(members, self._choice.mode)
+                seed = blake2b(f"{self._seed}/{epoch}/{name}".encode("utf-8", "replace"), digest_size=24).digest()
+                for_image, for_text = (Random(int.from_bytes(part, "little")) for part in (seed[:8], seed[8:16]))
+                pixels[g], erase[g] = self._augmentation(pair.image, for_image)
+                self._write_texts(pair, for_text, captions[g], texts[g], ids[g])
+            except (BadPair, BadPicture, BrokenTar) as error:
+                bad.append((name, str(error)))
+                continue
+            caption_ids[g] = text_id("caption", pair.caption)
+            good.append(i)
+            keys.append(name)
+            seeds.append(int.from_bytes(seed[16:], "little") >> 1)
+        g = len(good)
+        return Made(
+            pixels=pixels[:g],
+            erase=erase[:g],
+            captions=captions[:g],
+            caption_ids=caption_ids[:g],
+            concepts=texts[:g],
+            concept_ids=ids[:g],
+            keys=keys,
+            seeds=seeds,
+            good=good,
+            bad=bad,
+            count=n,
+        )
+
+    def _read(self, places: np.ndarray) -> Sequence[bytes | str]:
+        """The bytes of each sample, or why it cannot be read; every shard is opened once."""
+        samples: list[bytes | str] = []
+        with ExitStack() as stack:
+            opened: dict[int, FileIO | str] = {}
+            for shard, _, start, stop in places[:, (SHARD, EPOCH, START, STOP)].tolist():
+                if shard not in opened:
+                    try:
+                        opened[shard] = stack.enter_context(FileIO(self._paths[shard]))
+                    except OSError as error:
+                        opened[shard] = f"cannot be read: {error.strerror or error}"
+                samples.append(_read_at(opened[shard], start, stop))
+        return samples
+
+    def _write_texts(
+        self, pair: RawPair, random: Random, caption: np.ndarray, texts: np.ndarray, ids: np.ndarray
+    ) -> None:
+        """Put token ids and identities into rows of zeros: caption [T], texts [K, T], ids [K]."""
+        tokenizer, choice = self._tokenizer, self._choice
+        caption_tokens = tokenizer.caption(pair.caption)
+        tokenizer.write(caption, caption_tokens)
+        if pair.archive is None:
+            return
+        drawn = concepts.draw(choice.mode, pair.archive, choice.count, random, choice.temperature)
+        for k, concept in enumerate(drawn):
+            tokens, ids[k] = tokenizer.prompted(concept, int(random.random() * len(tokenizer.templates)))
+            tokenizer.write(texts[k], tokens)
+        for k in range(len(drawn), choice.count):  # PAPER: short archives are filled with the caption
+            texts[k], ids[k] = caption, text_id("caption", pair.caption)
+
+
+def _read_at(file: FileIO | str, start: int, stop: int) -> bytes | str:
+    if isinstance(file, str):
+        return file
+    if stop - start > MAX_SAMPLE_BYTES:
+        return f"oversized sample: {stop - start:,} bytes, the limit is {MAX_SAMPLE_BYTES:,}"
+    try:
+        return os.pread(file.fileno(), stop - start, start)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"

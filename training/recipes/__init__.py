@@ -1,0 +1,1 @@
+"""Recipes: everything that shapes a training run, as YAML."""

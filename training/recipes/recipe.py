@@ -1,0 +1,158 @@
+"""What a run is told: the recipe, its sections, and which learner it names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from training.models.groupvit import GroupViT, GroupViTConfig
+from training.models.patch_alignment import PatchAlignment, PatchAlignmentConfig
+
+ConceptSource = Literal["caption", "curated-top", "curated-cluster", "none"]
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: cannot be changed once made, and takes no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """How batches are made.
+
+    batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the encoders at
+    once; null: all of its share of the batch. The loss is that of the whole batch either way
+    (training/step/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale:
+    training/batches/augment.py. shuffle_buffer: samples that are shuffled together, on each rank. samples: how many the shards
+    hold; null: they are counted.
+    """
+
+    batch: Count = 4096
+    micro_batch: Count | None = None
+    concepts_per_image: Count = 3
+    concept_temperature: Annotated[float, Field(gt=0)] = 1.0
+    augment: Literal["none", "light", "deit"] = "deit"
+    crop_scale: tuple[Share, Share] = (0.08, 1.0)
+    shuffle_buffer: Count = 10000
+    samples: Count | None = None
+
+
+class Loss(Section):
+    """The losses.
+
+    concept_weight: of the multi-label loss over concepts, beside the caption loss's 1. mask_duplicates: an equal
+    concept drawn for another picture of the batch is a positive of both, not a negative.
+    """
+
+    concept_weight: Rate = 1.0
+    mask_duplicates: bool = True
+
+
+class Optimizer(Section):
+    """AdamW, and its rate over the run.
+
+    The three rates are for a batch of `base_batch` and scaled linearly to the batch at hand. clip: largest norm of the
+    whole gradient. With `steps` in the recipe the warm-up keeps its share of the run, warmup_epochs / epochs.
+    """
+
+    base_lr: Annotated[float, Field(gt=0)] = 1.6e-3
+    warmup_lr: Rate = 4e-6
+    final_lr: Rate = 4e-5
+    base_batch: Count = 4096
+    warmup_epochs: Rate = 2.0
+    weight_decay: Rate = 0.05
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    clip: Annotated[float, Field(gt=0)] = 5.0
+
+
+class Checkpoints(Section):
+    """When the state is saved, and how many of the last are kept. The best is kept besides.
+
+    every_minutes, every_steps: whichever comes first; null: not by this measure.
+    """
+
+    every_minutes: Annotated[float, Field(gt=0)] | None = 10.0
+    every_steps: Count | None = None
+    keep: Count = 2
+
+
+class Validation(Section):
+    """How the run is measured on the validation shards.
+
+    every_steps: null: after each epoch. batch: pairs among which a caption has to find its picture; the loss is
+    comparable between runs of one such batch only. pairs: those looked at, at most; null: all.
+    """
+
+    every_steps: Count | None = None
+    batch: Count = 256
+    pairs: Count | None = None
+
+
+class Recipe(Section):
+    """Everything that shapes the result of a run, apart from the shards themselves.
+
+    concepts: what the second loss aligns pictures with: nouns of the caption (the baseline), the best curated concepts,
+    or draws from their clusters; none: there is no second loss. epochs: passes over the shards; steps, if given, is the
+    length of the run in their stead. precision: auto is bf16 on a GPU, fp32 on the CPU.
+    """
+
+    learner: str
+    concepts: ConceptSource
+    seed: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[float, Field(gt=0)] = 30.0
+    steps: Count | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    log_every: Count = 50
+    data: Data = Data()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    checkpoints: Checkpoints = Checkpoints()
+    validation: Validation = Validation()
+    model: Any = None
+
+    # May differ when a run goes on: they shape what is written, not what is learnt.
+    FREE: ClassVar[tuple[str, ...]] = ("log_every", "checkpoints", "data.micro_batch")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Recipe:
+        if self.optimizer.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"optimizer.warmup_epochs {self.optimizer.warmup_epochs:g} leaves nothing of epochs {self.epochs:g}; "
+                "give a shorter warm-up"
+            )
+        if self.data.micro_batch is not None and self.data.micro_batch > self.data.batch:
+            raise ValueError(f"data.micro_batch {self.data.micro_batch} is more than data.batch {self.data.batch}")
+        return self
+
+
+class GroupViTRecipe(Recipe):
+    """A run of GroupViT."""
+
+    learner: Literal["groupvit"]
+    model: GroupViTConfig = GroupViTConfig()
+
+
+class PatchAlignmentRecipe(Recipe):
+    """A run of patch alignment."""
+
+    learner: Literal["patch-alignment"]
+    model: PatchAlignmentConfig = PatchAlignmentConfig()
+
+
+RECIPES: dict[str, type[Recipe]] = {"groupvit": GroupViTRecipe, "patch-alignment": PatchAlignmentRecipe}
+
+
+AnyLearner = GroupViT | PatchAlignment
+
+
+def build_learner(recipe: Recipe) -> AnyLearner:
+    """The learner that a recipe names, with fresh weights from torch's global random state."""
+    if isinstance(recipe.model, GroupViTConfig):
+        return GroupViT(recipe.model)
+    return PatchAlignment(recipe.model)

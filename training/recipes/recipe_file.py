@@ -1,0 +1,211 @@
+"""Reading a recipe: YAML, overridden by key=value, checked; what is wrong is named with its place and a way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from files.errors import MisuseError
+from training.recipes.recipe import RECIPES, Recipe
+
+BUILT_IN = Path(__file__).parent / "recipes"
+FORMAT = 1  # of a checkpoint's config.yaml
+KeyPath = tuple[str, ...]
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The built-in recipe of this name, or the one in this YAML file, with `overrides` such as "optimizer.clip=1".
+
+    Raises MisuseError: no such recipe; YAML that cannot be read; a key that is unknown or a value of a wrong type, with
+    the file and line or the argument, and the nearest right key.
+    """
+    values, places = _read(_find(name))
+    for override in overrides:
+        _apply(override, values, places)
+    return check(values, places, name)
+
+
+def config_text(recipe: Recipe) -> str:
+    """A recipe as the YAML of a checkpoint, every key written out."""
+    return yaml.safe_dump({"format": FORMAT, **recipe.model_dump(mode="json")}, sort_keys=False, allow_unicode=True)
+
+
+def read_config(path: Path) -> Recipe:
+    """The recipe that `config_text` wrote. Raises MisuseError where another version of cocu wrote it otherwise."""
+    values, places = _read(path)
+    if values.pop("format", None) != FORMAT:
+        raise MisuseError(f"{path}: is not of format {FORMAT}, which this version of cocu reads")
+    return check(values, places, str(path))
+
+
+def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -> Recipe:
+    """`values` as a recipe. places: where the value under a path of keys was written, for messages."""
+    learner = values.get("learner")
+    if learner not in RECIPES:
+        where = places.get(("learner",), name)
+        raise MisuseError(
+            f"{where}: learner: {_shown(learner)} is none of {', '.join(RECIPES)}{_nearest(learner, RECIPES)}"
+        )
+    kind = RECIPES[learner]
+    try:
+        # Through JSON: there a list is good for a tuple, and nothing else is taken for what it is not.
+        return kind.model_validate_json(json.dumps(values, default=str), strict=True)
+    except MisuseError as error:  # a model's sizes that do not go together
+        raise MisuseError(f"{places.get(('model',), name)}: {error}") from None
+    except ValidationError as error:
+        faults = [_fault(fault, kind, places, name) for fault in error.errors(include_url=False)]
+        raise MisuseError("\n".join(faults)) from None
+
+
+def _find(name: str) -> Path:
+    built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.yaml"))}
+    if name in built_in:
+        return built_in[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise MisuseError(
+        f"{name}: neither a YAML file nor a built-in recipe{_nearest(name, built_in)}; there are {', '.join(built_in)}"
+    )
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML whose numbers are those of Python (`1e-3` is one), without dates, and with each key once."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; a key that comes twice is an error, not a matter of the last word."""
+        seen = set[str]()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
+    list("-+.0123456789"),
+)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
+    """The values of a file, and the place of each."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        parser = _Yaml(text)
+        root = parser.get_single_node()
+        values = parser.construct_document(root) if root else None
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise MisuseError(f"{path}{line}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise MisuseError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise MisuseError(f"{path}: holds no keys; a recipe is a YAML mapping, as in the built-in ones")
+    return values, dict(_places(root, path, ()))
+
+
+def _places(node: yaml.Node, file: Path, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            yield below, f"{file}:{key.start_mark.line + 1}"
+            yield from _places(value, file, below)
+
+
+def _apply(override: str, values: dict[str, Any], places: dict[KeyPath, str]) -> None:
+    """Put one key=value into `values`."""
+    name, equals, text = override.partition("=")
+    path = tuple(name.strip().split("."))
+    if not equals or not all(path):
+        raise MisuseError(f"{override!r}: give overrides as key=value, such as data.batch=256")
+    try:
+        value = yaml.load(text, _Yaml)
+    except yaml.YAMLError:
+        raise MisuseError(f"{override!r}: {text!r} is no YAML value; quote text with signs in it") from None
+    at = values
+    for key in path[:-1]:
+        inner = at.get(key)
+        at[key] = dict(inner) if isinstance(inner, dict) else {}
+        at = at[key]
+    at[path[-1]] = value
+    for known in [known for known in places if known[: len(path)] == path]:
+        del places[known]
+    places[path] = f"argument {override!r}"
+
+
+def _fault(fault: Any, kind: type[Recipe], places: Mapping[KeyPath, str], name: str) -> str:
+    """One of pydantic's errors as a line for a person."""
+    path = tuple(str(part) for part in fault["loc"])
+    known = {".".join(key): key for key in _keys(kind)}
+    # The value itself, else what it is part of (an element of a list), else a part of it.
+    at = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in places), None)
+    at = at or next((place for place in places if path and place[: len(path)] == path), ())
+    where = places.get(at, name)
+    dotted = ".".join(path)
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{where}: unknown key {dotted}{_nearest_key(path, known)}"
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{where}: the key {dotted} is missing"
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{where}: {dotted + ': ' if dotted else ''}{said}"
+    choices = fault.get("ctx", {}).get("expected", "")
+    near = _nearest(fault["input"], re.findall(r"'([^']*)'", choices)) if fault["type"] == "literal_error" else ""
+    return f"{where}: {dotted}: {_shown(fault['input'])}: {said[0].lower()}{said[1:]}{near}"
+
+
+def _keys(kind: Any, above: KeyPath = ()) -> Iterator[KeyPath]:
+    """All paths of keys that a recipe of this kind knows."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        fields = {name: field.annotation for name, field in kind.model_fields.items()}
+    elif dataclasses.is_dataclass(kind):
+        from typing import get_type_hints
+
+        hints = get_type_hints(kind)
+        fields = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    else:
+        return
+    for name, annotation in fields.items():
+        yield (*above, name)
+        yield from _keys(annotation, (*above, name))
+
+
+def _nearest_key(path: KeyPath, known: dict[str, KeyPath]) -> str:
+    """The known key that is most like `path`: a sibling, else the same name elsewhere, else any like it."""
+    siblings = {key[-1]: dotted for dotted, key in known.items() if key[:-1] == path[:-1]}
+    elsewhere = {key[-1]: dotted for dotted, key in reversed(known.items())}
+    for names in (siblings, elsewhere):
+        if close := difflib.get_close_matches(path[-1], names, 1, 0.7):
+            return f"; did you mean {names[close[0]]}?"
+    if close := difflib.get_close_matches(".".join(path), known, 1, 0.5):
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(siblings)}" if siblings else ""
+
+
+def _nearest(value: object, names: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(str(value), list(names), 1, 0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

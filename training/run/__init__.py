@@ -1,0 +1,1 @@
+"""The run: steps, checkpoints, validation and the log, in one folder."""

@@ -1,0 +1,222 @@
+"""Checkpoints: a folder with the weights, the recipe that rebuilds the model, and the state that the run goes on from.
+
+    model.safetensors   weights
+    config.yaml         the whole recipe
+    trainer.pt          optimizer, step, random states, position in the data; read with weights_only=True
+
+A checkpoint appears under its name only when all of it is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from files.errors import CocuError, MisuseError
+from training.recipes.recipe import Recipe, build_learner
+from training.recipes.recipe_file import config_text, read_config
+
+WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
+NAME = re.compile(r"step-(\d{8})")
+
+
+def load_learner(folder: Path, device: str | torch.device = "cpu") -> tuple[Any, Recipe]:
+    """The learner of a checkpoint with its weights, in eval mode, and its recipe; trainer.pt is not needed.
+
+    Raises MisuseError where `folder` is no checkpoint, CocuError where its weights are damaged or do not fit.
+    """
+    recipe = load_config(folder)
+    learner = build_learner(recipe)
+    load_weights(learner, folder)
+    return learner.to(device).eval(), recipe
+
+
+def load_config(folder: Path) -> Recipe:
+    """The recipe of a checkpoint or of a run's folder."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise MisuseError(f"{folder}: is no checkpoint, it has no {CONFIG}; give a folder such as RUN/best")
+    return read_config(path)
+
+
+def load_weights(learner: nn.Module, folder: Path) -> None:
+    """Put a checkpoint's weights into `learner`. Raises CocuError where they are damaged or of other shapes."""
+    path = folder / WEIGHTS
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise MisuseError(f"{folder}: is no checkpoint, it has no {WEIGHTS}; give a folder such as RUN/best") from None
+    except SafetensorError as error:
+        raise CocuError(f"{path}: cannot be read ({error}); use another checkpoint") from error
+    own = learner.state_dict()
+    wrong = [f"{name} is missing" for name in own if name not in weights]
+    wrong += [f"{name} is not of this model" for name in weights if name not in own]
+    wrong += [
+        f"{name} is {list(weights[name].shape)}, not {list(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CocuError(f"{path}: does not fit {CONFIG} beside it: {'; '.join(wrong[:3])}{more}")
+    learner.load_state_dict(weights)
+
+
+def _check_weights(path: Path) -> None:
+    """Raise CocuError unless the file is whole, by its header, without reading the tensors."""
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise CocuError(f"{path}: cannot be read ({error})") from error
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """What the run goes on from. Raises CocuError where it is missing or damaged."""
+    path = folder / STATE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CocuError(f"{path}: is missing; a run cannot go on without it") from None
+    except Exception as error:  # torch raises what its zip reader and unpickler raise
+        raise CocuError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+    return state
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run: RUN/checkpoints/step-00001000, ..., and the link RUN/best.
+
+    keep: how many of the newest stay, besides the best.
+    """
+
+    run: Path
+    keep: int
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.run / "checkpoints"
+
+    def path(self, step: int) -> Path:
+        """The checkpoint after so many steps."""
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a checkpoint, ascending."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(match[1]) for path in self.folder.iterdir() if (match := NAME.fullmatch(path.name)))
+
+    def newest(self) -> int | None:
+        """Step of the newest whole checkpoint; None where there is none. Damaged ones are passed over."""
+        for step in reversed(self.steps()):
+            try:
+                _check_weights(self.path(step) / WEIGHTS)
+                load_state(self.path(step))
+                return step
+            except CocuError as error:
+                warnings.warn(f"passed over a damaged checkpoint: {error}", stacklevel=2)
+        return None
+
+    def save(self, step: int, recipe: Recipe, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of `step`, unless it is there, and drop those that are no longer kept."""
+        path = self.path(step)
+        if not path.exists():
+            try:
+                with _whole_folder(path) as temporary:
+                    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+                    save_file(tensors, temporary / WEIGHTS)
+                    (temporary / CONFIG).write_text(config_text(recipe), encoding="utf-8")
+                    torch.save(dict(state), temporary / STATE)
+            except (
+                OSError,
+                RuntimeError,
+                SafetensorError,
+            ) as error:  # torch and safetensors say a full disk in their ways
+                raise CocuError(f"{path}: could not be written ({error}); is the disk full?") from error
+        self._prune()
+        return path
+
+    def mark_best(self, step: int) -> None:
+        """Let RUN/best point to the checkpoint of `step`."""
+        link, temporary = self.run / "best", self.run / ".best.tmp"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(self.path(step).relative_to(self.run), target_is_directory=True)
+        temporary.replace(link)
+        sync(self.run)
+        self._prune()
+
+    def best(self) -> Path | None:
+        """What RUN/best points to."""
+        link = self.run / "best"
+        return link.resolve() if link.is_dir() else None
+
+    def drop_after(self, step: int) -> None:
+        """Remove damaged checkpoints behind the one from which the run goes on: their names will be needed."""
+        for later in self.steps():
+            if later > step:
+                self._remove(self.path(later))
+
+    def _prune(self) -> None:
+        best = self.best()
+        for step in self.steps()[: -self.keep]:
+            if self.path(step).resolve() != best:
+                self._remove(self.path(step))
+        for leftover in self.folder.glob(".step-*.tmp"):  # of a run that was killed, or half removed
+            shutil.rmtree(leftover)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a checkpoint; it loses its name first, so that no half of one is ever taken for a whole."""
+        leftover = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(leftover, ignore_errors=True)
+        path.rename(leftover)
+        shutil.rmtree(leftover)
+
+
+@contextlib.contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, all of its files written out."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            sync(file)
+        sync(temporary)
+        temporary.rename(path)
+        sync(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that it is there as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)

@@ -1,0 +1,399 @@
+"""The training loop: a recipe and shards in, checkpoints out. Read from top to bottom.
+
+One process on a CPU or a GPU as it is; under torchrun one process for each GPU, on any number of nodes, each with its
+share of every batch, of which the loss sees the whole.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from files.errors import CocuError, MisuseError
+from training.batches.augment import finish
+from training.batches.check import check_all
+from training.batches.loader import Batch, Loader, validation_batches
+from training.models.learner import Learner
+from training.models.text_encoder import trim_padding
+from training.processes import (
+    Asked,
+    Place,
+    Signals,
+    Wish,
+    by_leader,
+    fitting_workers,
+    joined,
+    memory_gb,
+    of_all,
+    random_states,
+    seed_everything,
+    set_random_states,
+)
+from training.recipes.recipe import AnyLearner, Recipe, build_learner
+from training.run.checkpoint import Checkpoints, load_state, load_weights
+from training.run.run_folder import enter, locked
+from training.run.run_log import SKIPPED, RunLog, Window
+from training.run.validation import validation_figures
+from training.shards.found import Source
+from training.step.gradient_cache import Encoders, Features, Piece, accumulate
+from training.step.losses import LossParts, capped_scale, total_loss
+from training.step.optimizer import GuardedStep, Verdict, build_optimizer
+from training.step.schedule import learning_rate
+
+MOST_SKIPPED_IN_A_ROW = 10
+TOKENS_MULTIPLE = 16  # compiled encoders see texts of a few lengths only
+
+Measure = Callable[[Learner], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is given besides its recipe.
+
+    data, val: shards to train on, and to measure on (none: no validation). resume: auto, never, or a checkpoint's
+    folder. init: a checkpoint from whose weights a new run begins. workers: loading processes of each rank; None:
+    fitted to the cores. measure: figures of a learner in eval mode, asked for at every validation on the leading
+    process, such as zero-shot segmentation; "miou" among them then decides which checkpoint is best, and not the loss.
+    """
+
+    run: Path
+    data: Sequence[Source]
+    val: Sequence[Source] = ()
+    resume: str = "auto"
+    init: Path | None = None
+    device: str = "auto"
+    compile: bool = False
+    workers: int | None = None
+    tensorboard: bool = True
+    wandb: bool = False
+    measure: Measure | None = None
+
+
+@dataclass
+class Progress:
+    """What a run remembers besides weights, optimizer, random states and its place in the data."""
+
+    step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks."""
+
+    asked: Wish
+    leads: bool
+    steps: int
+    progress: Progress
+    best: Path | None
+
+
+def train(recipe: Recipe, options: Options) -> Outcome:
+    """Train to the recipe's last step, or until SIGTERM or SIGINT; the newest checkpoint then holds the state.
+
+    Raises MisuseError for arguments that do not go together, CocuError where the loss stays non-finite, or where
+    shards or checkpoints cannot be read or written.
+    """
+    with joined(options.device) as place, Signals(place) as signals, ExitStack() as stack:
+        try:
+            with signals.interruptible():
+                run = Run(recipe, options, place, signals, stack)
+        except Asked:
+            return Outcome(signals.asked, place.leads, 0, Progress(), None)
+        return run.to_the_end()
+
+
+class Run:
+    """A run under way in this process."""
+
+    def __init__(self, recipe: Recipe, options: Options, place: Place, signals: Signals, stack: ExitStack) -> None:
+        self.recipe, self.options, self.place, self.signals = recipe, options, place, signals
+        if recipe.data.batch % place.world:
+            raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
+        by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
+        if place.leads:
+            stack.enter_context(locked(options.run))
+        found = by_leader(lambda: enter(options.run, recipe, options.resume), place)
+        state = load_state(found) if found else None
+        if state and len(state["ranks"]) != place.world:
+            raise MisuseError(
+                f"{found}: is of a run with {len(state['ranks'])} processes, this one has {place.world}; go on with as "
+                "many, or begin a new run from its weights with --init"
+            )
+
+        # The same weights in every process, and noise of its own.
+        seed_everything(recipe.seed)
+        self.learner = learner = build_learner(recipe)
+        if source := found or options.init:
+            load_weights(learner, source)
+        seed_everything(recipe.seed + 1 + place.rank)
+        learner.to(place.device).train()
+        if place.world > 1 and place.device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
+            nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        self.encoders, self.no_sync = wrapped(learner, place, compiled=options.compile)
+        self.optimizer = build_optimizer(learner, recipe.optimizer)
+        self.guard = GuardedStep(learner, self.optimizer, recipe.optimizer.clip)
+        half = recipe.precision == "bf16" or (recipe.precision == "auto" and place.device.type == "cuda")
+        self.autocast = partial(torch.autocast, place.device.type, torch.bfloat16, enabled=half)
+
+        mine = state["ranks"][place.rank] if state else None
+        self.workers = fitting_workers(place) if options.workers is None else options.workers
+        self.loader = stack.enter_context(self._loader(mine and mine["position"]))
+        by_epochs = recipe.steps is None or (options.val and recipe.validation.every_steps is None)
+        self.epoch = self.loader.steps_per_epoch if by_epochs else None
+        self.rate = learning_rate(recipe, self.epoch)
+
+        self.progress = Progress(**state["progress"]) if state else Progress()
+        if state:
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.random = mine and mine["random"]
+        self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
+        self.log: RunLog | None = None
+        if place.leads:
+            if (best := self.progress.best.get("step")) in self.checkpoints.steps():
+                self.checkpoints.mark_best(int(best))  # it was killed, perhaps, before it had done so
+            config, kinds = recipe.model_dump(mode="json"), (options.tensorboard, options.wandb)
+            self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
+            self.log.say(self._greeting(found))
+
+    def to_the_end(self) -> Outcome:
+        """The loop."""
+        recipe, progress, steps = self.recipe, self.progress, self.rate.steps
+        asked, verdict, window, saved_at = Wish.GO_ON, None, Window(), time.monotonic()
+        for step in range(progress.step, steps):
+            with window.waiting():
+                batch = next(self.loader)
+            if self.random:  # not earlier: the loader's start draws a random number, too
+                set_random_states(self.random, self.place.device)
+                self.random = None
+
+            self.guard.begin()
+            parts = self._gradients(batch)
+            norm, finite = self.guard.end(parts.total, self.rate.at(step))
+            progress.step = done = step + 1
+
+            # The verdict on a step is read when the next is on its way, so that no GPU waits for it.
+            self._judge(verdict)
+            verdict = Verdict(done, batch.keys, finite, parts.total)
+            window.pairs += recipe.data.batch
+            if done % recipe.log_every == 0 or done == steps:
+                self._log(parts, norm, window)
+                window = Window()
+
+            validates = bool(self.options.val) and (
+                done == steps or due(done, recipe.validation.every_steps or self.epoch)
+            )
+            minutes = (time.monotonic() - saved_at) / 60
+            saves = validates or done == steps or due(done, recipe.checkpoints.every_steps)
+            saves = saves or minutes >= (recipe.checkpoints.every_minutes or math.inf)
+            asked = self.signals.agreed(Wish.SAVE if saves else Wish.GO_ON)
+            if asked == Wish.GO_ON:
+                continue
+            self._judge(verdict)
+            verdict = None
+            self._save(better=validates and asked == Wish.SAVE and self._validate())
+            saved_at = time.monotonic()
+            asked = self.signals.agreed()
+            if asked != Wish.GO_ON:
+                break
+        return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best())
+
+    def _gradients(self, batch: Batch) -> LossParts:
+        """The loss of the whole batch, its gradient left at the parameters."""
+        recipe, device = self.recipe, self.place.device
+        pixels = finish(batch.pixels.to(device, non_blocking=True), batch.erase, batch.seed)
+        texts = torch.cat([batch.captions[:, None], batch.concepts], dim=1)
+        multiple = TOKENS_MULTIPLE if self.options.compile else 1
+        trimmed = trim_padding(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
+        captions, concepts = sent(trimmed, device).split([1, batch.concepts.shape[1]], dim=1)
+        size = recipe.data.micro_batch or len(pixels)
+        pieces = [
+            Piece(some_pixels, some_captions.squeeze(1), some_concepts if recipe.concepts != "none" else None)
+            for some_pixels, some_captions, some_concepts in zip(
+                pixels.split(size), captions.split(size), concepts.split(size), strict=True
+            )
+        ]
+        caption_ids, concept_ids = sent(batch.caption_ids, device), sent(batch.concept_ids, device)
+
+        def loss_of(features: Features) -> LossParts:
+            return total_loss(
+                self.learner,
+                *features,
+                concept_ids=concept_ids,
+                caption_ids=caption_ids,
+                mask_duplicates=recipe.loss.mask_duplicates,
+                concept_weight=recipe.loss.concept_weight,
+            )
+
+        return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync)
+
+    def _judge(self, verdict: Verdict | None) -> None:
+        """Count a step that was not taken. Raises CocuError at the tenth in a row."""
+        if verdict is None:
+            return
+        progress = self.progress
+        finite, loss = verdict.read()
+        if finite:
+            progress.skipped_in_a_row = 0
+            return
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        keys = [key for some in of_all(verdict.keys, self.place) for key in some]
+        if self.log:
+            self.log.skipped(verdict.step, loss, keys)
+        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+            raise CocuError(
+                f"the loss or its gradient was not finite in {MOST_SKIPPED_IN_A_ROW} steps on end, up to step "
+                f"{verdict.step:,}; {self.options.run / SKIPPED} lists their pairs. Look at these, or begin a new run "
+                "from a checkpoint (--init) with a lower optimizer.base_lr, a longer warm-up, or precision=fp32"
+            )
+
+    @torch.no_grad()
+    def _log(self, parts: LossParts, norm: Tensor, window: Window) -> None:
+        """The figures of the last step; the only place in the loop where the device is waited for."""
+        if self.log is None:
+            return
+        learner, step = self.learner, self.progress.step
+        named = {
+            "loss": parts.total,
+            "caption_loss": parts.caption,
+            "caption_recall": parts.caption_recall,
+            "concept_loss": parts.concepts,
+            "concept_precision": parts.concept_precision,
+            "grad_norm": norm,
+            "scale": capped_scale(learner.logit_scale),
+            "concept_scale": capped_scale(learner.concept_logit_scale),
+        }
+        figures = {name: float(value) for name, value in named.items() if value is not None}
+        figures |= {f"health/{name}": value for name, value in learner.health().items()}
+        figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **window.figures()}
+        figures |= {"skipped": self.progress.skipped, "bad_pairs": self.loader.counts.bad_share}
+        if self.epoch:
+            figures["epoch"] = step / self.epoch
+        self.log.train(step, figures)
+
+    def _validate(self) -> bool:
+        """Measure the learner; whether it is the best so far. A signal ends it with nothing measured."""
+        figures = by_leader(self._measured, self.place)
+        if not figures:
+            return False
+        progress = self.progress
+        name, sign = ("miou", 1) if "miou" in figures else ("loss", -1)
+        better = name not in progress.best or sign * figures[name] > sign * progress.best[name]
+        if better:
+            progress.best = {name: figures[name], "step": progress.step}
+        if self.log:
+            self.log.validation(progress.step, figures)
+        return better
+
+    def _measured(self) -> dict[str, float]:
+        # By one process, however many there are, so that the figures do not depend on their number.
+        recipe, learner = self.recipe, self.learner
+        learner.eval()
+        devices = [self.place.device] if self.place.device.type == "cuda" else []
+        try:
+            with self.signals.interruptible(), torch.random.fork_rng(devices):
+                batches = validation_batches(
+                    self.options.val,
+                    batch_size=recipe.validation.batch,
+                    workers=self.workers,
+                    pin_memory=bool(devices),
+                    **self._texts(),
+                )
+                weight, most = recipe.loss.concept_weight, recipe.validation.pairs
+                figures = validation_figures(learner, batches, self.place.device, weight, most, self.autocast)
+                return figures | dict(self.options.measure(learner) if self.options.measure else {})
+        except Asked:
+            return {}
+        finally:
+            learner.train()
+
+    def _save(self, *, better: bool) -> None:
+        mine = {"random": random_states(self.place.device), "position": self.loader.state()}
+        ranks = of_all(mine, self.place)
+        progress = self.progress
+
+        def write() -> None:
+            state = {
+                "step": progress.step,
+                "progress": asdict(progress),
+                "optimizer": self.optimizer.state_dict(),
+                "ranks": ranks,
+            }
+            self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
+            if better:
+                self.checkpoints.mark_best(progress.step)
+
+        by_leader(write, self.place)
+
+    def _loader(self, position: dict[str, Any] | None) -> Loader:
+        recipe, place = self.recipe, self.place
+        return Loader(
+            self.options.data,
+            batch_size=recipe.data.batch // place.world,
+            augment=recipe.data.augment,
+            crop_scale=recipe.data.crop_scale,
+            rank=place.rank,
+            world_size=place.world,
+            workers=self.workers,
+            shuffle_buffer=recipe.data.shuffle_buffer,
+            samples=recipe.data.samples,
+            pin_memory=place.device.type == "cuda",
+            resume=position,
+            **self._texts(),
+        )
+
+    def _texts(self) -> dict[str, Any]:
+        """What training's and validation's batches have in common."""
+        recipe = self.recipe
+        return {
+            "image_size": self.learner.image_size,
+            "context_length": self.learner.context_length,
+            "concepts": recipe.concepts,
+            "concepts_per_image": recipe.data.concepts_per_image,
+            "concept_temperature": recipe.data.concept_temperature,
+            "seed": recipe.seed,
+        }
+
+    def _greeting(self, found: Path | None) -> str:
+        count = sum(parameter.numel() for parameter in self.learner.parameters())
+        where = f"{self.place.world} x {self.place.device.type}"
+        begun = f", going on from {found}" if found else ""
+        return f"{self.recipe.learner}, {count / 1e6:.1f} million parameters, {where}, {self.rate.steps:,} steps{begun}"
+
+
+def wrapped(
+    learner: AnyLearner, place: Place, *, compiled: bool
+) -> tuple[nn.Module, Callable[[], AbstractContextManager[object]] | None]:
+    """The encoders as the loop calls them, and DDP's no_sync where there are several processes."""
+    encoders: nn.Module = Encoders(learner)
+    no_sync = None
+    if place.world > 1:
+        devices = [place.device] if place.device.type == "cuda" else None
+        encoders = DistributedDataParallel(encoders, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        no_sync = encoders.no_sync
+    if compiled:
+        encoders.compile()
+    return encoders, no_sync
+
+
+def due(step: int, every: int | None) -> bool:
+    """Whether something that comes every so many steps comes after this one."""
+    return every is not None and step % every == 0
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on its way from the CPU to the device, which nobody waits for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -1,0 +1,244 @@
+"""Shards as local, unpacked files that any worker reads at any offset, with their indexes.
+
+A local tar is read where it lies. What is remote or packed is copied to a folder first, the next ones while the present
+ones are in use, and removed when no sample of it is wanted any more (unless the folder is the user's own cache).
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import shutil
+import tempfile
+import time
+import weakref
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from files.errors import CocuError, MisuseError
+from training.shards.found import Shard, filesystem, is_remote, unreachable
+from training.shards.tar_index import IndexFolder, TarIndex
+
+COPIES_AT_ONCE = 2
+MOST_INDEXES = 1000  # in memory: some 80 MB of shards of 10,000 samples
+MANY_SHARDS = 16  # worth processes to count them
+TRIES = 4
+FIRST_WAIT = 1.0  # seconds; doubled after each failure
+_CHUNK = 1 << 20
+_PACKERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
+    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\0", lzma.LZMAFile),
+)
+
+
+class ShardFiles:
+    """The shards of a run by number. Not to be shared between processes, but for `path`.
+
+    copies: folder that keeps copies for good; None: a temporary one, emptied as the run goes on.
+    indexes: folder that keeps indexes for good, None: kept in memory only.
+    """
+
+    def __init__(self, shards: Sequence[Shard], copies: Path | None = None, indexes: Path | None = None) -> None:
+        self.shards = shards
+        self.faults: dict[int, str] = {}  # shard -> why samples of it are missing
+        self._indexes = IndexFolder(indexes)
+        self._edges: dict[int, np.ndarray] = {}
+        self._keep = copies is not None
+        self._held: dict[int, int] = {}
+        self._coming: dict[int, Future[None]] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._folder = copies
+        if any(shard.needs_copy for shard in shards):
+            if copies is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="cocu-shards-"))
+                self._cleanup = weakref.finalize(self, _remove, self._folder, os.getpid())
+            self._pool = ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="shard")
+
+    def path(self, number: int) -> str:
+        """Where the unpacked tar of a shard lies, or will lie once its edges have been asked for."""
+        shard = self.shards[number]
+        if not shard.needs_copy:
+            return shard.url
+        assert self._folder is not None
+        return str(self._folder / f"{blake2b(shard.url.encode(), digest_size=16).hexdigest()}.tar")
+
+    def edges(self, number: int) -> np.ndarray:
+        """Edges of its samples in bytes of the unpacked tar, int64 [n + 1]; waits for a copy that is on its way.
+
+        Raises CocuError when the shard cannot be had.
+        """
+        if self.shards[number].needs_copy:
+            self.prefetch([number])
+            self._coming[number].result()
+        found = self._edges.pop(number, None)
+        self._edges[number] = self._index(number).edges if found is None else found
+        if len(self._edges) > MOST_INDEXES:
+            del self._edges[next(iter(self._edges))]
+        return self._edges[number]
+
+    def count(self, processes: int = 0) -> int:
+        """Samples of all shards, by reading headers, with so many processes.
+
+        Raises MisuseError where shards would have to be copied for it, CocuError where one cannot be read.
+        """
+        if far := next((shard for shard in self.shards if shard.needs_copy), None):
+            raise MisuseError(
+                f"{far.url}: the samples of remote or packed shards are not counted; say how many there are (samples=N)"
+            )
+        total, todo = 0, []
+        for number in range(len(self.shards)):
+            if (edges := self._edges.get(number)) is None:
+                todo.append(number)
+            else:
+                total += len(edges) - 1
+        if processes < 2 or len(todo) < MANY_SHARDS:
+            return total + sum(len(self._index(number)) for number in todo)
+        with ProcessPoolExecutor(processes) as pool:
+            jobs = [(self._indexes, shard.url) for shard in (self.shards[number] for number in todo)]
+            return total + sum(pool.map(_count, *zip(*jobs, strict=True), chunksize=4))
+
+    def prefetch(self, numbers: Iterable[int]) -> None:
+        """Begin to copy shards that will be wanted soon."""
+        for number in numbers:
+            if self.shards[number].needs_copy and number not in self._coming:
+                assert self._pool is not None
+                path = Path(self.path(number))
+                self._coming[number] = self._pool.submit(_copy, self.shards[number].url, path)
+
+    def hold(self, number: int) -> None:
+        """Say that samples of the shard are going to be read."""
+        self._held[number] = self._held.get(number, 0) + 1
+
+    def release(self, number: int) -> None:
+        """Say that they have been read; a temporary copy that nobody else holds is removed."""
+        self._held[number] -= 1
+        if self._held[number] == 0 and self.shards[number].needs_copy and not self._keep:
+            coming = self._coming.pop(number, None)
+            if coming is not None and not coming.cancel():
+                coming.exception()
+                Path(self.path(number)).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stop copying and remove the temporary folder."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            if not self._keep:
+                self._cleanup()
+
+    def _index(self, number: int) -> TarIndex:
+        try:
+            # The index of a copy that will vanish is not worth a file.
+            temporary = self.shards[number].needs_copy and not self._keep
+            found = (IndexFolder(None) if temporary else self._indexes).get(self.path(number))
+        except OSError as error:
+            raise unreachable(self.shards[number].url, error) from error
+        if found.fault:
+            self.faults[number] = found.fault
+        return found
+
+
+def _count(indexes: IndexFolder, url: str) -> int:
+    try:
+        return len(indexes.get(url))
+    except OSError as error:
+        raise unreachable(url, error) from error
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a worker that was forked and ends
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(url: str, target: Path) -> None:
+    """Copy and unpack a tar, with several tries; the file appears when it is whole. Raises CocuError."""
+    if target.exists():  # of an earlier epoch or run
+        return
+    wait = FIRST_WAIT
+    for attempt in range(1, TRIES + 1):
+        try:
+            _copy_once(url, target)
+            return
+        except CocuError:
+            raise
+        except Exception as error:  # every driver has kinds of its own
+            if not is_remote(url) or attempt == TRIES:
+                raise unreachable(url, error) from error
+            time.sleep(wait)
+            wait *= 2
+
+
+def _copy_once(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
+        try:
+            with open_shard(url) as source:
+                _unpack(source, part)
+            os.replace(part.name, target)
+        except OSError as error:
+            Path(part.name).unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise CocuError(
+                    f"{url}: no room in {target.parent} for the copy that it is read from; free some space, set "
+                    "TMPDIR to a folder with room, or give a smaller shuffle buffer"
+                ) from error
+            raise
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+
+
+def open_shard(url: str) -> Any:
+    """A shard opened for reading from its beginning, as it lies there. Errors are those of the driver."""
+    if not is_remote(url):
+        return open(url, "rb")
+    if url.startswith("http"):
+        return filesystem(url).open(url, "rb", block_size=0)  # one request, not one a block
+    return filesystem(url).open(url, "rb")
+
+
+def _unpack(source: Any, target: Any) -> None:
+    """Copy, unpacking what is packed; of a packed tar that is cut or broken, what can be unpacked."""
+    first = source.read(_CHUNK)
+    packer = next((make for magic, make in _PACKERS if first.startswith(magic)), None)
+    if packer is None:
+        target.write(first)
+        shutil.copyfileobj(source, target, _CHUNK)
+        return
+    with packer(_Rejoined(first, source)) as unpacked:
+        while True:
+            try:
+                chunk = unpacked.read(_CHUNK)
+            except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # of the disk or the network, not of the data
+                return
+            if not chunk:
+                return
+            target.write(chunk)
+
+
+class _Rejoined:
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, first: bytes, rest: Any) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, count: int = -1) -> bytes:
+        """Up to so many bytes; all that follow with -1."""
+        if count < 0:
+            whole, self._first = self._first + self._rest.read(), b""
+            return whole
+        if self._first:
+            part, self._first = self._first[:count], self._first[count:]
+            return part
+        return bytes(self._rest.read(count))

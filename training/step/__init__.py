@@ -1,0 +1,1 @@
+"""The step: losses, gradients over ranks, optimizer and schedule."""

@@ -1,0 +1,165 @@
+"""The losses of GroupViT and CoCu over the global batch (PAPER, "Pre-training").
+
+Both losses are one: symmetric InfoNCE over a matrix of similarities and a matrix that says which
+image and text belong together. For captions that is the diagonal, for concepts each image's own K
+texts; where texts of several images are known to be the same, all of these images own them all.
+
+With several ranks each one computes the similarities of its own images with all texts, and the
+loss of the whole matrix; the mean over ranks that DDP takes of the gradients is the true gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from training.models.learner import Learner
+from training.step.ranks import gather, gather_for_rows, gather_replicated
+
+MAX_SCALE = 100.0
+
+
+class ContrastiveLearner(Learner, Protocol):
+    """A learner with a learnable temperature for each loss, kept as log(1 / temperature), 0-dimensional."""
+
+    logit_scale: nn.Parameter
+    concept_logit_scale: nn.Parameter
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """The loss of a global batch, equal on all ranks; 0-dimensional tensors, so that nothing waits for the device.
+
+    total has gradients, the others none. caption_recall: share of the images whose most similar
+    caption is theirs. concept_precision: share of the images whose most similar concept text is
+    theirs. concepts and concept_precision are None without concepts.
+    """
+
+    total: Tensor
+    caption: Tensor
+    caption_recall: Tensor
+    concepts: Tensor | None = None
+    concept_precision: Tensor | None = None
+
+
+def total_loss(
+    learner: ContrastiveLearner,
+    image_features: Tensor,
+    caption_features: Tensor,
+    concept_features: Tensor | None = None,
+    concept_ids: Tensor | None = None,
+    caption_ids: Tensor | None = None,
+    *,
+    mask_duplicates: bool = True,
+    concept_weight: float = 1.0,
+) -> LossParts:
+    """Caption InfoNCE plus concept_weight times multi-label InfoNCE, from features before the heads.
+
+    image_features [b, ...], caption_features [b, width] and concept_features [b, K, width] are this
+    rank's part of the batch, of the same b on all ranks. mask_duplicates: texts of equal id belong
+    to every image that has one of them. concept_ids [b, K] and caption_ids [b] int64 are the
+    identities of texts over all ranks; without ids, no two texts are taken to be the same.
+
+    Captions and concepts go through the head together, so batch norm sees them as one batch.
+    """
+    texts = caption_features[:, None]
+    if concept_features is not None:
+        texts = torch.cat([texts, concept_features], dim=1)
+    per_image = texts.shape[1]
+    images = learner.project_image(image_features)
+    texts = learner.project_text(texts.flatten(0, 1))
+    with torch.autocast(images.device.type, enabled=False):
+        texts = gather_for_rows(_at_least_float32(texts))
+        rows = learner.similarity(_at_least_float32(images), texts)
+        similarity = gather_replicated(rows).unflatten(1, (-1, per_image))
+
+        owners = caption_owners(len(similarity), _gathered(caption_ids, mask_duplicates), similarity.device)
+        of_captions = similarity[:, :, 0]
+        caption = contrastive_loss(of_captions, capped_scale(learner.logit_scale), owners)
+        recall = precision_at_1(of_captions, owners)
+        if concept_features is None:
+            return LossParts(caption, caption.detach(), recall)
+
+        ids = _gathered(concept_ids, mask_duplicates)
+        owners = concept_owners(len(similarity), per_image - 1, ids, similarity.device)
+        of_concepts = similarity[:, :, 1:].flatten(1)
+        concepts = contrastive_loss(of_concepts, capped_scale(learner.concept_logit_scale), owners)
+        return LossParts(
+            total=caption + concept_weight * concepts,
+            caption=caption.detach(),
+            caption_recall=recall,
+            concepts=concepts.detach(),
+            concept_precision=precision_at_1(of_concepts, owners),
+        )
+
+
+def contrastive_loss(similarity: Tensor, scale: Tensor, owners: Tensor) -> Tensor:
+    """Symmetric InfoNCE of B images and T texts: the mean of both directions.
+
+    similarity [B, T]; scale 0-dimensional, 1 / temperature; owners bool [B, T], true where a text
+    belongs to an image, at least once in every row and column. Target of an image is an even share
+    for each of its texts, target of a text an even share for each of its images.
+    """
+    logits = similarity * scale
+    owned = logits * owners
+    of_images = logits.logsumexp(1) - owned.sum(1) / owners.sum(1)
+    of_texts = logits.logsumexp(0) - owned.sum(0) / owners.sum(0)
+    return (of_images.mean() + of_texts.mean()) / 2
+
+
+def caption_owners(images: int, ids: Tensor | None, device: torch.device) -> Tensor:
+    """bool [B, B]: each image owns its caption, and with ids int64 [B] all that are equal to it."""
+    if ids is None:
+        return torch.eye(images, dtype=torch.bool, device=device)
+    return ids[:, None] == ids
+
+
+def concept_owners(images: int, per_image: int, ids: Tensor | None, device: torch.device) -> Tensor:
+    """bool [B, B * K]: each image owns its K texts, and with ids int64 [B, K] all that are equal to one of them."""
+    if ids is None:
+        return torch.eye(images, dtype=torch.bool, device=device).repeat_interleave(per_image, dim=1)
+    texts = ids.flatten()
+    owners = ids[:, :1] == texts
+    for own in ids[:, 1:].unbind(1):
+        owners |= own[:, None] == texts
+    return owners
+
+
+def precision_at_1(similarity: Tensor, owners: Tensor) -> Tensor:
+    """Share of the images [B, T] whose most similar text is one of theirs; 0-dimensional, without gradient."""
+    return owners.gather(1, similarity.detach().argmax(1, keepdim=True)).float().mean()
+
+
+def capped_scale(log_scale: Tensor) -> Tensor:
+    """exp(log_scale), at most `MAX_SCALE`.
+
+    At the cap the gradient still passes if its step makes the scale smaller. A plain clamp has none
+    there: a scale that has reached the cap would stay for the rest of the run.
+    """
+    return _Cap.apply(log_scale, math.log(MAX_SCALE)).exp()
+
+
+class _Cap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, highest: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.highest = highest
+        return x.clamp(max=highest)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return gradient * ((x < ctx.highest) | (gradient > 0)), None
+
+
+def _gathered(ids: Tensor | None, wanted: bool) -> Tensor | None:
+    return gather(ids) if wanted and ids is not None else None
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """x in single precision if it comes in half: logits reach 100, where bfloat16 steps by a half."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
