@@ -89,7 +89,7 @@ def run(
     import os
     from dataclasses import replace
 
-    from cli.summaries import print_curated
+    from cli.printing.summaries import print_curated
     from curation.curate import run_curation
     from curation.index.anchors import AnchorShards
     from curation.index.opened import open_index
@@ -148,7 +148,7 @@ def score(
     """Measure on pictures with known content which of the objects left unsaid are recovered."""
     import json
 
-    from cli.score_table import print_scorecard
+    from cli.printing.scorecard import print_scorecard
     from curation.recovery.scorecard import score_folder
     from curation.runs.printable import printable
 

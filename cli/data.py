@@ -60,7 +60,7 @@ def miniature(
 @app.command()
 def cards() -> None:
     """List the data sets that have a card."""
-    from cli.data_cards_print import print_cards
+    from cli.printing.cards import print_cards
 
     print_cards()
 
@@ -70,7 +70,7 @@ def card(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of `cocu data cards`, or the Markdown file of a card.")],
 ) -> None:
     """Show a card: classes, prompts, how labels map, the folders expected, and what goes wrong."""
-    from cli.data_cards_print import print_card
+    from cli.printing.cards import print_card
     from data_cards.cards import card_text, read_card
 
     print_card(read_card(name), card_text(name))
@@ -85,7 +85,7 @@ def check(
     sample: Annotated[int, typer.Option(min=1, help="Pictures to read, spread over the set.")] = 50,
 ) -> None:
     """Say whether a data set on disk is what its card says; exit code 1 if not."""
-    from cli.data_cards_print import print_check
+    from cli.printing.cards import print_check
     from data_cards.cards import read_card
     from data_cards.layouts.checks import check_benchmark
 

@@ -75,7 +75,7 @@ def run(
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
     wanted = [benchmark_of(one) for one in benchmark]
 
-    from cli.evaluation_print import print_results
+    from cli.printing.results import print_results
     from evaluation.evaluate import Options, evaluate_all
     from evaluation.labels.inference import Rules
     from evaluation.models.segmenters import load_segmenter
@@ -118,7 +118,7 @@ def compare(
     ] = None,
 ) -> None:
     """Put results side by side, with paired bootstrap differences from the first."""
-    from cli.evaluation_print import print_comparison
+    from cli.printing.results import print_comparison
     from evaluation.results.comparison import compare as compare_results
     from evaluation.results.comparison_files import write_comparison
 

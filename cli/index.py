@@ -90,7 +90,7 @@ def build(
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     import os
 
-    from cli.sizes import parse_size
+    from cli.printing.sizes import parse_size
     from curation.concepts.extractor import NounOptions
     from curation.encoding.model_names import EncoderSpec
     from curation.index.build import IndexOptions, build_index
@@ -117,7 +117,7 @@ def build(
         batch_size,
         workers or len(os.sched_getaffinity(0)),
     )
-    from cli.summaries import print_index
+    from cli.printing.summaries import print_index
 
     print_index(out, manifest)
 
@@ -125,7 +125,7 @@ def build(
 @app.command()
 def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
     """Say what an index holds and how it was made."""
-    from cli.summaries import print_index
+    from cli.printing.summaries import print_index
     from curation.runs.manifest import read_manifest
 
     print_index(index, read_manifest(index, "index"))
@@ -140,7 +140,7 @@ def search(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show the captions nearest to a text or a picture."""
-    from cli.summaries import print_nearest
+    from cli.printing.summaries import print_nearest
     from curation.index.search import nearest_captions
 
     if (text is None) == (image is None):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks import curate_throughput, forward_share, measure, ranking_speed, search_scaling, synthetic
+from benchmarks.speed import curate_throughput, forward_share, measure, ranking_speed, search_scaling, synthetic
 
 
 def test_ranking_speed_agrees_with_the_loop(capsys):

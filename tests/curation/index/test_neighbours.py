@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import synthetic
+from benchmarks.speed import synthetic
 from curation.index.neighbours import (
     FLAT_LIMIT,
     TIE,

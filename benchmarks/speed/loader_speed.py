@@ -1,7 +1,7 @@
 """Making batches for training, stage by stage and whole, against webdataset with torchvision's ordinary transforms.
 
-    python -m benchmarks.loader_speed                        # synthetic pairs: 500 x 375 pixels, some 45 kB
-    python -m benchmarks.loader_speed runs/curated --size 112
+    python -m benchmarks.speed.loader_speed                        # synthetic pairs: 500 x 375 pixels, some 45 kB
+    python -m benchmarks.speed.loader_speed runs/curated --size 112
 
 Both sides read the same shards and make the same of a pair: DeiT's augmentation, the caption's tokens, and three
 concepts drawn, prompted and tokenised. The peer is what one would write first: `webdataset` decodes with Pillow,
@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
-from benchmarks.measure import print_table
+from benchmarks.speed.measure import print_table
 from tests.tiny_world import PLACES, THINGS, caption, write_tar
 from training.batches import augment, concepts
 from training.batches.augment import Augmentation

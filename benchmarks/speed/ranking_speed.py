@@ -1,6 +1,6 @@
 """Archives, ranking and clusters of many anchors at once against the plain loop over pairs (tests/oracle.py).
 
-    python -m benchmarks.ranking_speed
+    python -m benchmarks.speed.ranking_speed
 
 Both get the same retrieved neighbours. The loop runs on a sample of the pairs, the array code on all of a few blocks;
 the scores of the sample have to agree to 1e-5, and the clusters of both have to be as tight. Both run on one core, and
@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from benchmarks import synthetic
-from benchmarks.measure import median_seconds, print_table
+from benchmarks.speed import synthetic
+from benchmarks.speed.measure import median_seconds, print_table
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.ranking.archives import Archives, gather
 from curation.ranking.clusters import Clusterer

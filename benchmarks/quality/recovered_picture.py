@@ -1,6 +1,6 @@
 """Draw a few curated pairs: picture, caption, the concepts it names, the concepts recovered.
 
-    python -m benchmarks.recovered_picture runs/demo/curated --out docs/recovered.png
+    python -m benchmarks.quality.recovered_picture runs/demo/curated --out docs/recovered.png
 
 The README's picture. Takes the first pairs of a curated folder that keep the truth in their `.json`
 member (as the miniature's do), so nothing is chosen for being right; a recovered concept that the

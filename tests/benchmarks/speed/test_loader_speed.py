@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks import loader_speed
+from benchmarks.speed import loader_speed
 from training.batches.loader import validation_batches
 
 

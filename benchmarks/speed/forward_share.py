@@ -1,7 +1,7 @@
 """`cocu index build`, embedding stage: how much of its wall time is the encoder's own forward pass.
 
-    python -m benchmarks.forward_share
-    python -m benchmarks.forward_share --model local-dir:FOLDER --shards SHARDS...
+    python -m benchmarks.speed.forward_share
+    python -m benchmarks.speed.forward_share --model local-dir:FOLDER --shards SHARDS...
 
 The stage reads pairs, decodes pictures, encodes and writes. Its peer is the forward pass alone: the same batches of
 pixels and tokens once more through the model, in the same run, with nothing else going on. Noun phrases (spaCy) are
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.measure import print_table
+from benchmarks.speed.measure import print_table
 from curation.concepts.extractor import ConceptExtractor, NounOptions
 from curation.curated.shards import tar_member
 from curation.encoding.encoder import Encoder

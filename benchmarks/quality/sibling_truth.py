@@ -1,6 +1,6 @@
 """Truth by proxy for pictures with several captions: what any of them names is taken to be in the picture.
 
-    python -m benchmarks.sibling_truth SHARD --field captions --synonyms FILE --out truth.jsonl
+    python -m benchmarks.quality.sibling_truth SHARD --field captions --synonyms FILE --out truth.jsonl
 
 `cocu curate score` then asks: of the objects that the other captions name and the pair's own one does not, how many are
 recovered? Every object gets area 1, for captions do not tell areas.

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from benchmarks import train_speed
-from benchmarks.train_speed import PARTS, Peer, Step, check_agreement, config_of, make_batch
+from benchmarks.speed import train_speed
+from benchmarks.speed.train_speed import PARTS, Peer, Step, check_agreement, config_of, make_batch
 from training.models.groupvit import GroupViT
 
 

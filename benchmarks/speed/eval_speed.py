@@ -1,8 +1,8 @@
 """Pictures segmented per second, against transformers' GroupViT with its own segmentation head.
 
-    python -m benchmarks.eval_speed
-    python -m benchmarks.eval_speed --window 224 --pictures 16 --processor-time
-    python -m benchmarks.eval_speed --device cuda --precision bf16 --pictures 32
+    python -m benchmarks.speed.eval_speed
+    python -m benchmarks.speed.eval_speed --window 224 --pictures 16 --processor-time
+    python -m benchmarks.speed.eval_speed --device cuda --precision bf16 --pictures 32
 
 Same weights, pictures, windows, windows at once, texts (one prompt for each class of a card) and precision; they take
 turns. What is timed goes from pictures uint8 to label maps of their size. Ours does all that the evaluation does: best
@@ -26,8 +26,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.measure import print_table
-from benchmarks.train_speed import RECIPES, config_of
+from benchmarks.speed.measure import print_table
+from benchmarks.speed.train_speed import RECIPES, config_of
 from data_cards.cards import Card, Resize, Window, read_card
 from evaluation.labels import windows
 from evaluation.labels.inference import Picture, Rules, segment_images

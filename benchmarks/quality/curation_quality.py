@@ -1,6 +1,6 @@
 """The grid of docs/curation-quality.md: expansions x neighbours x rankings, scored against truth.
 
-python -m benchmarks.curation_quality INDEX --anchors SHARD --truth TRUTH --synonyms FILE [--out FILE.md]
+python -m benchmarks.quality.curation_quality INDEX --anchors SHARD --truth TRUTH --synonyms FILE [--out FILE.md]
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.groupvit_small import SETTINGS, batch, draw, main, read_log, row
+from benchmarks.speed.groupvit_small import SETTINGS, batch, draw, main, read_log, row
 from tests.integration.commands import succeed
 
 

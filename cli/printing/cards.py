@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.terminal_table import print_table
+from cli.printing.terminal_table import print_table
 
 if TYPE_CHECKING:
     from data_cards.cards import Card, CardClass

@@ -1,8 +1,8 @@
 """GroupViT's training step against the same step of transformers' GroupViTModel.
 
-    python -m benchmarks.train_speed --size small
-    python -m benchmarks.train_speed --size tiny --concepts 0
-    python -m benchmarks.train_speed --device cuda --precision bf16 --compile --batch 256
+    python -m benchmarks.speed.train_speed --size small
+    python -m benchmarks.speed.train_speed --size tiny --concepts 0
+    python -m benchmarks.speed.train_speed --device cuda --precision bf16 --compile --batch 256
 
 Both models have the same weights, sizes, batch, precision, loss (training/step/losses.py) and optimiser (fused AdamW), and
 take turns. The peer gets its texts as the release makes them, padded to the whole context; a second peer gets them cut
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.measure import print_table
+from benchmarks.speed.measure import print_table
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_weights import huggingface_config, huggingface_weights
 from training.models.text_encoder import trim_padding

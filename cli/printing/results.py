@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.terminal_table import print_table
+from cli.printing.terminal_table import print_table
 
 if TYPE_CHECKING:
     from evaluation.results.comparison import Compared

@@ -1,6 +1,6 @@
 """The whole of `cocu curate run` on synthetic pairs: pairs a second, seconds by stage, peak memory.
 
-    python -m benchmarks.curate_throughput
+    python -m benchmarks.speed.curate_throughput
 
 The corpus (shards with pictures of random bytes, which curation never decodes; clustered vectors; Zipf-distributed
 concepts) and its index are made by the library's own functions without an encoder, and are not timed. Each run is a
@@ -26,8 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import synthetic
-from benchmarks.measure import print_table
+from benchmarks.speed import synthetic
+from benchmarks.speed.measure import print_table
 from curation.concepts.extractor import NounOptions
 from curation.curated.shards import tar_member
 from curation.encoding.model_names import EncoderSpec

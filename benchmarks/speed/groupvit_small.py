@@ -1,6 +1,6 @@
 """What keeps GroupViT's groups alive where the model and the data are small.
 
-    python -m benchmarks.groupvit_small --data runs/demo/curated/shards --val CURATED/shards --benchmark miniature=VAL \
+    python -m benchmarks.speed.groupvit_small --data runs/demo/curated/shards --val CURATED/shards --benchmark miniature=VAL \
         --out runs/groupvit-small --write docs/groupvit-small
 
 Trains `miniature_groupvit_cocu` once for each setting, all else equal, and prints how many segments win a patch, how
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import print_table
+from benchmarks.speed.measure import print_table
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """FAISS indexes of growing size under one `--memory`: build time, bytes, peak memory, recall and search time.
 
-    python -m benchmarks.search_scaling --write docs/scaling
+    python -m benchmarks.speed.search_scaling --write docs/scaling
 
 Every size runs in a process of its own. The peer is exact search by matrix products (NumPy) over the same vectors, in
 the same process. Search times are for batches of queries, as curation searches.
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import synthetic
-from benchmarks.measure import median_seconds, table
+from benchmarks.speed import synthetic
+from benchmarks.speed.measure import median_seconds, table
 from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, exact_search, tune
 
 MINIMUM = 0.95
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     records = []
     for rows in given.rows:
         options = [f"--{name}={getattr(given, name)}" for name in ("dim", "memory", "queries", "repeats")]
-        command = [sys.executable, "-m", "benchmarks.search_scaling", "--inside", f"--rows={rows}", *options]
+        command = [sys.executable, "-m", "benchmarks.speed.search_scaling", "--inside", f"--rows={rows}", *options]
         answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         records.append(json.loads(answer.stdout.splitlines()[-1]))
         print(as_table(records[-1:]), flush=True)

@@ -1,0 +1,1 @@
+"""Quality: how well curation recovers what captions omit."""

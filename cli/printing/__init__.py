@@ -1,0 +1,1 @@
+"""Printing: results as a person reads them in a terminal."""
