@@ -24,6 +24,7 @@ from evaluation.models.segmenters import Segmenter
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
 from evaluation.results.result import Result
+from evaluation.results.text import write_results
 from files.errors import CocuError, MisuseError
 from training.processes import Place, by_leader, of_all
 
@@ -116,7 +117,7 @@ def evaluate_all(
                     gallery.write_pictures(folder, result, one.benchmark, segmenter, vectors, options.shown)
                 )
                 gallery.write_page(out, head, sections)
-            results.write_results(out, head, [*done, found])
+            write_results(out, head, [*done, found])
             return found
 
         done.append(by_leader(write, place))

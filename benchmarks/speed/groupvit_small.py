@@ -1,7 +1,7 @@
 """What keeps GroupViT's groups alive where the model and the data are small.
 
-    python -m benchmarks.speed.groupvit_small --data runs/demo/curated/shards --val CURATED/shards --benchmark miniature=VAL \
-        --out runs/groupvit-small --write docs/groupvit-small
+    python -m benchmarks.speed.groupvit_small --data runs/demo/curated/shards --val CURATED/shards \
+        --benchmark miniature=VAL --out runs/groupvit-small --write docs/groupvit-small
 
 Trains `miniature_groupvit_cocu` once for each setting, all else equal, and prints how many segments win a patch, how
 sure the assignment is, the validation loss and the zero-shot mIoU. `--write PATH` draws the curves to PATH.png. A run

@@ -17,12 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-import data_cards
+from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
 
 # The CLIP of the built-in world, which comes with the package.
-MINIATURE = "miniature"
-MINIATURE_FOLDER = Path(data_cards.__file__).with_name("miniature_clip")
 # Longer than any working network needs to open a connection.
 HUB_SECONDS = 4.0
 
@@ -45,8 +43,8 @@ class EncoderSpec:
     @property
     def folder(self) -> Path | None:
         """The folder in open_clip's form that the name stands for, None where it stands for something else."""
-        if self.model == MINIATURE:
-            return MINIATURE_FOLDER
+        if self.model == built_in.NAME:
+            return built_in.FOLDER
         return Path(self.model.removeprefix("local-dir:")) if self.model.startswith("local-dir:") else None
 
 
@@ -105,7 +103,7 @@ def _named(spec: EncoderSpec) -> tuple[str, str | None]:
         open_clip.add_model_config(name)
         return Path(name).stem, pretrained
     if name not in open_clip.list_models():
-        near = _near(name, [*open_clip.list_models(), MINIATURE])
+        near = _near(name, [*open_clip.list_models(), built_in.NAME])
         hint = f"; near to it: {', '.join(near)}" if near else ""
         raise MisuseError(f"--model {name}: open_clip knows no such model{hint}")
     if not pretrained:

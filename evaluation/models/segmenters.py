@@ -22,7 +22,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import data_cards
+from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
 from training.batches.augment import MEAN, STD
 from training.models.groupvit_weights import load_huggingface, load_original
@@ -32,8 +32,6 @@ from training.recipes.recipe import AnyLearner
 from training.run.checkpoint import CONFIG, WEIGHTS, load_learner
 
 Precision = Literal["fp32", "bf16"]
-MINIATURE = "miniature"
-MINIATURE_FOLDER = Path(data_cards.__file__).parent / "miniature_clip"
 HIGHEST_SCALE = 100.0
 TEXTS_AT_ONCE = 256
 # The release's files, as torch saves them.
@@ -195,8 +193,8 @@ def learner_segmenter(learner: AnyLearner, name: str, kind: str = "", precision:
 
 def _open_clip_name(name: str) -> str | None:
     """How open_clip calls it, or None where it is none of open_clip's."""
-    if name == MINIATURE:
-        return f"local-dir:{MINIATURE_FOLDER}"
+    if name == built_in.NAME:
+        return f"local-dir:{built_in.FOLDER}"
     if name.startswith("open_clip:"):
         return name.removeprefix("open_clip:")
     if name.startswith("local-dir:"):

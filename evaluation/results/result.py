@@ -1,6 +1,6 @@
 """What an evaluation leaves behind: results.json, results.md, and for each benchmark classes.csv and counts.npz.
 
-The counts of every picture are kept, so that two results can be compared picture by picture (evaluation/results/comparison.py).
+The counts of every picture are kept, so that two results can be compared picture by picture (comparison.py).
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ PART_BYTES = 4 << 20
 class Loader:
     """Endless batches of one rank; an iterator. Raises MisuseError for data or arguments that cannot be used.
 
-    sources: names of shards, or `Source`s with weights (training/shards/found.py). batch_size: of this rank. concepts: none,
-    caption, curated-top or curated-cluster (training/batches/concepts.py). augment: none, light or deit (training/batches/augment.py);
+    sources: names of shards, or `Source`s with weights (training/shards/found.py). batch_size: of this rank.
+    concepts: none, caption, curated-top or curated-cluster (concepts.py). augment: none, light or deit (augment.py);
     True is deit, False is none. shuffle_buffer: samples that are shuffled together, across shards; only their places
     are kept. workers: processes; 0 makes everything in this one. samples: of all sources, for `steps_per_epoch`; None:
     counted by reading headers. cache: folder that keeps copies of remote shards and indexes of tars from run to run.

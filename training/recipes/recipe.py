@@ -28,8 +28,8 @@ class Data(Section):
     batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the encoders at
     once; null: all of its share of the batch. The loss is that of the whole batch either way
     (training/step/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale:
-    training/batches/augment.py. shuffle_buffer: samples that are shuffled together, on each rank. samples: how many the shards
-    hold; null: they are counted.
+    training/batches/augment.py. shuffle_buffer: samples that are shuffled together, on each rank. samples: how many
+    the shards hold; null: they are counted.
     """
 
     batch: Count = 4096

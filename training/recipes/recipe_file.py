@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from files.errors import MisuseError
 from training.recipes.recipe import RECIPES, Recipe
 
-BUILT_IN = Path(__file__).parent / "recipes"
+BUILT_IN = Path(__file__).parent
 FORMAT = 1  # of a checkpoint's config.yaml
 KeyPath = tuple[str, ...]
 

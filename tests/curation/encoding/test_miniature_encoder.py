@@ -18,8 +18,9 @@ from safetensors import safe_open
 from sklearn.metrics import label_ranking_average_precision_score
 
 from curation.encoding.encoder import Encoder
-from curation.encoding.model_names import MINIATURE_FOLDER, EncoderSpec, weights_digest
+from curation.encoding.model_names import EncoderSpec, weights_digest
 from data_cards.cards import read_card
+from data_cards.miniature.clip import built_in
 from data_cards.miniature.pairs import Pair, draw_pair
 from data_cards.miniature.shards import write_miniature
 from files.errors import MisuseError
@@ -62,15 +63,15 @@ def visible(drawn: list[Pair]) -> np.ndarray:
 
 
 def test_it_is_small_and_holds_float16() -> None:
-    weights = MINIATURE_FOLDER / "open_clip_model.safetensors"
+    weights = built_in.FOLDER / "open_clip_model.safetensors"
     assert weights.stat().st_size <= 8_000_000
     with safe_open(weights, "pt") as file:
         assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
 
 
 def test_open_clip_alone_loads_it(encoder: Encoder, drawn: list[Pair], pictures: np.ndarray) -> None:
-    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{MINIATURE_FOLDER}")
-    tokens = open_clip.get_tokenizer(f"local-dir:{MINIATURE_FOLDER}")(["two dogs on the grass"])
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{built_in.FOLDER}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{built_in.FOLDER}")(["two dogs on the grass"])
     assert tokens.max() == 49407
     with torch.no_grad():
         batch = torch.stack([preprocess(Image.fromarray(pair.image)) for pair in drawn[:20]])
@@ -82,8 +83,8 @@ def test_open_clip_alone_loads_it(encoder: Encoder, drawn: list[Pair], pictures:
 
 def test_the_package_ships_it(root: Path) -> None:
     patterns = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    names = {f"miniature_clip/{path.name}" for path in MINIATURE_FOLDER.iterdir()}
-    assert {f"miniature_clip/{name}" for name in ("open_clip_config.json", "README.md")} < names
+    names = {f"miniature/clip/weights/{path.name}" for path in built_in.FOLDER.iterdir()}
+    assert {f"miniature/clip/weights/{name}" for name in ("open_clip_config.json", "README.md")} < names
     assert all(any(fnmatch(name, pattern) for pattern in patterns["data_cards"]) for name in names)
 
 
@@ -117,7 +118,7 @@ def test_it_knows_the_other_words_for_a_class(encoder: Encoder) -> None:
 def test_the_default_weights_do_not_get_in_the_way() -> None:
     spec = EncoderSpec("miniature", "openai")
     assert spec == EncoderSpec("miniature", None)
-    assert weights_digest(spec) == weights_digest(EncoderSpec(f"local-dir:{MINIATURE_FOLDER}"))
+    assert weights_digest(spec) == weights_digest(EncoderSpec(f"local-dir:{built_in.FOLDER}"))
     assert EncoderSpec("ViT-B-16").pretrained == "openai"
 
 
@@ -126,7 +127,7 @@ def test_the_digest_covers_weights_and_config(tmp_path: Path, monkeypatch: pytes
     for config, weights in ((b"{}", b"1"), (b"{}", b"2"), (b"{ }", b"1")):
         (tmp_path / "open_clip_config.json").write_bytes(config)
         (tmp_path / "open_clip_model.safetensors").write_bytes(weights)
-        monkeypatch.setattr("curation.encoding.model_names.MINIATURE_FOLDER", tmp_path)
+        monkeypatch.setattr("data_cards.miniature.clip.built_in.FOLDER", tmp_path)
         digests.add(weights_digest(EncoderSpec("miniature")))
     assert len(digests) == 3
 
