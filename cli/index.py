@@ -91,7 +91,7 @@ def build(
     import os
 
     from cli.printing.sizes import parse_size
-    from curation.concepts.extractor import NounOptions
+    from curation.concepts.noun_phrases import NounOptions
     from curation.encoding.model_names import EncoderSpec
     from curation.index.build import IndexOptions, build_index
     from curation.reading.pairs import CaptionOptions

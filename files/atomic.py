@@ -15,7 +15,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -30,11 +30,11 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """The folder and those above it, so that they outlast a power cut as the files in them do."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     _sync_folder(folder.parent)
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.speed import synthetic
 from benchmarks.speed.measure import print_table
-from curation.concepts.extractor import NounOptions
+from curation.concepts.noun_phrases import NounOptions
 from curation.curated.shards import tar_member
 from curation.encoding.model_names import EncoderSpec
 from curation.index.build import IndexOptions, finish_index

@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed.measure import print_table
-from curation.concepts.extractor import ConceptExtractor, NounOptions
+from curation.concepts.extractor import ConceptExtractor
+from curation.concepts.noun_phrases import NounOptions
 from curation.curated.shards import tar_member
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec

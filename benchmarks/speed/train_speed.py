@@ -5,8 +5,8 @@
     python -m benchmarks.speed.train_speed --device cuda --precision bf16 --compile --batch 256
 
 Both models have the same weights, sizes, batch, precision, loss (training/step/losses.py) and optimiser (fused AdamW),
-and take turns. The peer gets its texts as the release makes them, padded to the whole context; a second peer gets them cut
-to the longest of the batch, as a careful caller might. Sizes are those of recipes: small is the paper's ViT-S
+and take turns. The peer gets its texts as the release makes them, padded to the whole context; a second peer gets them
+cut to the longest of the batch, as a careful caller might. Sizes are those of recipes: small is the paper's ViT-S
 (groupvit_cc3m), tiny is miniature_groupvit. Stochastic depth is off: the peer has none.
 
 Lengths of texts, in tokens with the two that enclose them: captions log-normal around 13, as in CC3M; prompted concepts

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curation.concepts.extractor import ConceptExtractor, NounOptions
+from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.listed import file_digest, read_vocabulary
+from curation.concepts.noun_phrases import NounOptions
 from curation.index.embedding import embed_all
 from curation.index.opened import Index, open_encoder
 from curation.reading.pairs import CaptionOptions

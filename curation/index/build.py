@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from curation.concepts.extractor import ConceptExtractor, NounOptions, resolve_pipeline
+from curation.concepts.extractor import ConceptExtractor
+from curation.concepts.lexicon import resolve_pipeline
 from curation.concepts.listed import file_digest, read_vocabulary
+from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
@@ -21,7 +23,7 @@ from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.progress import Stopwatch, say, size_text
-from curation.runs.run_folder import RunFolder, check_rejects
+from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from files.errors import CocuError, MisuseError
 
 RECALL_SEED = 0
@@ -127,7 +129,7 @@ def finish_index(
     if total == 0:
         folder.write_rejects()
         raise CocuError(
-            f"{out}: no pair could be read; rejects: {_counts(folder.reject_counts()) or 'none'}; "
+            f"{out}: no pair could be read; rejects: {counts_text(folder.reject_counts()) or 'none'}; "
             f"each stands with its reason in {out / 'rejects.parquet'}"
         )
     clock = Stopwatch()
@@ -230,7 +232,3 @@ def repeated_keys(rows: CaptionRows) -> int:
     """Number of pairs whose key occurs in another shard, too."""
     keys = np.asarray(rows.image_hash[: rows.images])
     return int(len(keys) - len(np.unique(keys)))
-
-
-def _counts(rejects: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())

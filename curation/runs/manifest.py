@@ -26,7 +26,7 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise MisuseError(f"{folder}: no manifest.json there; expected a folder made by `{command}`")
-    manifest = _parsed_manifest(path)
+    manifest = parsed_manifest(path)
     if manifest.get("kind") != kind:
         raise MisuseError(
             f"{folder}: is of kind {manifest.get('kind')!r}, not {kind!r}; expected a folder made by `{command}`"
@@ -37,10 +37,11 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
         )
     if not manifest.get("finished"):
         raise MisuseError(f"{folder}: `{command}` has not finished; run the same command again, it goes on there")
-    return _checked_manifest(path, manifest)
+    return checked_manifest(path, manifest)
 
 
-def _parsed_manifest(path: Path) -> dict[str, Any]:
+def parsed_manifest(path: Path) -> dict[str, Any]:
+    """A manifest.json as it stands. Raises CocuError when it is no JSON object."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -50,7 +51,8 @@ def _parsed_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _checked_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def checked_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest, if it has the parts that every one has. Raises CocuError."""
     kinds = {"parameters": dict, "inputs": list, "shards": dict} | (
         {"summary": dict} if manifest.get("finished") else {}
     )

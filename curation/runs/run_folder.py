@@ -17,11 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from curation.index.build import _counts
 from curation.reading.shards import Shard
-from curation.runs.manifest import FORMAT, _checked_manifest, _parsed_manifest, versions
+from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
-from files.atomic import _make_folder, atomic, write_json
+from files.atomic import atomic, make_folder, write_json
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 
@@ -65,7 +64,7 @@ class RunFolder:
                     f"{self.path}: holds other files ({', '.join(sorted(strangers)[:3])}); give a new or empty folder"
                 )
         try:
-            _make_folder(self.path)
+            make_folder(self.path)
             self._take_lock()
         except OSError as error:
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -99,7 +98,7 @@ class RunFolder:
     def _load(self) -> None:
         path, states = self.path / "manifest.json", self.path / "state"
         if path.is_file() and not self._is_blank():
-            self._manifest = manifest = _parsed_manifest(path)
+            self._manifest = manifest = parsed_manifest(path)
             self._check(manifest)
             self.was_finished = bool(manifest.get("finished"))
             self.records = dict(manifest["shards"])
@@ -138,7 +137,7 @@ class RunFolder:
         for other in self.path.rglob("*"):
             if other != path and other.is_file() and not other.name.startswith("."):
                 return False
-        manifest = _parsed_manifest(path)
+        manifest = parsed_manifest(path)
         return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
 
     def _check(self, manifest: dict[str, Any]) -> None:
@@ -147,7 +146,7 @@ class RunFolder:
                 f"{self.path}: holds {manifest.get('kind')!r} of format {manifest.get('format')}, "
                 f"this run writes {self.kind!r} of format {FORMAT}; give another folder"
             )
-        before = _checked_manifest(self.path / "manifest.json", manifest)["parameters"]
+        before = checked_manifest(self.path / "manifest.json", manifest)["parameters"]
         free = () if manifest.get("finished") else self.late
         changes = [
             f"{name}: {' there, '.join(_both(before.get(name), self.parameters.get(name)))} now"
@@ -261,5 +260,10 @@ def check_rejects(summary: dict[str, Any], limit: float, out: Path) -> None:
     if seen and rejects / seen > limit:
         raise CocuError(
             f"{rejects:,} of {seen:,} ({rejects / seen:.1%}) were rejected, over --max-rejects {limit:.0%}: "
-            f"{_counts(summary['rejects'])}. Everything good is written; see {out / 'rejects.parquet'}"
+            f"{counts_text(summary['rejects'])}. Everything good is written; see {out / 'rejects.parquet'}"
         )
+
+
+def counts_text(rejects: dict[str, int]) -> str:
+    """Rejects by reason as words: "3 no image, 1 empty caption"."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())

@@ -57,7 +57,8 @@ class Made:
     """The usable pairs among n places, g of them, as they pass from worker to main process.
 
     pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions uint16 [g, T],
-    caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (batch.py). seeds: one of each. good: which of the places they are. bad: "shard/key" and reason of the others. count: n.
+    caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (batch.py). seeds: one of each.
+    good: which of the places they are. bad: "shard/key" and reason of the others. count: n.
     """
 
     pixels: Tensor

@@ -21,8 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from files.errors import CocuError, MisuseError
 from training.batches.augment import finish
+from training.batches.batch import Batch
 from training.batches.check import check_all
-from training.batches.loader import Batch, Loader, validation_batches
+from training.batches.loader import Loader, validation_batches
 from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
 from training.processes import (

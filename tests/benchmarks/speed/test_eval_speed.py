@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from benchmarks.speed import eval_speed
-from benchmarks.speed.eval_speed import Ours, Peer, check_agreement, config_of
+from benchmarks.speed.eval_speed import Ours, Peer, check_agreement
+from benchmarks.speed.train_speed import config_of
 from data_cards.cards import Window, read_card
 from evaluation.models.segmenters import learner_segmenter
 from training.models.groupvit import GroupViT

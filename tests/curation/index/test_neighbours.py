@@ -230,7 +230,7 @@ def resident() -> int:
 
 
 def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
-    from curation.concepts.extractor import NounOptions
+    from curation.concepts.noun_phrases import NounOptions
     from curation.encoding.model_names import EncoderSpec
     from curation.index.build import IndexOptions, build_one
     from curation.reading.pairs import CaptionOptions

@@ -208,7 +208,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, truth: Path, syno
 
 
 def test_real_captions_leave_these_gaps(tmp_path: Path, shared: Path) -> None:
-    from curation.concepts.extractor import ConceptExtractor, NounOptions
+    from curation.concepts.extractor import ConceptExtractor
+    from curation.concepts.noun_phrases import NounOptions
 
     mini = shared / "data" / "coco_mini"
     with tarfile.open(mini / "dev-00000.tar") as tar:
@@ -236,7 +237,7 @@ def test_real_captions_leave_these_gaps(tmp_path: Path, shared: Path) -> None:
 
 
 def test_real_synonyms_name_their_objects(shared: Path) -> None:
-    from curation.concepts.extractor import normal_form
+    from curation.concepts.lexicon import normal_form
     from curation.recovery.naming import named_by_concepts, phrases_of
 
     mini = shared / "data" / "coco_mini"

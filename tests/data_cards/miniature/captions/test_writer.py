@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.concepts.extractor import NounOptions
+from curation.concepts.noun_phrases import NounOptions
 from curation.concepts.parser import Parser
 from curation.recovery.naming import named_by_concepts, named_in_texts, phrases_of
 from data_cards.cards import read_card
