@@ -70,7 +70,7 @@ EVERY_FILE = [path for folder in [*MAY_IMPORT, "tests"] for path in files_of(fol
 def test_the_reader_of_imports_sees_all_of_them() -> None:
     source = """
 import torch.nn as nn, json
-from training.groupvit import GroupViT
+from training.models.groupvit import GroupViT
 from . import sibling
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:

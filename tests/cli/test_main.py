@@ -22,7 +22,7 @@ COCU = Path(sysconfig.get_path("scripts")) / "cocu"
 FAILING = """
 import os, signal, sys
 from cli.main import app, main
-from curation.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError
 
 @app.command()
 def fail() -> None:

@@ -20,7 +20,7 @@ from tests.tiny_world import picture, png_bomb
 # Opens the bomb in a process of its own, and prints the memory that this took.
 MEASURE = """
 import resource, sys
-from curation.images import BadPicture, open_picture
+from files.pictures import BadPicture, open_picture
 open_picture(open(sys.argv[1], "rb").read(), 224)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

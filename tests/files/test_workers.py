@@ -16,7 +16,7 @@ from files.workers import WorkerPool
 PROGRAM = """
 import sys, time
 from tests.curation.test_worker_pool import busy, note
-from curation.worker_pool import WorkerPool
+from files.workers import WorkerPool
 
 if __name__ == "__main__":
     pool = WorkerPool(2, note, (sys.argv[1],))

@@ -83,9 +83,9 @@ def test_open_clip_alone_loads_it(encoder: Encoder, drawn: list[Pair], pictures:
 
 def test_the_package_ships_it(root: Path) -> None:
     patterns = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    names = {f"miniature/clip/weights/{path.name}" for path in built_in.FOLDER.iterdir()}
-    assert {f"miniature/clip/weights/{name}" for name in ("open_clip_config.json", "README.md")} < names
-    assert all(any(fnmatch(name, pattern) for pattern in patterns["data_cards"]) for name in names)
+    names = {f"weights/{path.name}" for path in built_in.FOLDER.iterdir()}
+    assert {f"weights/{name}" for name in ("open_clip_config.json", "README.md")} < names
+    assert all(any(fnmatch(name, pattern) for pattern in patterns["data_cards.miniature.clip"]) for name in names)
 
 
 # What it knows

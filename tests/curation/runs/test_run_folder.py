@@ -191,7 +191,7 @@ def test_a_folder_in_which_nothing_was_begun_takes_other_parameters(tmp_path: Pa
 def test_going_on_with_other_libraries_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with folder(tmp_path) as run:
         run.commit("0", {})
-    monkeypatch.setattr("curation.runs.manifest.versions", lambda: {"spacy": "99"})
+    monkeypatch.setattr("curation.runs.run_folder.versions", lambda: {"spacy": "99"})
     with folder(tmp_path) as run:
         run.finish({})
     manifest = read_manifest(tmp_path / "out", "index")
@@ -201,7 +201,7 @@ def test_going_on_with_other_libraries_is_recorded(tmp_path: Path, monkeypatch: 
 
 def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from curation.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from curation.runs.run_folder import RunFolder\n"
         "try:\n    RunFolder(Path(sys.argv[1]), 'index', {}, []).__enter__()\n"
         "except Exception as error: print(error)"
     )

@@ -177,9 +177,9 @@ def test_a_finished_folder_is_left_as_it_is_and_a_lost_shard_is_drawn_again(tmp_
 def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
     out, whole = tmp_path / "killed", tmp_path / "whole"
     call = f"write_miniature(Path({str(out)!r}), 800, 3, 32, 'val', 2, per_shard=20)"
-    order = f"from pathlib import Path; from data_cards.miniature_shards import write_miniature; {call}"
+    order = f"from pathlib import Path; from data_cards.miniature.shards import write_miniature; {call}"
     process = subprocess.Popen(
-        [sys.executable, "-c", order], cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", order], cwd=Path(__file__).parents[3], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     try:
         wait_until(lambda: len(list(out.glob("*.tar"))) >= 2)

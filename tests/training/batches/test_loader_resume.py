@@ -40,7 +40,7 @@ def test_parts_of_any_size_give_the_same_batches(
     folder: Path, whole: list[Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in (1, 3, 4):
-        monkeypatch.setattr(training.loader, "PART_BYTES", size * 3 * 16 * 16)
+        monkeypatch.setattr(training.batches.loader, "PART_BYTES", size * 3 * 16 * 16)
         with loader(folder) as batches:
             assert [digest(batch) for batch in take(batches, 40)] == [digest(batch) for batch in whole]
 

@@ -88,7 +88,7 @@ def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
     # In a process of its own: torch's handler of SIGCHLD may raise once more, wherever the process then is.
     code = (
         "import multiprocessing, os, signal\n"
-        "from training.errors import CocuError\n"
+        "from files.errors import CocuError\n"
         "from training.batches.loader import Loader\n"
         f"loader = Loader([{str(folder)!r}], batch_size=4, image_size=16, workers=2)\n"
         "next(loader)\n"
