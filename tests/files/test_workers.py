@@ -15,7 +15,7 @@ from files.workers import WorkerPool
 # Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
 PROGRAM = """
 import sys, time
-from tests.curation.test_worker_pool import busy, note
+from tests.files.test_workers import busy, note
 from files.workers import WorkerPool
 
 if __name__ == "__main__":
