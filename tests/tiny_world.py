@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import struct
-import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.speed.tiny_pairs import caption, write_tar
 
 TINY_CONFIG = {
     "model_cfg": {
@@ -21,9 +22,6 @@ TINY_CONFIG = {
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"},
 }
-THINGS = ["dog", "cat", "horse", "boat", "car", "tree", "street", "beach"]
-THINGS += ["ball", "bench", "umbrella", "kite", "bus", "truck", "bird", "sheep"]
-PLACES = ["field", "park", "road", "lake", "river", "kitchen"]
 
 
 def make_tiny_clip(folder: Path, seed: int = 0) -> str:
@@ -59,24 +57,6 @@ def png_bomb(width: int, height: int) -> bytes:
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def caption(seed: int) -> str:
-    """A caption that names two or three of `THINGS` and a place."""
-    rng = np.random.default_rng(seed)
-    first, second = rng.choice(THINGS, 2, replace=False)
-    return f"A {first} and a {second} in the {rng.choice(PLACES)}"
-
-
-def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    """A tar of the given files, in order; a name may come twice."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 def pair_members(key: str, seed: int, extra: Mapping[str, bytes] | None = None) -> list[tuple[str, bytes]]:

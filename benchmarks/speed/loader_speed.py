@@ -30,7 +30,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.speed.measure import print_table
-from tests.tiny_world import PLACES, THINGS, caption, write_tar
+from benchmarks.speed.tiny_pairs import PLACES, THINGS, caption, write_tar
 from training.batches import augment, concepts
 from training.batches.augment import Augmentation
 from training.batches.loader import Loader

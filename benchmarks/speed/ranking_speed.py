@@ -1,4 +1,4 @@
-"""Archives, ranking and clusters of many anchors at once against the plain loop over pairs (tests/oracle.py).
+"""Archives, ranking and clusters of many anchors at once against the plain loop over pairs (plain_loop.py).
 
     python -m benchmarks.speed.ranking_speed
 
@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from benchmarks.speed import synthetic
+from benchmarks.speed import plain_loop, synthetic
 from benchmarks.speed.measure import median_seconds, print_table
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.ranking.archives import Archives, gather
@@ -22,7 +22,6 @@ from curation.ranking.clusters import Clusterer
 from curation.ranking.expansion import Anchors, Retrieved
 from curation.ranking.relevance import paper_parts
 from curation.ranking.selection import select
-from tests import oracle
 
 BLOCK = 1024
 AGREE = 1e-5
@@ -52,13 +51,13 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
     start = CPU()
     plain = [
-        oracle.archive(anchor, world.retrieved[i], corpus, world.texts, paper=True)
+        plain_loop.archive(anchor, world.retrieved[i], corpus, world.texts, paper=True)
         for anchor, i in zip(anchors, sample, strict=True)
     ]
-    orders = [oracle.ranked(found) for found in plain]
+    orders = [plain_loop.ranked(found) for found in plain]
     plain_ranks = (CPU() - start) / len(sample)
     start = CPU()
-    plain_inertia = sum(oracle.clusters(order, world.texts)[1] for order in orders)
+    plain_inertia = sum(plain_loop.clusters(order, world.texts)[1] for order in orders)
     plain_both = plain_ranks + (CPU() - start) / len(sample)
 
     worst, inertia = world.compare(sample, plain)
@@ -138,13 +137,13 @@ class World:
         archives, _, entries, offsets = self.rank(part)
         return self.clusters.cluster(offsets, archives.concept[entries], self.seeds[part])
 
-    def as_plain(self, sample: np.ndarray) -> tuple[oracle.Corpus, list[oracle.Anchor]]:
+    def as_plain(self, sample: np.ndarray) -> tuple[plain_loop.Corpus, list[plain_loop.Anchor]]:
         """The same corpus and anchors as the loop takes them; lists and sets are made beforehand, not timed."""
         named = [set(ids.tolist()) for ids in np.split(self.ids, self.offsets[1:-1])]
-        corpus = oracle.Corpus(list(self.vectors.astype(np.float32)), named)
-        return corpus, [oracle.Anchor(corpus.shown[i], named[i], i) for i in sample.tolist()]
+        corpus = plain_loop.Corpus(list(self.vectors.astype(np.float32)), named)
+        return corpus, [plain_loop.Anchor(corpus.shown[i], named[i], i) for i in sample.tolist()]
 
-    def compare(self, sample: np.ndarray, plain: list[dict[int, oracle.Entry]]) -> tuple[float, float]:
+    def compare(self, sample: np.ndarray, plain: list[dict[int, plain_loop.Entry]]) -> tuple[float, float]:
         """Largest difference of scores in the sample, and the summed inertia of the array code's clusters."""
         worst = inertia = 0.0
         for i, found in zip(sample.tolist(), plain, strict=True):
@@ -153,7 +152,7 @@ class World:
             assert archives.concept.tolist() == sorted(found)
             wanted = np.array([found[concept].score for concept in archives.concept.tolist()])
             worst = max(worst, float(np.abs(wanted - score).max(initial=0)))
-            inertia += oracle.inertia(self.texts[archives.concept[entries]], self.cluster(part).tolist())
+            inertia += plain_loop.inertia(self.texts[archives.concept[entries]], self.cluster(part).tolist())
         return worst, inertia
 
 

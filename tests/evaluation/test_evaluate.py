@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
+from benchmarks.speed.tiny_pairs import write_tar
 from data_cards.cards import Background, Card, read_card
 from data_cards.layouts.benchmark import open_benchmark
 from data_cards.layouts.decoding import BadItem
@@ -28,7 +29,6 @@ from evaluation.results.background_sweep import THRESHOLDS
 from evaluation.training_measure import validation_measure
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
-from tests.tiny_world import write_tar
 from training.processes import Place
 
 PICTURES = 12

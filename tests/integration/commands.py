@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from cli.main import main
-from tests.tiny_world import caption, make_tiny_clip, pair_members, picture, write_tar
+from tests.tiny_world import make_tiny_clip, pair_members, picture
 
 PAIRS = 30
 SHARDS = ("00000", "00001")

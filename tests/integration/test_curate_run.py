@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from curation.ranking.relevance import RANKINGS
 from tests.integration.commands import (
     PAIRS,
@@ -28,7 +29,7 @@ from tests.integration.commands import (
     succeed,
     vectors,
 )
-from tests.tiny_world import caption, pair_members, picture, write_tar
+from tests.tiny_world import pair_members, picture
 
 
 def archives_of(folder: Path) -> pa.Table:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from tests.integration.commands import World, cocu, manifest, members_of
 from tests.integration.faults import build, curate, rejects
-from tests.tiny_world import caption, make_shards, pair_members, picture, png_bomb, write_tar
+from tests.tiny_world import make_shards, pair_members, picture, png_bomb
 
 LONG = ("A dog and a cat in the park. " * 4_000)[:100_000]
 

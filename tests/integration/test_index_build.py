@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from tests.integration.commands import (
     PAIRS,
     SHARDS,
@@ -26,7 +27,7 @@ from tests.integration.commands import (
     succeed,
     vectors,
 )
-from tests.tiny_world import caption, pair_members, picture, write_tar
+from tests.tiny_world import pair_members, picture
 
 
 def test_every_file_is_there_and_no_other(index: Path) -> None:

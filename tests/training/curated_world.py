@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.tiny_world import write_tar
+from benchmarks.speed.tiny_pairs import write_tar
 
 THINGS = {"dog": (180, 40, 40), "boat": (40, 60, 190), "tree": (20, 120, 30), "bus": (230, 200, 30)}
 PICTURE_BYTES = 2560

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.tiny_world import THINGS, caption, picture, write_tar
+from benchmarks.speed.tiny_pairs import THINGS, caption, write_tar
+from tests.tiny_world import picture
 from training.batches.batch import Batch
 from training.batches.loader import Loader
 

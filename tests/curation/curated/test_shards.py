@@ -11,12 +11,13 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.speed.tiny_pairs import write_tar
 from curation.curated.shards import CuratedShard, PairConcepts, read_concepts, tar_member, with_caption
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of, read_pairs
 from curation.reading.shards import Shard, find_shards
 from files.errors import CocuError
 from files.tar import BLOCK
-from tests.tiny_world import pair_members, picture, write_tar
+from tests.tiny_world import pair_members, picture
 
 CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.speed.tiny_pairs import caption
 from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, open_picture
-from tests.tiny_world import TINY_CONFIG, caption, make_tiny_clip, picture
+from tests.tiny_world import TINY_CONFIG, make_tiny_clip, picture
 
 TEXTS = [
     "a dog",

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
@@ -18,7 +19,7 @@ from curation.index.embedding import embed_extra_captions, embed_shard
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_caption_tables, find_shards
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
-from tests.tiny_world import caption, make_tiny_clip, pair_members, picture, write_tar
+from tests.tiny_world import make_tiny_clip, pair_members, picture
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import plain_loop as oracle
 from benchmarks.speed import synthetic
 from curation.index.neighbours import (
     FLAT_LIMIT,
@@ -22,7 +23,6 @@ from curation.index.neighbours import (
     tune,
 )
 from files.errors import CocuError, MisuseError
-from tests import oracle
 from tests.curation.small_index import unit
 
 DIM = 64

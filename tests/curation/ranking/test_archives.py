@@ -1,16 +1,16 @@
-"""Expansion and archives against the plain loop (tests/oracle.py)."""
+"""Expansion and archives against the plain loop of the benchmarks."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import plain_loop as oracle
 from curation.index.caption_rows import concept_ids_of, pair_similarity
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, expand, parse_expansion
 from files.errors import MisuseError
-from tests import oracle
 from tests.curation.small_index import SmallIndex, small_index
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import plain_loop as oracle
 from curation.ranking import clusters
 from curation.ranking.clusters import Clusterer, kmeans
 from curation.ranking.seeds import uniform
-from tests import oracle
 from tests.curation.small_index import unit
 
 VECTORS = unit(np.random.default_rng(3), 300, 24).astype(np.float32)

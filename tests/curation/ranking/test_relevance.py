@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed import plain_loop as oracle
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
@@ -15,7 +16,6 @@ from curation.ranking.relevance import FITTED, RANKINGS, RankingContext, paper_p
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from files.errors import MisuseError
-from tests import oracle
 from tests.curation.small_index import small_index
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.speed.tiny_pairs import write_tar
 from curation.reading.shards import Shard, distinct, find_caption_tables, find_shards
 from files.errors import MisuseError
 from files.shard_names import MOST_NAME_BYTES, shard_suffix
-from tests.tiny_world import make_shards, pair_members, write_tar
+from tests.tiny_world import make_shards, pair_members
 
 
 def files(folder: Path, *names: str) -> Path:

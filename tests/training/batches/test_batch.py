@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import training.batches.batch
+from benchmarks.speed.tiny_pairs import write_tar
 from files.errors import CocuError
-from tests.tiny_world import write_tar
 from tests.training.loader_world import BAD, loader, make_shards, members, take
 
 # More workers than cores.

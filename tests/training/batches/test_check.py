@@ -7,8 +7,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from files.errors import CocuError, MisuseError
-from tests.tiny_world import caption, pair_members, picture, write_tar
+from tests.tiny_world import pair_members, picture
 from training.batches.check import check_data
 from training.shards.found import Source
 

@@ -11,7 +11,8 @@ import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 
-from tests.tiny_world import caption, picture, write_tar
+from benchmarks.speed.tiny_pairs import caption, write_tar
+from tests.tiny_world import picture
 from tests.training.loader_world import GOOD, SMALL, concepts_of, digest, loader, make_shards, members, take
 from training.batches.augment import Augmentation
 from training.batches.batch import Batch, Counts

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speed.tiny_pairs import write_tar
 from files.errors import MisuseError
-from tests.tiny_world import pair_members, write_tar
+from tests.tiny_world import pair_members
 from training.shards.files import ShardFiles
 from training.shards.found import Source, find_data
 from training.shards.order import EPOCH, SHARD, START, Slot

@@ -12,7 +12,8 @@ import webdataset
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.tiny_world import pair_members, write_tar
+from benchmarks.speed.tiny_pairs import write_tar
+from tests.tiny_world import pair_members
 from training.shards.tar_index import IndexFolder, TarIndex, index_tar, read_members
 
 Members = list[tuple[str, bytes]]
