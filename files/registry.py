@@ -1,0 +1,81 @@
+"""Doors: named entries that a room knows, to which installed packages and callers may add their own.
+
+A package enters through an entry point of the door's group, `cocu.rankings` for instance; it is loaded when its name is
+asked for, and shown in help texts with the package's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Generic, TypeVar
+
+from files.errors import MisuseError
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries by name, the house's own first, in the order in which they were added.
+
+    what: what an entry is called where one is missing, such as "--ranking". group: of entry points; "": none is asked
+    for. check: raises ValueError for what cannot be an entry, with what is wrong.
+    """
+
+    def __init__(self, what: str, group: str = "", check: Callable[[object], None] = lambda entry: None) -> None:
+        self.what, self.group, self._check = what, group, check
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, name: str, entry: Entry) -> Entry:
+        """Enter `entry` under a name that nobody has. Raises ValueError for one that is taken."""
+        if name in self._entries:
+            raise ValueError(f"{self.what} {name}: there is one of this name already")
+        self._check(entry)
+        self._entries[name] = entry
+        return entry
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of this name. Raises MisuseError where there is none, with the names that there are."""
+        if name not in self._entries:
+            self._load(name)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._entries, *self._points()]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._points()
+
+    def package(self, name: str) -> str:
+        """The installed package that an entry comes from; "" for the house's own and those added by hand."""
+        point = self._points().get(name)
+        return point.dist.name if point is not None and point.dist is not None and name not in self.own() else ""
+
+    def own(self) -> dict[str, Entry]:
+        """The entries that no package had to be asked for."""
+        points = self._points()
+        return {name: entry for name, entry in self._entries.items() if name not in points}
+
+    def _points(self) -> dict[str, metadata.EntryPoint]:
+        return {point.name: point for point in metadata.entry_points(group=self.group)} if self.group else {}
+
+    def _load(self, name: str) -> None:
+        point = self._points().get(name)
+        if point is None:
+            near = difflib.get_close_matches(name, list(self), 1, 0.5)
+            raise MisuseError(
+                f"{self.what} {name}: expected one of {', '.join(self)}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
+        source = point.dist.name if point.dist is not None else point.value
+        try:
+            self.add(name, point.load())
+        except Exception as error:  # whatever a stranger's package raises while it is imported
+            raise MisuseError(
+                f"{self.what} {name}: the package {source} offers it ({point.value}), but it cannot be used: "
+                f"{type(error).__name__}: {error}; mend or remove the package"
+            ) from error
