@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from training.errors import TrainingError
-from training.shard_order import EPOCH, SHARD, START, STOP, Order, Slot, cut, permutation, raw_bits, spread
+from training.shard_order import EPOCH, SHARD, START, STOP, Order, Piece, Slot, cut, permutation, raw_bits, spread
 
 
 class Arrays:
@@ -178,6 +178,16 @@ def test_stretches_cover_the_tape_once(lengths: list[int], stretches: int) -> No
         assert parts[0][0] == 0
         assert parts[-1][1] == length
         assert all(left[1] == right[0] for left, right in pairwise(parts))
+
+
+def test_a_stretch_without_a_byte_has_no_piece() -> None:
+    assert [cut([0], [2], stretch, 4) for stretch in range(4)] == [[Piece(0, 2, 0, 1)], [], [Piece(0, 2, 1, 2)], []]
+    # Its shard is neither held nor read: nobody knows what it costs to fetch.
+    arrays = Arrays([np.array([0, 1, 2])])
+    order = Order([0], [2], arrays, Slot(0, 1, 4, 10, shuffle=False), epochs=1)
+    assert len(order.take(1)) == 0
+    assert not arrays.held
+    assert not order.spent()
 
 
 def test_permutations_are_uniform() -> None:
