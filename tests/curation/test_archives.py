@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.archives import EXPANSIONS, Anchors, Archives, Retrieved, expand, gather, parse_expansion
@@ -11,6 +11,7 @@ from curation.rows import concept_ids_of, pair_similarity
 from curation.vocabulary import Vocabulary
 from tests import oracle
 from tests.curation.small_index import SmallIndex, small_index
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,7 @@ def test_no_anchors_no_neighbours_and_no_concepts_give_empty_archives():
     assert gather(anchors, alone, index.rows, index.concepts).offsets.tolist() == [0, 0, 0]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 59), min_size=1, max_size=30), st.integers(1, 9), st.data())
 def test_blocks_of_any_size_give_the_same_archives(seed, which, count, data):
     index = small_index(seed=seed % 5)

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation import lexicon, nouns
@@ -15,6 +15,7 @@ from curation.errors import MisuseError
 from curation.lexicon import medium_words, normal_form, resolve_pipeline, set_phrases, singular
 from curation.noun_phrases import NounOptions
 from curation.nouns import ConceptExtractor, keep_listed, read_vocabulary
+from tests.examples import examples
 
 EXPECTED = {
     # determiners, pronouns, numbers, adjectives
@@ -211,7 +212,7 @@ EVERYWHERE = {word for word, scope in medium_words().items() if scope in ("any",
 IN_PHRASES = {word for phrase in set_phrases() for word in phrase}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.one_of(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join), st.text(max_size=60)), max_size=8)
 )

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
@@ -20,6 +20,7 @@ from data_cards.scene_places import HERDS, PLACES, STANDS
 from data_cards.scenes import Drawing, draw_scene
 from data_cards.things import THINGS
 from tests.data_cards.clean_crops import clean_crops
+from tests.examples import examples
 
 CARD = read_card("miniature")
 NAMES = [one.name for one in CARD.classes]
@@ -37,7 +38,7 @@ def shown(drawing: Drawing, least: float = VISIBLE) -> set[str]:
     return {one.name for one in drawing.scene.objects if one.area >= least}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([32, 48, 64, 100, 128, 224, 256]))
 def test_objects_tell_what_the_mask_holds(seed: int, size: int) -> None:
     drawing = draw_scene(np.random.default_rng(seed), size)

@@ -11,7 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from sklearn.metrics import average_precision_score
 
 from data_cards.cards import read_card
 from data_cards.miniature import draw_pair
+from tests.examples import examples
 from training import tiny_clip
 from training.tiny_clip_data import ClipPairs, Source, draw_pairs, tokenise
 from training.tiny_clip_measures import average_precision, measure, recall_at_1
@@ -125,7 +126,7 @@ def test_the_classes_loss_is_that_of_a_plain_loop() -> None:
 # Measures
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     arrays.arrays(np.float64, (3, 12), elements=st.integers(0, 10**9), unique=True),
     arrays.arrays(np.bool_, (3, 12)),
