@@ -41,8 +41,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+# New examples each time, ten times as many (tests/conftest.py), and ten times as long for each test.
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m '' --hypothesis-profile=search --timeout=1200
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

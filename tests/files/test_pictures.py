@@ -10,11 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from files.pictures import FORMATS, MAX_PIXELS, BadPicture, decode, open_picture
+from tests.examples import examples
 from tests.tiny_world import picture, png_bomb
 
 # Opens the bomb in a process of its own, and prints the memory that this took.
@@ -137,7 +138,7 @@ def test_decode_gives_pixels_or_the_reason() -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@examples(150)
 def test_no_bytes_make_it_fail(data: st.DataObject) -> None:
     raw = bytearray(picture(0, form=data.draw(st.sampled_from(FORMATS))))
     for _ in range(data.draw(st.integers(1, 4))):

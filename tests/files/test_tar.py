@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from files.rejects import Reject
 from files.tar import BLOCK, Sample, read_member, read_samples
+from tests.examples import examples
 
 Members = Sequence[tuple[str, bytes]]
 LETTERS = st.characters(codec="utf-8", exclude_characters="/.\0", exclude_categories=["Cs", "Cc"])
@@ -59,7 +60,7 @@ def sample_members(draw: st.DrawFn) -> list[tuple[str, bytes]]:
 
 
 @given(sample_members(), st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
-@settings(deadline=None, max_examples=200)
+@examples(200)
 def test_reads_what_webdataset_reads(members: Members, form: int) -> None:
     data = pack(members, form)
     files = ({**file, "__url__": ""} for file in tar_file_iterator(io.BytesIO(data)))
@@ -166,7 +167,7 @@ def numbered(count: int, form: int = tarfile.GNU_FORMAT) -> tuple[bytes, list[tu
     st.sampled_from(["noise", "zeros", "headers"]),
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
-@settings(deadline=None, max_examples=150)
+@examples(150)
 def test_pairs_before_and_after_a_broken_stretch_survive(place: int, length: int, kind: str, form: int) -> None:
     data, spans = numbered(14, form)
     whole, _ = unpack(data)
@@ -180,7 +181,7 @@ def test_pairs_before_and_after_a_broken_stretch_survive(place: int, length: int
 
 
 @given(st.integers(0, 10_000), st.integers(1, 700), st.booleans())
-@settings(deadline=None, max_examples=150)
+@examples(150)
 def test_bytes_lost_or_added_in_the_middle(place: int, length: int, lost: bool) -> None:
     data, spans = numbered(14)
     whole, _ = unpack(data)
@@ -194,7 +195,7 @@ def test_bytes_lost_or_added_in_the_middle(place: int, length: int, lost: bool) 
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@examples(150)
 def test_no_bytes_make_it_fail(data: st.DataObject) -> None:
     raw = bytearray(numbered(3, data.draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])))[0])
     for _ in range(data.draw(st.integers(1, 4))):

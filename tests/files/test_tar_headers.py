@@ -3,10 +3,11 @@
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from files.tar_headers import read_plain, write_header
+from tests.examples import examples
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=160).filter(lambda n: n.strip("/"))
 
@@ -17,13 +18,13 @@ def by_tarfile(name: str, size: int, form: int = tarfile.PAX_FORMAT) -> bytes:
     return info.tobuf(form, "utf-8", "surrogateescape")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(NAMES, st.one_of(st.integers(0, 10**6), st.integers(8**11 - 2, 8**11 + 2)))
 def test_a_written_header_is_tarfiles(name, size):
     assert write_header(name, size) == by_tarfile(name, size)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     NAMES, st.integers(0, 8**11 + 2), st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 )
@@ -48,7 +49,7 @@ def test_other_kinds_are_left_to_tarfile(kind):
     assert read_plain(info.tobuf()[:512]) is None
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(0, 511), st.integers(1, 255))
 def test_a_damaged_header_is_not_plain(position, change):
     header = bytearray(by_tarfile("000000001.jpg", 20_000))

@@ -75,16 +75,17 @@ class Piece:
 
 
 def cut(order: Sequence[int], lengths: Sequence[int], stretch: int, stretches: int) -> list[Piece]:
-    """The pieces of one of so many equal stretches of a tape.
+    """The pieces of one of so many equal stretches of a tape, none of them empty.
 
-    order: shards in the order of the tape. lengths: bytes of each shard, above 0, by shard number.
+    order: shards in the order of the tape. lengths: bytes of each shard, above 0, by shard number. A tape of fewer
+    bytes than stretches has stretches without a byte, and those no piece: their shards are not worth fetching.
     """
     begins = [0, *accumulate(lengths[shard] for shard in order)]
     low, high = (-(-begins[-1] * cut_at // stretches) for cut_at in (stretch, stretch + 1))
     return [
         Piece(shard, lengths[shard], max(low - begin, 0), min(high - begin, lengths[shard]))
         for shard, begin in zip(order, begins, strict=False)
-        if begin < high and begin + lengths[shard] > low
+        if max(low, begin) < min(high, begin + lengths[shard])
     ]
 
 

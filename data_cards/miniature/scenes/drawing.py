@@ -1,7 +1,7 @@
 """Scenes of the miniature: a place, its stuff from far to near, things where they belong, and the light.
 
 What is nearer stands lower, is larger, and covers what is behind it. A pixel of the mask belongs to
-the last layer that covers at least half of it.
+the last layer that covers at least half of it, or, where none does, to the first whose edge it is.
 """
 
 from __future__ import annotations
@@ -258,6 +258,8 @@ class _Canvas:
         self.picture = np.zeros((3, size, size), np.float32)
         self.owner = np.zeros((size, size), np.uint8)
         self.layers: list[_Layer] = []
+        # Edges that swing beyond what lies behind: the layer, its part of owner and picture, which pixels, its colour.
+        self._bare: list[tuple[int, NDArray[np.uint8], Array, NDArray[np.bool_], Array]] = []
         self._tint = None if time == "day" else np.array(_TINTS[time], np.float32)[:, None, None]
 
     def lay(self, name: str, colour: Array, cover: Array | None, top: int, left: int) -> None:
@@ -273,7 +275,12 @@ class _Canvas:
             return
         under = self.picture[:, *place]
         under += (colour - under) * cover
-        self.owner[place][cover >= 0.5] = len(self.layers)
+        owner = self.owner[place]
+        bare = (owner == 0) & (cover < 0.5)
+        owner[cover >= 0.5] = len(self.layers)
+        if bare.any():
+            owner[bare] = len(self.layers)
+            self._bare.append((len(self.layers), owner, under, bare, colour))
 
     def stand(self, name: str, word: str, sketch: Sketch, top: int, left: int) -> None:
         """Put a thing before what is there, its upper left at (top, left); what hangs out of the picture is cut."""
@@ -307,6 +314,9 @@ class _Canvas:
 
     def finish(self, place: str) -> Drawing:
         """The picture with its mask and the list of what it shows."""
+        for number, owner, part, bare, colour in self._bare:  # only now: around things that hide it nothing changes
+            left = bare & (owner == number)
+            part[:, left] = colour[:, left]
         pixels = np.bincount(self.owner.ravel(), minlength=len(self.layers) + 1).tolist()
         # A bit for each layer: which of them show in a column, and in a row.
         bits = np.left_shift(np.uint32(1), self.owner)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.reproduce import __main__ as command
@@ -17,6 +17,7 @@ from benchmarks.reproduce.executor import execute
 from benchmarks.reproduce.remaining import remaining
 from benchmarks.reproduce.steps import Folder, Step, locked
 from files.errors import MisuseError
+from tests.examples import examples
 
 
 def shell(name: str, script: str, *needs: str, **more: object) -> Step:
@@ -112,7 +113,7 @@ def test_a_step_that_takes_all_cores_is_alone(tmp_path: Path) -> None:
     assert noted(tmp_path / "threads") == ["2", "6", "2"]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(10)
 @given(
     needs=st.lists(st.sets(st.integers(0, 7), max_size=3), min_size=1, max_size=8),
     failing=st.sets(st.integers(0, 7), max_size=2),

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.concepts import extractor as nouns
@@ -17,6 +17,7 @@ from curation.concepts.lexicon import medium_words, normal_form, resolve_pipelin
 from curation.concepts.listed import keep_listed, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from files.errors import MisuseError
+from tests.examples import examples
 
 EXPECTED = {
     # determiners, pronouns, numbers, adjectives
@@ -213,7 +214,7 @@ EVERYWHERE = {word for word, scope in medium_words().items() if scope in ("any",
 IN_PHRASES = {word for phrase in set_phrases() for word in phrase}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.one_of(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join), st.text(max_size=60)), max_size=8)
 )

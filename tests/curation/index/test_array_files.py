@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.index.array_files import ArrayWriter
+from tests.examples import examples
 
 
 @given(
@@ -15,7 +16,7 @@ from curation.index.array_files import ArrayWriter
     st.sampled_from([(), (3,), (2, 2)]),
     st.sampled_from([np.float16, np.int32, np.uint64]),
 )
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_blocks_join(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shape: tuple[int, ...], dtype: type[np.generic]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
@@ -24,6 +24,7 @@ from curation.index.neighbours import (
 )
 from files.errors import CocuError, MisuseError
 from tests.curation.small_index import unit
+from tests.examples import examples
 
 DIM = 64
 GB = 1 << 30
@@ -53,7 +54,7 @@ def test_small_sets_are_searched_exactly_and_large_ones_by_lists():
     assert auto_factory(10_000_000, 512, 64 * GB) == "IVF16384,SQfp16"
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(10_000, 10**8), st.sampled_from([256, 384, 512, 768]), st.integers(10**5, 10**12))
 def test_what_is_chosen_fits_in_the_memory_or_nothing_does(rows, dim, memory):
     try:

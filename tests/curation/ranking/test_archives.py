@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
@@ -12,6 +12,7 @@ from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, expand, parse_expansion
 from files.errors import MisuseError
 from tests.curation.small_index import SmallIndex, small_index
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ def test_no_anchors_no_neighbours_and_no_concepts_give_empty_archives():
     assert gather(anchors, alone, index.rows, index.concepts).offsets.tolist() == [0, 0, 0]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 59), min_size=1, max_size=30), st.integers(1, 9), st.data())
 def test_blocks_of_any_size_give_the_same_archives(seed, which, count, data):
     index = small_index(seed=seed % 5)

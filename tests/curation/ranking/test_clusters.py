@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
@@ -10,6 +10,7 @@ from curation.ranking import clusters
 from curation.ranking.clusters import Clusterer, kmeans
 from curation.ranking.seeds import uniform
 from tests.curation.small_index import unit
+from tests.examples import examples
 
 VECTORS = unit(np.random.default_rng(3), 300, 24).astype(np.float32)
 
@@ -42,7 +43,7 @@ def test_there_are_half_as_many_clusters_as_concepts_and_none_is_empty(clusterer
         assert [label for j, label in enumerate(own) if label not in own[:j]] == list(range(wanted))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(0, 99), st.randoms())
 def test_an_archives_clusters_depend_on_it_alone(sizes, seed, random):
     clusterer = Clusterer(VECTORS)
@@ -89,7 +90,7 @@ def test_what_lies_apart_is_found_apart():
     assert right.mean() > 0.9  # some seedings end in another local optimum
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(3, 20), st.integers(1, 4), st.integers(0, 99))
 def test_equal_points_still_fill_every_cluster(size, distinct, seed):
     rng = np.random.default_rng(seed)

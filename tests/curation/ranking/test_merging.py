@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved as Found
 from curation.ranking.merging import LOOKED_AT_EACH, SAME, Synonyms
 from tests.curation.small_index import SmallIndex, small_index
+from tests.examples import examples
 
 
 def with_twins(seed: int) -> tuple[SmallIndex, np.ndarray]:
@@ -52,7 +53,7 @@ def plainly_merged(
     return lost
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 10**6), keep=st.sampled_from([0, 1, 2, 16]))
 def test_what_goes_is_what_a_plain_greedy_loop_drops(seed: int, keep: int) -> None:
     small, texts = with_twins(seed % 50)

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
@@ -17,6 +17,7 @@ from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from files.errors import MisuseError
 from tests.curation.small_index import small_index
+from tests.examples import examples
 
 
 def archives_of(sizes: list[int], concept: list[int], in_caption: list[bool] | None = None) -> Archives:
@@ -127,7 +128,7 @@ SINGULAR = {"trucks": "truck", "balls": "ball", "dogs": "dog"}
 FAMILIES = WordFamilies(vocabulary_of(WORDS), lambda word: SINGULAR.get(word, word))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(
         st.lists(
@@ -174,7 +175,7 @@ def test_merging_by_example(scores, named, left):
     assert {WORDS[i] for i, lost in zip(ids, gone, strict=True) if not lost} == left
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.lists(st.tuples(st.floats(-2, 2, width=16), st.booleans(), st.booleans()), max_size=12),

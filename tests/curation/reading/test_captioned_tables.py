@@ -11,7 +11,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.reading import shards
@@ -187,7 +187,6 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.integers(1, 4), st.sampled_from(["csv", "jsonl", "parquet"]))
-@settings(deadline=None)
 def test_parts_join_to_the_whole_table(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], part: int, form: str
 ) -> None:

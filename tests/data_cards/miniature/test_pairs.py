@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -28,6 +28,7 @@ from data_cards.cards import read_card
 from data_cards.miniature.pairs import SPLITS, contact_sheet, draw_pair
 from data_cards.miniature.shards import Tally, tally, write_miniature
 from files.errors import CocuError, MisuseError
+from tests.examples import examples
 
 NAMES = [one.name for one in read_card("miniature").classes]
 ENDINGS = {"train": {"jpg", "json", "txt"}, "val": {"jpg", "json", "mask.png", "txt"}, "clip": {"jpg", "json", "txt"}}
@@ -52,7 +53,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return request.param, write(tmp_path_factory.mktemp("world") / request.param, split=request.param)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     split=st.sampled_from(SPLITS),
     seed=st.integers(0, 2**32 - 1),

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 
 from evaluation.figures.boundary import boundary_counts, boundary_width, near_boundary
+from tests.examples import examples
 
 
 def blobs(seed: int, classes: int = 4, shape: tuple[int, int] = (40, 52)) -> np.ndarray:
@@ -19,7 +20,7 @@ def eroded_boundary(mask: np.ndarray, distance: int) -> np.ndarray:
     return mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=distance, border_value=0)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 10**6), distance=st.integers(1, 6))
 def test_a_boundary_is_what_erosion_takes_away_of_every_class(seed: int, distance: int) -> None:
     labels = blobs(seed)

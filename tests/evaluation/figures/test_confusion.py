@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from evaluation.figures.confusion import confusion, counts_of, figures, mean_ious
 from files.errors import CocuError
+from tests.examples import examples
 
 
 def maps(seed: int, classes: int, *, ignored: bool = True, shape: tuple[int, int] = (23, 31)):
@@ -19,7 +20,7 @@ def maps(seed: int, classes: int, *, ignored: bool = True, shape: tuple[int, int
     return torch.from_numpy(predicted), torch.from_numpy(truth)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(seed=st.integers(0, 10**6), classes=st.integers(1, 12))
 def test_the_matrix_is_scikit_learns(seed: int, classes: int) -> None:
     predicted, truth = maps(seed, classes)

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import ks_2samp
@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from files.errors import MisuseError
+from tests.examples import examples
 from tests.tiny_world import picture, png_bomb
 from training.batches import augment
 from training.batches.augment import MEAN, STD, Augmentation, BadPicture, draw_crop, draw_erasing, finish, rand_augment
@@ -121,7 +122,6 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int], scale: tup
     assert ks_2samp(found[:, 2] * found[:, 3], expected[:, 2] * expected[:, 3]).pvalue > LEAST_P
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0.01, 1), st.integers(0, 99))
 def test_crops_lie_inside_of_any_picture(height: int, width: int, low: float, seed: int) -> None:
     for top, left, tall, wide in (draw_crop(height, width, (low, 1.0), Random(seed)), augment.centre(height, width)):
@@ -247,7 +247,7 @@ def test_bad_pictures_are_refused_with_the_reason(data: bytes, reason: str, leve
         Augmentation(32, level)(data, Random(0))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_damage_gives_a_picture_or_a_reason(data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from([GOOD, picture(1, (50, 60), "PNG"), picture(2, (50, 60), "WEBP")])))

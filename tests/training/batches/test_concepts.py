@@ -8,10 +8,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from tests.examples import examples
 from training.batches.concepts import MODES, ConceptArchive, draw, parse_concepts
 
 NAMES = ["grass", "sky", "dog", "ball", "tree", "park", "fence", "man"]
@@ -111,7 +112,7 @@ def test_the_released_way_takes_the_best() -> None:
     assert draw("curated-top", of, 3, Random(0)) == ["grass", "sky", "dog"]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(0, 4), st.booleans()), max_size=8),
     st.integers(1, 5),

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 
+from tests.examples import examples
 from training.batches.tokens import Tokenizer, text_id
 
 OURS = Tokenizer(77)
@@ -28,7 +29,7 @@ def test_prompts_are_those_of_open_clip(concept: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(max_size=60) | st.text("abc XYZ'.,-&;<#0 \t\n", max_size=60), st.integers(0, 79))
 def test_any_text_gives_the_ids_of_open_clip(text: str, template: int) -> None:
     np.testing.assert_array_equal(row(OURS.caption(text)), THEIRS(text)[0].numpy())

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
 from files.errors import MisuseError
+from tests.examples import examples
 from tests.training.tiny_learners import tiny_batch, tiny_learner
 from training.models import patch_alignment
 from training.models.patch_alignment import (
@@ -48,7 +49,7 @@ def by_the_formula(patches: Tensor, texts: Tensor, temperature: float) -> Tensor
     return torch.einsum("btd,td->bt", pooled, texts)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.integers(1, 7),
     st.integers(1, 9),

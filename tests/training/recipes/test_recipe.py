@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from files.errors import MisuseError
+from tests.examples import examples
 from training.models.groupvit import GroupViTConfig
 from training.models.patch_alignment import PatchAlignmentConfig
 from training.recipes.recipe import Recipe, build_learner
@@ -175,7 +176,7 @@ def test_a_written_recipe_is_read_as_it_was(name: str, tmp_path: Path) -> None:
     assert read_config(path) == recipe
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(rate=st.floats(1e-12, 1e6), seed=st.integers(0, 2**62))
 def test_numbers_are_written_without_loss(rate: float, seed: int) -> None:
     recipe = load_recipe("miniature", [f"optimizer.base_lr={rate!r}", f"seed={seed}"])

@@ -6,12 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from files.errors import CocuError
-from training.shards.order import EPOCH, SHARD, START, STOP, Order, Slot, cut, permutation, raw_bits, spread
+from tests.examples import examples
+from training.shards.order import EPOCH, SHARD, START, STOP, Order, Piece, Slot, cut, permutation, raw_bits, spread
 
 
 class Arrays:
@@ -57,7 +58,7 @@ def rows(places: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(row) for row in places.tolist()]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(SHARDS, st.integers(1, 5), st.integers(1, 20), st.booleans(), st.integers(0, 3), st.integers(1, 3))
 def test_every_epoch_gives_each_sample_to_exactly_one_rank(
     shards: list[tuple[np.ndarray, int]], ranks: int, window: int, shuffle: bool, seed: int, epochs: int
@@ -74,7 +75,7 @@ def test_every_epoch_gives_each_sample_to_exactly_one_rank(
     assert sorted(found) == sorted(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(SHARDS, st.integers(1, 4), st.integers(1, 20), st.data())
 def test_it_goes_on_from_any_place(
     shards: list[tuple[np.ndarray, int]], ranks: int, window: int, data: st.DataObject
@@ -95,7 +96,7 @@ def test_it_goes_on_from_any_place(
     assert rows(again.take(after)) == whole[taken:] == rows(order.take(after))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(SHARDS, st.integers(1, 10), st.lists(st.integers(0, 15), max_size=20))
 def test_shards_are_held_as_long_as_their_samples_are_awaited(
     shards: list[tuple[np.ndarray, int]], window: int, takes: list[int]
@@ -178,6 +179,16 @@ def test_stretches_cover_the_tape_once(lengths: list[int], stretches: int) -> No
         assert parts[0][0] == 0
         assert parts[-1][1] == length
         assert all(left[1] == right[0] for left, right in pairwise(parts))
+
+
+def test_a_stretch_without_a_byte_has_no_piece() -> None:
+    assert [cut([0], [2], stretch, 4) for stretch in range(4)] == [[Piece(0, 2, 0, 1)], [], [Piece(0, 2, 1, 2)], []]
+    # Its shard is neither held nor read: nobody knows what it costs to fetch.
+    arrays = Arrays([np.array([0, 1, 2])])
+    order = Order([0], [2], arrays, Slot(0, 1, 4, 10, shuffle=False), epochs=1)
+    assert len(order.take(1)) == 0
+    assert not arrays.held
+    assert not order.spent()
 
 
 def test_permutations_are_uniform() -> None:

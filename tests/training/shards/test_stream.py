@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import write_tar
 from files.errors import MisuseError
+from tests.examples import examples
 from tests.tiny_world import pair_members
 from training.shards.files import ShardFiles
 from training.shards.found import Source, find_data
@@ -65,7 +66,7 @@ def test_weights_decide_how_often_and_each_collection_has_epochs_of_its_own(worl
         assert set(Counter(samples(mine)).values()) == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 300), st.integers(0, 2), st.booleans(), st.data())
 def test_a_stream_goes_on_from_any_position(
     world: Path, taken: int, rank: int, pooled: bool, data: st.DataObject

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import write_tar
+from tests.examples import examples
 from tests.tiny_world import pair_members
 from training.shards.tar_index import IndexFolder, TarIndex, index_tar, read_members
 
@@ -36,7 +37,7 @@ KEYS = st.text("ab0_-é/.", min_size=1, max_size=5)
 FIELDS = st.sampled_from(["jpg", "txt", "JSON", "concepts.json", "seg.png", "x" * 120])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.tuples(KEYS, FIELDS, st.binary(max_size=1100)), max_size=12),
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.examples import examples
 from tests.training.tiny_learners import gradients, tiny_batch, tiny_learner
 from training.step.gradient_cache import Encoders
 from training.step.losses import (
@@ -87,7 +88,7 @@ def test_concept_loss_has_soft_targets_of_1_over_k_and_one_hot_ones_the_other_wa
     torch.testing.assert_close(loss, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_equal_concepts_belong_to_every_image_that_has_one(data: st.DataObject) -> None:
     images, per_image = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 4))
@@ -101,7 +102,7 @@ def test_equal_concepts_belong_to_every_image_that_has_one(data: st.DataObject) 
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9))
 def test_equal_captions_belong_to_every_image_that_has_one(ids: list[int]) -> None:
     similarity = vectors(len(ids), 4) @ vectors(len(ids), 4, seed=1).T

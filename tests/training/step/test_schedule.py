@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
@@ -31,7 +31,6 @@ def test_rates_equal_those_of_torch(warmup: int, steps: int) -> None:
     assert [ours.at(step) for step in range(steps)] == pytest.approx(expected, rel=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 500))
 def test_rates_stay_between_the_given_ones_and_end_at_the_last(warmup: int, beyond: int) -> None:
     steps = warmup + beyond

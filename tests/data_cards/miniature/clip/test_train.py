@@ -11,7 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from data_cards.miniature.clip import train as tiny_clip
 from data_cards.miniature.clip.measures import average_precision, measure, recall_at_1
 from data_cards.miniature.clip.pairs import ClipPairs, Source, draw_pairs, tokenise
 from data_cards.miniature.pairs import draw_pair
+from tests.examples import examples
 
 CARD = read_card("miniature")
 SOURCE = Source("clip", 7, 64, ("web",), 32)
@@ -125,7 +126,7 @@ def test_the_classes_loss_is_that_of_a_plain_loop() -> None:
 # Measures
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     arrays.arrays(np.float64, (3, 12), elements=st.integers(0, 10**9), unique=True),
     arrays.arrays(np.bool_, (3, 12)),

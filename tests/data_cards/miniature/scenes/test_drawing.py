@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
@@ -20,6 +20,7 @@ from data_cards.miniature.scenes.drawing import Drawing, draw_scene
 from data_cards.miniature.scenes.places import HERDS, PLACES, STANDS
 from data_cards.miniature.things.catalogue import THINGS
 from tests.data_cards.clean_crops import clean_crops
+from tests.examples import examples
 
 CARD = read_card("miniature")
 NAMES = [one.name for one in CARD.classes]
@@ -37,8 +38,8 @@ def shown(drawing: Drawing, least: float = VISIBLE) -> set[str]:
     return {one.name for one in drawing.scene.objects if one.area >= least}
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([32, 48, 64, 128]))
+@examples(40)
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([32, 48, 64, 100, 128, 224, 256]))
 def test_objects_tell_what_the_mask_holds(seed: int, size: int) -> None:
     drawing = draw_scene(np.random.default_rng(seed), size)
     assert drawing.image.shape == (size, size, 3)
@@ -56,6 +57,23 @@ def test_objects_tell_what_the_mask_holds(seed: int, size: int) -> None:
     areas = [one.area for one in drawing.scene.objects]
     assert areas == sorted(areas, reverse=True)
     assert sum(areas) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "size", "row", "columns"),
+    [(920, 128, 94, slice(0, 15)), (23, 256, 125, slice(160, 208)), (38, 256, 205, slice(29, 41))],
+    ids=["below wheat", "below mountains", "three rows high"],
+)
+def test_an_edge_that_swings_beyond_what_lies_behind_is_the_grounds(
+    seed: int, size: int, row: int, columns: slice
+) -> None:
+    drawing = draw_scene(np.random.default_rng(seed), size)
+    assert {NAMES[value] for value in drawing.mask[row, columns]} == {"grass"}
+    # As light as the grass under it: nothing shows black.
+    edge, under = (drawing.image[rows, columns].mean() for rows in (row, slice(row + 3, row + 9)))
+    assert edge > 0.6 * under
+    (grass,) = (one for one in drawing.scene.objects if one.name == "grass")
+    assert grass.area * size**2 == np.count_nonzero(drawing.mask == NAMES.index("grass"))
 
 
 def test_the_same_chance_draws_the_same_scene() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from data_cards.cards import read_card
 from data_cards.miniature.stuff.catalogue import OUTLINED, STUFF, draw_stuff, stuff_crop
 from data_cards.miniature.stuff.textures import TILE, Patch, cut, grain, mix, ramp
+from tests.examples import examples
 
 every_stuff = pytest.mark.parametrize("name", STUFF)
 
@@ -20,7 +21,7 @@ def test_every_stuff_class_of_the_card_is_drawn_and_no_other() -> None:
 
 
 @every_stuff
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(3, 130),
@@ -82,7 +83,7 @@ def test_mean_colours_of_kindred_stuff_overlap(kindred: tuple[str, ...]) -> None
     assert KNeighborsClassifier(9).fit(means(0), labels).score(means(1), labels) < 0.9
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 2**32 - 1), tall=st.floats(0.5, 20), wide=st.floats(0.5, 20))
 def test_noise_is_centred_and_of_unit_deviation(seed: int, tall: float, wide: float) -> None:
     noise = Patch(np.random.default_rng(seed), TILE, TILE, 64).noise(tall, wide)
@@ -123,7 +124,7 @@ def test_the_ground_is_near_at_the_foot_and_far_at_the_horizon() -> None:
     assert patch.near[0, 0] == pytest.approx(8.5 / 48)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=20))
 def test_cut_mix_and_ramp_agree_with_numpy(values: list[float]) -> None:
     shares = np.array(values, np.float32)[None]

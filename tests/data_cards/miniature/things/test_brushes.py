@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_cards.miniature.things.brushes import Sketch, apart, blend, darker, lighter
+from tests.examples import examples
 
 FINE = 12
 RED, BLUE = (0.8, 0.2, 0.1), (0.1, 0.3, 0.9)
@@ -71,7 +72,7 @@ def in_stroke(x, y, start, end, thick, thin):
     return inside
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRID, ACROSS, UP, HALF_AXIS, HALF_AXIS, st.floats(-3, 3))
 def test_an_ellipse_covers_what_lies_inside(height, x, y, rx, ry, angle) -> None:
     for turn in (0.0, angle):
@@ -87,7 +88,7 @@ def test_an_ellipse_is_whole_where_its_centre_is_a_pixels(ry: float) -> None:
     assert sketch.cover[15, 19] == 1
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(GRID, ACROSS, UP, HALF_AXIS, HALF_AXIS, st.floats(-0.05, 0.05))
 def test_only_the_part_above_a_height_is_painted(height, x, y, rx, ry, cut) -> None:
     sketch = sketch_of(height)
@@ -95,7 +96,7 @@ def test_only_the_part_above_a_height_is_painted(height, x, y, rx, ry, cut) -> N
     check(sketch.cover, covered(height, lambda u, v: in_ellipse(u, v, x, y, rx, ry) & (v > y + cut)), TOGETHER)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(GRID, st.lists(st.tuples(ACROSS, UP, WIDTH, st.floats(0.7, 1.4)), min_size=1, max_size=6))
 def test_dots_cover_what_lies_in_any(height, spots) -> None:
     dots = [(x, y, size, size * ratio) for x, y, size, ratio in spots]
@@ -105,7 +106,7 @@ def test_dots_cover_what_lies_in_any(height, spots) -> None:
     check(sketch.cover, expected, SMOOTH if len(dots) == 1 else TOGETHER)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRID, st.lists(st.floats(0, 6.2), min_size=3, max_size=6, unique=True), st.booleans(), HALF_AXIS, HALF_AXIS)
 def test_a_polygon_covers_what_lies_inside_whichever_way_round(height, angles, backwards, rx, ry) -> None:
     # Corners on an ellipse make a convex polygon; those nearly on one another make needles, whose tips are no test.
@@ -118,7 +119,7 @@ def test_a_polygon_covers_what_lies_inside_whichever_way_round(height, angles, b
     check(sketch.cover, covered(height, lambda u, v: in_polygon(u, v, points)), TOGETHER)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRID, ACROSS, UP, HALF_AXIS, HALF_AXIS, st.sampled_from([0.0, 0.04, 0.1]))
 def test_a_box_covers_what_lies_inside_but_for_its_rounded_corners(height, x, y, hw, hh, rounding) -> None:
     sketch = sketch_of(height)
@@ -131,7 +132,7 @@ def test_a_box_covers_what_lies_inside_but_for_its_rounded_corners(height, x, y,
     check(sketch.cover, covered(height, inside), CORNER)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(GRID, st.lists(st.tuples(ACROSS, UP, WIDTH, WIDTH), min_size=1, max_size=5))
 def test_boxes_cover_what_lies_in_any(height, middles) -> None:
     boxes = [(x - hw, y - hh, x + hw, y + hh) for x, y, hw, hh in middles]
@@ -144,7 +145,7 @@ def test_boxes_cover_what_lies_in_any(height, middles) -> None:
     check(sketch.cover, covered(height, inside), CORNER if len(boxes) == 1 else TOGETHER)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.sampled_from([24, 31]), st.lists(st.tuples(ACROSS, UP, ACROSS, UP), min_size=1, max_size=3), WIDTH, WIDTH)
 def test_strokes_cover_what_lies_in_any(height, lines, thick, thin) -> None:
     tapered = [
@@ -163,7 +164,7 @@ def test_strokes_cover_what_lies_in_any(height, lines, thick, thin) -> None:
         check(sketch.cover, covered(height, inside), SMOOTH if len(pieces) == 1 else TOGETHER)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(GRID, ACROSS, UP, st.floats(0.2, 0.45), st.floats(0.08, 0.2))
 def test_a_ring_covers_what_lies_between_two_circles(height, x, y, radius, thick) -> None:
     sketch = sketch_of(height)
