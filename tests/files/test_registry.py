@@ -47,7 +47,7 @@ def test_a_package_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if not isinstance(entry, int):
             raise ValueError(f"{entry!r} is no number")
 
-    door: Registry[int] = Registry("--door", group, number)
+    door: Registry[int] = Registry("--door", group, check=number)
     door.add("one", 1)
     assert list(door) == ["one", "seven", "odd", "gone"]
     assert (door["seven"], door.package("seven"), door.package("one")) == (7, "cocu-stranger", "")
