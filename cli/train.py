@@ -144,13 +144,13 @@ def export(
 ) -> None:
     """Write a GroupViT in the layout of Hugging Face's transformers."""
     from files.errors import MisuseError
-    from training.models.learner import LEARNERS
+    from training.models.learner import EXPORTS
     from training.run.checkpoint import load_learner
 
     learner, recipe = load_learner(checkpoint)
-    export = LEARNERS[recipe.learner].export
-    if export is None:
-        able = ", ".join(name for name, kind in LEARNERS.items() if kind.export)
-        raise MisuseError(f"{checkpoint}: holds {recipe.learner}; only {able} has a place in transformers")
-    export(learner, out)
+    if recipe.learner not in EXPORTS:
+        raise MisuseError(
+            f"{checkpoint}: holds {recipe.learner}; only {', '.join(EXPORTS)} has a place in transformers"
+        )
+    EXPORTS[recipe.learner](learner, out)
     typer.echo(f"wrote {out}")

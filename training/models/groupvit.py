@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -361,10 +360,4 @@ def _initialise(module: nn.Module, std: float) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _export(model: GroupViT, folder: Path) -> None:
-    from training.models.groupvit_weights import save_huggingface
-
-    save_huggingface(model, folder)
-
-
-LEARNERS.add("groupvit", LearnerKind(GroupViTConfig, GroupViT, _export))
+LEARNERS.add("groupvit", LearnerKind(GroupViTConfig, GroupViT))

@@ -16,6 +16,7 @@ from torch import Tensor
 from files.errors import CocuError, MisuseError
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_names import Layout, names_in
+from training.models.learner import EXPORTS
 from training.models.text_encoder import TextConfig
 
 # Buffers of constants that old files hold beside the weights.
@@ -332,3 +333,6 @@ def _original_config(weights: Mapping[str, Tensor], heads: int | None, path: Pat
         projection_hidden=hidden,
         projection_width=outputs,
     )
+
+
+EXPORTS.add("groupvit", save_huggingface)

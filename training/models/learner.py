@@ -90,16 +90,16 @@ class LearnerKind:
     """A learner that recipes may name.
 
     config: a frozen dataclass, the recipe's section `model`; it raises MisuseError for sizes that do not go together.
-    build: its model with fresh weights from torch's global random state. export: writes a model into a folder in the
-    form of transformers; None where it has no place there.
+    build: its model with fresh weights from torch's global random state.
     """
 
     config: type[Any]
     build: Callable[[Any], Learner]
-    export: Callable[[Any, Path], None] | None = None
 
 
 LEARNERS: Registry[LearnerKind] = Registry("learner", "cocu.learners", room="training.models")
+# What writes a learner into a folder in the form of transformers, by its name; some have no place there.
+EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export", room="training.models")
 
 
 def capped_scale_of(log_scale: Tensor) -> float:
