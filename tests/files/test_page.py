@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from jinja2 import UndefinedError
 from files.page import inline, page
 from tests.parsed_page import ATTACK, SURROGATE, ParsedPage, read_page
 
+ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = """{% extends "page.html.j2" %}
 {% from "figures.html.j2" import bars, tiles %}
 {% block title %}{{ name }}{% endblock %}
@@ -65,3 +67,12 @@ def test_pages_of_two_rooms_are_not_mixed_up(template: Path, tmp_path: Path) -> 
 
 def test_a_picture_in_an_address() -> None:
     assert inline(b"\xff\xfe\xfd", "jpeg") == "data:image/jpeg;base64,//79"
+
+
+def test_every_template_is_part_of_the_distribution() -> None:
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    packaged = setup["packages"]["find"]["include"]
+    rooms = [folder.parent.relative_to(ROOT) for folder in ROOT.glob("*/**/templates") if folder.is_dir()]
+    names = {".".join(room.parts) for room in rooms if room.parts[0] in packaged}
+    assert {"files", "curation.report", "evaluation.results"} <= names
+    assert [name for name in names if "templates/*" not in setup["package-data"].get(name, ())] == []
