@@ -101,7 +101,7 @@ def evaluate_all(
         processes=place.world,
     )
     done: list[dict[str, Any]] = []
-    sections: list[str] = []
+    galleries: list[gallery.BenchmarkGallery] = []
     for one in opened:
         result = evaluate(segmenter, one, options, place, progress)
 
@@ -113,10 +113,10 @@ def evaluate_all(
                 found["background_sweep"] = background_sweep.write_sweep(folder, result)
             if options.shown:
                 vectors = vectors_of(segmenter, one.card, options)
-                sections.append(
+                galleries.append(
                     gallery.write_pictures(folder, result, one.benchmark, segmenter, vectors, options.shown)
                 )
-                gallery.write_page(out, head, sections)
+                gallery.write_page(out, head, galleries)
             write_results(out, head, [*done, found])
             return found
 

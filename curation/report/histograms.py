@@ -1,9 +1,10 @@
-"""Histograms as inline SVG, coloured by the style sheet of the page that holds them."""
+"""Histograms as what an SVG shows, coloured by the style sheet of the page that holds it."""
 
 from __future__ import annotations
 
 import math
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from curation.report.figures import Histogram, score_text
 
@@ -11,15 +12,39 @@ _WIDTH, _HEIGHT = 420, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 20, 8, 40
 
 
-def histogram_svg(histogram: Histogram) -> str:
+@dataclass(frozen=True)
+class HistogramBar:
+    """A filled bar in pixels from the upper left, and what it says when pointed at."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    says: str
+
+
+@dataclass(frozen=True)
+class HistogramDrawing:
+    """Bars, the path of steps ("" for none), the paths of the grid, and words: x, y, anchor, text."""
+
+    title: str
+    groups: tuple[str, str]
+    bars: Sequence[HistogramBar]
+    steps: str
+    grid: Sequence[str]
+    words: Sequence[tuple[float, float, str, str]]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+def drawn(histogram: Histogram) -> HistogramDrawing:
     """The recovered ones as filled bars, the named ones as a line of steps.
 
     Each group is drawn in percent of itself, so that the shapes compare when the sizes do not.
     """
-    shares = [_percent(histogram.recovered), _percent(histogram.named)]
-    ceiling = _ceiling(max(max(share, default=0) for share in shares))
-    bins = len(histogram.recovered)
-    step = (_WIDTH - _LEFT - _RIGHT) / max(bins, 1)
+    recovered, named = _percent(histogram.recovered), _percent(histogram.named)
+    ceiling = _ceiling(max(max(shares, default=0) for shares in (recovered, named)))
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(recovered), 1)
 
     def x(place: float) -> float:
         return _LEFT + place * step
@@ -27,31 +52,28 @@ def histogram_svg(histogram: Histogram) -> str:
     def y(share: float) -> float:
         return _TOP + (1 - share / ceiling) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(histogram.title)}">']
-    for mark in (0.0, ceiling / 2, ceiling):
-        parts.append(
-            f'<path class="grid" d="M{_LEFT} {y(mark):.1f}H{_WIDTH - _RIGHT}"/>'
-            f'<text x="{_LEFT - 5}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:g}%</text>'
+    bars = [
+        HistogramBar(
+            *(x(place) + 0.5, y(share), max(step - 1, 0.5), y(0) - y(share)),
+            says=f"{_bin_name(histogram, place)}: {share:.1f}%",
         )
-    for bin_number, share in enumerate(shares[0]):
-        if share:
-            parts.append(
-                f'<rect class="recovered" x="{x(bin_number) + 0.5:.1f}" y="{y(share):.1f}" '
-                f'width="{max(step - 1, 0.5):.1f}" height="{y(0) - y(share):.1f}">'
-                f"<title>{escape(_bin_name(histogram, bin_number))}: {share:.1f}%</title></rect>"
-            )
-    if any(shares[1]):
-        steps = "".join(f"V{y(share):.1f}H{x(i + 1):.1f}" for i, share in enumerate(shares[1]))
-        parts.append(f'<path class="named" d="M{x(0):.1f} {y(0):.1f}{steps}V{y(0):.1f}"/>')
-    for place, label in _ticks(histogram):
-        parts.append(
-            f'<text x="{x(place):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{escape(label)}</text>'
-        )
-    parts.append(
-        f'<text class="axis" x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 8}" '
-        f'text-anchor="middle">{escape(histogram.axis)}</text></svg>'
+        for place, share in enumerate(recovered)
+        if share
+    ]
+    line = "".join(f"V{y(share):.1f}H{x(place + 1):.1f}" for place, share in enumerate(named))
+    marks = (0.0, ceiling / 2, ceiling)
+    return HistogramDrawing(
+        histogram.title,
+        histogram.groups,
+        bars,
+        f"M{x(0):.1f} {y(0):.1f}{line}V{y(0):.1f}" if any(named) else "",
+        [f"M{_LEFT} {y(mark):.1f}H{_WIDTH - _RIGHT}" for mark in marks],
+        [
+            *((_LEFT - 5, y(mark) + 4, "end", f"{mark:g}%") for mark in marks),
+            *((x(place), _HEIGHT - _BOTTOM + 15, "middle", label) for place, label in _ticks(histogram)),
+            ((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "middle", histogram.axis),
+        ],
     )
-    return "".join(parts)
 
 
 def _percent(counts: tuple[int, ...]) -> list[float]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from html import escape
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from data_cards.layouts.benchmark import Benchmark
 from evaluation.figures.confusion import mean_ious
-from evaluation.gallery_page import page
 from evaluation.labels.inference import Labelled, Rules, segment_images
 from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
+from files.page import page
 from training.run.checkpoint import write_atomically
 
 GALLERY, PICTURES = "gallery.html", "gallery"
@@ -32,6 +31,30 @@ HEADINGS = {
     "worst": "The worst",
     "random": "A random sample, whatever came of it",
 }
+_TEMPLATE = Path(__file__).parent / "templates" / "gallery.html.j2"
+
+
+@dataclass(frozen=True)
+class PictureCard:
+    """A picture as the page shows it; iou: of the picture, in per cent.
+
+    shots: what is shown -> its address; classes: name, colour, IoU in per cent or "" for one only predicted.
+    """
+
+    key: str
+    iou: str
+    shots: Mapping[str, str]
+    classes: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class BenchmarkGallery:
+    """A benchmark's part of the page; tiles: value and what it is; cards: heading -> pictures; bad: left out."""
+
+    name: str
+    tiles: Sequence[tuple[str, str]]
+    bad: int
+    cards: Mapping[str, Sequence[PictureCard]]
 
 
 def choose(scores: NDArray[np.float64], count: int, seed: int = SEED) -> dict[str, list[int]]:
@@ -50,35 +73,31 @@ def choose(scores: NDArray[np.float64], count: int, seed: int = SEED) -> dict[st
 
 def write_pictures(
     folder: Path, result: Result, benchmark: Benchmark, segmenter: Segmenter, vectors: Tensor, count: int
-) -> str:
+) -> BenchmarkGallery:
     """Segment the chosen pictures once more, groups and all, and write their PNGs; the benchmark's part of the page."""
     scores = mean_ious(result.tally.counts.astype(np.float64))
     chosen = choose(scores, count)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     colours = palette(len(result.card.classes), result.card.background_index)
     rules = replace(Rules(), best=result.rules["best classes"], groups=True)
-    parts = [_head(result)]
+    cards: dict[str, list[PictureCard]] = {}
     for kind, places in chosen.items():
-        cards = []
         for place in places:
             image, truth = benchmark.item(int(result.tally.indices[place]))
             (labelled,) = segment_images(segmenter, result.card, vectors, [image], rules)
             files = _write_shots(folder / PICTURES, f"{place:06d}", image, truth, labelled, colours)
-            cards.append(_card(result, place, float(scores[place]), folder.name, files, colours))
-        if cards:
-            parts.append(f'<h3>{HEADINGS[kind]}</h3>\n<div class="cards">\n{"".join(cards)}</div>')
-    return "\n".join(parts)
+            shots = {shown: f"{quote(folder.name)}/{PICTURES}/{quote(name)}" for shown, name in files.items()}
+            card = PictureCard(
+                result.keys[place], percent(float(scores[place])), shots, _classes(result, place, colours)
+            )
+            cards.setdefault(HEADINGS[kind], []).append(card)
+    return BenchmarkGallery(result.card.pretty_name, _tiles(result), len(result.tally.bad), cards)
 
 
-def write_page(out: Path, head: Mapping[str, Any], sections: Sequence[str]) -> None:
+def write_page(out: Path, head: Mapping[str, Any], benchmarks: Sequence[BenchmarkGallery]) -> None:
     """Write gallery.html of all benchmarks done so far."""
-    checkpoint = head["checkpoint"]
-    lead = (
-        f"<h1>{escape(checkpoint['name'])}</h1>\n"
-        f'<p class="lead">{escape(checkpoint["kind"])}, weights {escape(checkpoint["sha256"][:12])}; '
-        f"{escape(head['date'])}. Pictures segmented by the names of classes; figures in per cent.</p>"
-    )
-    write_atomically(out / GALLERY, page(f"Segmented by {checkpoint['name']}", "\n".join([lead, *sections])))
+    html = page(_TEMPLATE, checkpoint=head["checkpoint"], date=head["date"], benchmarks=benchmarks)
+    write_atomically(out / GALLERY, html)
 
 
 def _write_shots(
@@ -107,42 +126,21 @@ def _write_shots(
     return names
 
 
-def _head(result: Result) -> str:
+def _tiles(result: Result) -> list[tuple[str, str]]:
     found, interval = result.figures, result.interval()
-    tiles = [
+    return [
         (percent(found.mean_iou), f"mIoU, {percent(interval.low)} to {percent(interval.high)}"),
         (percent(found.pixel_accuracy), "of the pixels right"),
         (percent(result.boundary.mean_iou), "boundary IoU"),
         (f"{len(result.keys):,}", f"pictures of {result.available:,}"),
     ]
-    shown = "".join(f'<div class="tile"><b>{value}</b><span>{escape(said)}</span></div>' for value, said in tiles)
-    left_out = f'<p class="quiet">{len(result.tally.bad):,} bad pictures were left out.</p>' if result.tally.bad else ""
-    return f'<h2>{escape(result.card.pretty_name)}</h2>\n<div class="tiles">{shown}</div>\n{left_out}'
 
 
-def _card(result: Result, place: int, score: float, folder: str, files: Mapping[str, str], colours: Colours) -> str:
-    key = result.keys[place]
-    shots = "".join(
-        f'<figure><img src="{quote(folder)}/{PICTURES}/{quote(name)}" alt="{kind} of {escape(key)}" loading="lazy">'
-        f"<figcaption>{kind}</figcaption></figure>"
-        for kind, name in files.items()
-    )
-    return (
-        f'<article class="card"><div class="shots">{shots}</div>{_legend(result, place, colours)}'
-        f'<p class="key"><b>{percent(score)}</b> mean IoU of the picture · {escape(key)}</p></article>\n'
-    )
-
-
-def _legend(result: Result, place: int, colours: Colours) -> str:
+def _classes(result: Result, place: int, colours: Colours) -> list[tuple[str, str, str]]:
     """The classes of a picture, the largest first: those of the truth with their IoU, then those only predicted."""
     right, true, predicted = result.tally.counts[place]
     rows = []
     for index in sorted(np.flatnonzero(true + predicted), key=lambda one: (-true[one], -predicted[one])):
-        name = escape(result.card.classes[index].name)
-        swatch = f'<i style="background:rgb({",".join(str(level) for level in colours[index])})"></i>'
-        if true[index]:
-            iou = right[index] / (true[index] + predicted[index] - right[index])
-            rows.append(f"<li>{swatch}{name} <span>{percent(iou)}</span></li>")
-        else:
-            rows.append(f'<li class="wrong">{swatch}{name} <span>not there</span></li>')
-    return f'<ul class="legend">{"".join(rows)}</ul>'
+        iou = percent(right[index] / (true[index] + predicted[index] - right[index])) if true[index] else ""
+        rows.append((result.card.classes[index].name, f"rgb({','.join(map(str, colours[index]))})", iou))
+    return rows

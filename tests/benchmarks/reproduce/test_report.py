@@ -2,7 +2,6 @@
 
 import json
 import math
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from benchmarks.reproduce.ablations import correlation, gap_closed
 from benchmarks.reproduce.arms import BASELINE, COCU, ORACLE, SHUFFLED, Arm, Curation
 from benchmarks.reproduce.comparison import reaches
 from benchmarks.reproduce.convergence import first_reached
-from benchmarks.reproduce.document import Code, Heading, Paragraph, Picture, Table, html, markdown
+from benchmarks.reproduce.document import Block, Code, Heading, Paragraph, Picture, Table, html, markdown
 from benchmarks.reproduce.plan import Place, plan_of, runs_of
 from benchmarks.reproduce.presets import Preset, Trainings
 from benchmarks.reproduce.report import write_report
 from benchmarks.reproduce.steps import Folder
 from data_cards.cards import read_card
 from files.errors import CocuError
+from tests.parsed_page import ATTACK, ParsedPage, read_page
 
 CARD = read_card("miniature")
 OTHER = Arm("ranking-odd", "ablation", "ranking: odd | even", Curation("ranking-odd"))
@@ -267,37 +267,12 @@ def test_how_it_was_made(out: Path) -> None:
         assert f"# {step.name}: 90 s\n{step.typed}" in text
 
 
-class Page(HTMLParser):
-    """Collects what a page would fetch, and whether its tags close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
 def test_the_page_needs_nothing_else(out: Path) -> None:
-    page = write_report(PRESET, out)
-    parser = Page()
-    parser.feed(page.read_text())
-    assert parser.open == []
-    assert len(parser.sources) == 3
-    assert all(source.startswith("data:image/png;base64,") for source in parser.sources)
-    words = " ".join(parser.words)
-    assert "2 cores of a slow one <fast>, no GPU" in words
-    assert "ranking: odd | even" in words
+    page = read_page(write_report(PRESET, out).read_text(encoding="utf-8"))
+    assert len(page.sources) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "2 cores of a slow one <fast>, no GPU" in page.text
+    assert "ranking: odd | even" in page.texts
     assert "ranking: odd \\| even" in (out / "report.md").read_text()
     for plot in ("convergence", "ablations", "quality"):
         assert (out / "plots" / f"{plot}-patch-alignment.png").read_bytes().startswith(b"\x89PNG")
@@ -321,23 +296,27 @@ def test_a_broken_score_is_named(out: Path, capsys: pytest.CaptureFixture[str]) 
     assert "plan.json" in capsys.readouterr().err
 
 
-def test_a_document_is_escaped_in_both_forms(tmp_path: Path) -> None:
-    picture = tmp_path / "plots" / "a.png"
-    picture.parent.mkdir()
-    picture.write_bytes(b"png")
-    blocks = [
-        Heading("A < B", 1),
-        Paragraph("1 & 2"),
-        Table(["x", "y"], [["a|b", "1"], ["c", "2"]], marked=[1]),
-        Picture(picture, 'says "so"'),
-        Code("Commands", ["cocu 'a' && b"]),
+def blocks_of(folder: Path, said: str) -> list[Block]:
+    (folder / "plots").mkdir(exist_ok=True)
+    (folder / "plots" / "a.png").write_bytes(b"png")
+    return [
+        Heading(said, 1),
+        Paragraph(f"1 & {said}"),
+        Table(["x", said], [[f"a|{said}", "1"], ["c", said]], marked=[1]),
+        Picture(folder / "plots" / "a.png", f"says {said}"),
+        Code(said, ["cocu 'a' && b", said]),
     ]
-    text = markdown(blocks, tmp_path)
-    assert "| a\\|b | 1 |\n| **c** | **2** |" in text
+
+
+def test_a_document_is_escaped_in_both_forms(tmp_path: Path) -> None:
+    text = markdown(blocks_of(tmp_path, '"so"'), tmp_path)
+    assert '| a\\|"so" | 1 |\n| **c** | **"so"** |' in text
     assert '![says "so"](plots/a.png)' in text
-    assert "```\ncocu 'a' && b\n```" in text
-    page = html(blocks)
-    parser = Page()
-    parser.feed(page)
-    assert {"A < B", "1 & 2", "a|b", "cocu 'a' && b"} <= set(parser.words)
-    assert parser.sources == ["data:image/png;base64,cG5n"]
+    assert "```\ncocu 'a' && b\n" in text
+    page = read_page(html(blocks_of(tmp_path, ATTACK)))
+    assert page.elements == ParsedPage(html(blocks_of(tmp_path, "plain"))).elements
+    assert {ATTACK, f"1 & {ATTACK}", f"a|{ATTACK}", f"cocu 'a' && b\n{ATTACK}"} <= set(page.texts)
+    assert page.by_class["marked"] == [f"c{ATTACK}"]
+    assert page.by_class["number"] == [ATTACK, "1", ATTACK]
+    assert ("img", "alt", f"says {ATTACK}") in page.attributes
+    assert page.sources == ["data:image/png;base64,cG5n"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,29 +15,17 @@ from PIL import Image
 from data_cards.cards import CardClass, read_card
 from evaluation.evaluate import Options, evaluate_all
 from evaluation.models.segmenters import load_segmenter
-from evaluation.results.gallery import choose
+from evaluation.results.gallery import GALLERY, BenchmarkGallery, PictureCard, choose, write_page
 from evaluation.results.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
+from tests.parsed_page import ATTACK, SURROGATE, ParsedPage, read_page
 from training.processes import Place
 
 ALONE = Place(0, 1, torch.device("cpu"))
 
 
-class Parsed(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.images: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(unquote(dict(attrs)["src"] or ""))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+def read(out: Path) -> ParsedPage:
+    return read_page((out / GALLERY).read_text(encoding="utf-8"), "'self' file:")
 
 
 @given(
@@ -72,20 +59,42 @@ def test_the_page_shows_what_is_there(tmp_path: Path, learner: str, kinds: int) 
     card = card.model_copy(update={"classes": classes})
     out = tmp_path / "out"
     evaluate_all(segmenter, [(card, val)], out, Options(shown=2), ALONE)
-    page = Parsed((out / "gallery.html").read_text())
-    assert len(page.images) == len(set(page.images)) == 3 * 2 * kinds
-    for name in page.images:
+    page, tags = read(out), [tag for tag, _ in read(out).elements]
+    images = [unquote(source) for source in page.sources]
+    assert len(images) == len(set(images)) == 3 * 2 * kinds
+    for name in images:
         assert name.startswith("miniature/gallery/")
         with Image.open(out / name) as image:
             assert image.size == (384, 384)
-    assert page.tags.count("article") == 6
-    assert page.tags.count("img") == len(page.images), "no name of a class has become a tag"
+    assert tags.count("article") == 6
+    assert tags.count("img") == len(images), "no name of a class has become a tag"
     assert nasty in page.text
     for heading in ("The best", "The worst", "A random sample"):
         assert page.text.count(heading) == 1
     assert {path.name for path in (out / "miniature" / "gallery").iterdir()} == {
-        name.rpartition("/")[2] for name in page.images
+        name.rpartition("/")[2] for name in images
     }
+
+
+def gallery_of(out: Path, said: str) -> ParsedPage:
+    """The page with `said` wherever something comes from outside."""
+    card = PictureCard(said, "1.00", {"picture": "m/gallery/a.png"}, [(said, "rgb(1,2,3)", "0.50"), (said, "red", "")])
+    part = BenchmarkGallery(said, [("1", said)], 2, {said: [card]})
+    write_page(out, {"checkpoint": {"name": said, "kind": said, "sha256": said}, "date": said}, [part])
+    return read(out)
+
+
+@pytest.mark.parametrize("said", [ATTACK, f"caf{SURROGATE}"])
+def test_everything_from_outside_stays_text(tmp_path: Path, said: str) -> None:
+    page = gallery_of(tmp_path, said)
+    assert page.elements == gallery_of(tmp_path, "plain").elements
+    shown = said.replace(SURROGATE, "?")
+    assert f"Segmented by {shown}" in page.texts
+    assert page.by_class["wrong"] == [f"{shown} not there"]
+    assert page.by_class["key"] == [f"1.00 mean IoU of the picture · {shown}"]
+    assert ("img", "alt", f"picture of {shown}") in page.attributes
+    assert page.sources == ["m/gallery/a.png"]
+    assert "2 bad pictures were left out." in page.texts
 
 
 def test_pictures_of_the_page_are_the_pictures(tmp_path: Path) -> None:
