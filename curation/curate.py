@@ -17,10 +17,8 @@ from curation.curated.tables import ARCHIVES, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, Block, Curator, Tally
 from curation.index.anchors import AnchorShards, caption_parameters, embed_anchors, index_captions
 from curation.index.opened import Index, index_shards
-from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
-from curation.ranking.relevance import FITTED
-from curation.ranking.support import fit_support
+from curation.ranking.relevance import RANKINGS
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
@@ -57,18 +55,13 @@ def run_curation(
             work = (anchors.device, anchors.batch_size, anchors.workers)
             embedded = embed_anchors(index, shards, source, captions, *work)
             clock.lap("embed anchors")
-        if options.ranking in FITTED:
+        if RANKINGS[options.ranking].fitted:
             say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
-        support = (
-            fit_support(index, parse_expansion(options.expansion), options.neighbours)
-            if options.ranking in FITTED
-            else None
-        )
+        curator = Curator(index, options)
         clock.lap("fit")
-        curator = Curator(index, options, support)
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
-        details = {"support": support.describe()} if support is not None else {}
+        details = {"support": curator.support.describe()} if curator.support else {}
         folder.finish(_summary(folder, index, shards, embedded, clock.seconds), source / "rejects.parquet", **details)
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)

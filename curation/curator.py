@@ -1,4 +1,4 @@
-"""The curator: a block of pairs -> retrieved captions, archives, ranks, clusters, rows of the tables."""
+"""The curator, by the steps of the paper: read, expand, gather, rank, select, cluster; then the rows of the tables."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of, name_hashes, text_hashes
 from curation.index.opened import Index
-from curation.ranking.archives import Archives, gather
+from curation.ranking.archives import gather
 from curation.ranking.clusters import Clusterer
 from curation.ranking.expansion import Anchors, expand, parse_expansion
-from curation.ranking.grounding import grounded
-from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.filters import filters_of
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
-from curation.ranking.relevance import RankingContext, rank
+from curation.ranking.picture_statistics import PictureStatistics
+from curation.ranking.relevance import RANKINGS, RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
-from curation.ranking.support import SupportModel, has_support
+from curation.ranking.support import fit_support
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
 
 BLOCK = 1024
-
-
 TOP_RECOVERED = 20
 
 
@@ -65,20 +63,23 @@ class Tally:
 
 
 class Curator:
-    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time."""
+    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    def __init__(self, index: Index, options: CurateOptions, support: SupportModel | None) -> None:
-        self.index, self.options, self.support = index, options, support
-        self.clusterer = Clusterer(index.vocabulary.vectors)
+    support: what the ranking asks to be fitted to the index, which takes seconds; None of those that fit nothing.
+    """
+
+    def __init__(self, index: Index, options: CurateOptions) -> None:
+        self.index, self.options = index, options
         self.expansions = parse_expansion(options.expansion)
-        self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
+        statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
+        fitted = RANKINGS[options.ranking].fitted
+        self.support = fit_support(index, statistics, self.expansions, options.neighbours) if fitted else None
+        self.neighbours = self.support.neighbours if self.support else options.neighbours or PAPER_NEIGHBOURS
         pipeline = index.manifest["parameters"]["noun_pipeline"]
-        self.families = (
-            WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
+        self.filters = filters_of(
+            options, index.vocabulary, index.rows, statistics, lambda word: normal_form(word, pipeline)
         )
-        vectors = index.vocabulary.vectors
-        self.synonyms = Synonyms(vectors, index.rows.image_vectors) if options.synonyms else None
-        self.grounded = grounded(vectors, index.rows) if options.grounded else None
+        self.clusterer = Clusterer(index.vocabulary.vectors)
 
     def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
         """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
@@ -93,7 +94,10 @@ class Curator:
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
-        kept = select(archives, scores.score, options.keep, options.min_score, self._gone(archives, scores.score))
+        gone = scores.gone
+        for leave_out in self.filters:
+            gone = leave_out(archives, scores.score, gone)
+        kept = select(archives, scores.score, options.keep, options.min_score, gone)
         clock.lap("rank")
         entries = kept.entries
         clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
@@ -102,8 +106,8 @@ class Curator:
             "rank": kept.rank,
             "concept_id": archives.concept[entries],
             "score": scores.score[entries],
-            "global": scores.globally[entries],
-            "local": scores.locally[entries],
+            "global": scores.parts.globally[entries],
+            "local": scores.parts.locally[entries],
             "support": archives.support[entries],
             "cluster": clusters,
             "in_caption": archives.in_caption[entries],
@@ -119,15 +123,6 @@ class Curator:
         block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
         clock.lap("tables")
         return block
-
-    def _gone(self, archives: Archives, score: np.ndarray) -> np.ndarray:
-        """bool [P]: entries left out whatever their rank; what the caption names never is."""
-        gone = self.families.merged_away(archives, score) if self.families else np.zeros(len(score), bool)
-        if self.options.ranking == "support" and self.support is not None:
-            gone |= ~has_support(archives, score, self.support) & ~archives.in_caption
-        if self.grounded is not None:
-            gone |= ~self.grounded[archives.concept] & ~archives.in_caption
-        return self.synonyms.merged_away(archives, score, gone, self.options.keep) if self.synonyms else gone
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
