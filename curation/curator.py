@@ -20,10 +20,10 @@ from curation.ranking.expansion import Anchors, expand, parse_expansion
 from curation.ranking.filters import filters_of
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
-from curation.ranking.relevance import RANKINGS, RankingContext, rank
+from curation.ranking.relevance import RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
-from curation.ranking.support import fit_support
+from curation.ranking.support import SupportModel
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
 
@@ -32,7 +32,7 @@ TOP_RECOVERED = 20
 
 
 @dataclass(frozen=True)
-class Block:
+class CuratedBlock:
     """What one block of pairs gave: the rows of both tables, and what goes into the curated shard."""
 
     pairs: pa.Table
@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass
-class Tally:
+class CurationTally:
     """Counts for the summary, over the blocks of one shard; seconds by stage."""
 
     pairs: int = 0
@@ -49,6 +49,15 @@ class Tally:
     gained: int = 0
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def count(self, pairs: int, anchor: np.ndarray, concept: np.ndarray, in_caption: np.ndarray, concepts: int) -> None:
+        """Add a block of so many pairs, what is kept of them by entries [K], and the size of the vocabulary."""
+        new = ~in_caption
+        self.pairs += pairs
+        self.kept += len(concept)
+        self.gained += len(np.unique(anchor[new]))
+        recovered = np.bincount(concept[new], minlength=concepts)
+        self.recovered = recovered if not len(self.recovered) else self.recovered + recovered
 
     def record(self) -> dict[str, Any]:
         """What the manifest keeps of the shard; the long tail of recovered concepts is left to the tables."""
@@ -65,23 +74,22 @@ class Tally:
 class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    support: what the ranking asks to be fitted to the index, which takes seconds; None of those that fit nothing.
+    support: the model of a ranking that is fitted; None for the others.
     """
 
-    def __init__(self, index: Index, options: CurateOptions) -> None:
-        self.index, self.options = index, options
+    def __init__(
+        self, index: Index, options: CurateOptions, statistics: PictureStatistics, support: SupportModel | None
+    ) -> None:
+        self.index, self.options, self.support = index, options, support
         self.expansions = parse_expansion(options.expansion)
-        statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
-        fitted = RANKINGS[options.ranking].fitted
-        self.support = fit_support(index, statistics, self.expansions, options.neighbours) if fitted else None
-        self.neighbours = self.support.neighbours if self.support else options.neighbours or PAPER_NEIGHBOURS
+        self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
         pipeline = index.manifest["parameters"]["noun_pipeline"]
         self.filters = filters_of(
             options, index.vocabulary, index.rows, statistics, lambda word: normal_form(word, pipeline)
         )
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
-    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
+    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: CurationTally) -> CuratedBlock:
         """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
         options, vocabulary = self.options, self.index.vocabulary
         clock = Stopwatch(tally.seconds)
@@ -112,15 +120,13 @@ class Curator:
             "cluster": clusters,
             "in_caption": archives.in_caption[entries],
         }
-        pairs = pair_rows(shard, batch["key"], batch["caption"], batch["concepts"])
-        rows = archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary)
-        tally.pairs += len(batch)
-        tally.kept += len(entries)
-        new = ~columns["in_caption"]
-        tally.gained += len(np.unique(archives.anchor[entries][new]))
-        counts = np.bincount(columns["concept_id"][new], minlength=len(vocabulary))
-        tally.recovered = counts if not len(tally.recovered) else tally.recovered + counts
-        block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
+        anchor, concept, in_caption = archives.anchor[entries], columns["concept_id"], columns["in_caption"]
+        tally.count(len(batch), anchor, concept, in_caption, len(vocabulary))
+        block = CuratedBlock(
+            pair_rows(shard, batch["key"], batch["caption"], batch["concepts"]),
+            archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary),
+            list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)),
+        )
         clock.lap("tables")
         return block
 

@@ -130,7 +130,7 @@ RANKINGS.add("random", Ranking("by the seed, to compare with", _random))
 
 
 @dataclass(frozen=True)
-class Scores:
+class Ranked:
     """Of P entries: the score that ranks, float32 [P], what the ranking leaves out, bool [P], and the paper's parts."""
 
     score: np.ndarray
@@ -138,7 +138,7 @@ class Scores:
     parts: PaperParts
 
 
-def rank(archives: Archives, ranking: str, context: RankingContext) -> Scores:
+def rank(archives: Archives, ranking: str, context: RankingContext) -> Ranked:
     """Scores of all entries by the named ranking of `RANKINGS`; it leaves out nothing that the caption names.
 
     Raises CocuError for a ranking that does not give a score to each.
@@ -149,4 +149,4 @@ def rank(archives: Archives, ranking: str, context: RankingContext) -> Scores:
     if score.shape != archives.concept.shape:
         raise CocuError(f"--ranking {ranking}: gave scores {score.shape} to entries {archives.concept.shape}")
     kept = chosen.keeps(archives, score, context) | archives.in_caption if chosen.keeps else np.ones(len(score), bool)
-    return Scores(score, ~kept, parts)
+    return Ranked(score, ~kept, parts)

@@ -31,8 +31,8 @@ def test_a_wrong_name_is_told_with_those_that_there_are() -> None:
 
 
 def test_a_package_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {"seven": "stranger:good", "odd": "stranger:odd", "gone": "stranger:no_such", "lost": "no_such:good"}
-    install(monkeypatch, tmp_path, GROUP, entries, "good = 7\nodd = 'seven'\n")
+    points = "seven = stranger:good\nodd = stranger:odd\ngone = stranger:no_such\nlost = no_such:good\n"
+    install(monkeypatch, tmp_path, f"[{GROUP}]\n{points}", "good = 7\nodd = 'seven'\n")
 
     def number(entry: object) -> None:
         if not isinstance(entry, int):
@@ -51,7 +51,7 @@ def test_a_package_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_no_package_takes_the_place_of_the_houses_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, tmp_path, GROUP, {"one": "stranger:one"}, "one = 11\n")
+    install(monkeypatch, tmp_path, f"[{GROUP}]\none = stranger:one\n", "one = 11\n")
     door: Registry[int] = Registry("--door", GROUP)
     door.add("one", 1)
     assert (door["one"], door.package("one"), door.own(), list(door)) == (1, "", {"one": 1}, ["one"])
@@ -59,15 +59,15 @@ def test_no_package_takes_the_place_of_the_houses_own(tmp_path: Path, monkeypatc
 
 def test_two_packages_with_one_name_are_both_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("first", "second"):
-        install(monkeypatch, tmp_path / package, GROUP, {"one": "stranger:one"}, "one = 1\n", package)
+        install(monkeypatch, tmp_path / package, f"[{GROUP}]\none = stranger:one\n", "one = 1\n", package)
     door: Registry[int] = Registry("--door", GROUP)
     with pytest.raises(MisuseError, match="--door one: offered by the packages second and first; remove one"):
         door["one"]
 
 
 def test_help_says_what_each_entry_is_and_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {"good": "stranger:Good", "gone": "stranger:no_such"}
-    install(monkeypatch, tmp_path, GROUP, entries, "class Good:\n    help = 'the good one'\n")
+    points = f"[{GROUP}]\ngood = stranger:Good\ngone = stranger:no_such\n"
+    install(monkeypatch, tmp_path, points, "class Good:\n    help = 'the good one'\n")
     door: Registry[object] = Registry("--door", GROUP)
     door.add("plain", 1)
     assert door.described() == {
