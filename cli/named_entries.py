@@ -31,7 +31,8 @@ def completion(registry: Callable[[], Registry[Any]], joined: str = "") -> Calla
     """What completes an option's value to names of entries, or, with `joined`, to the last of several."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        before, plus, _ = incomplete.rpartition(joined) if joined else ("", "", "")
-        return [(before + plus + name, words) for name, words in registry().described().items()]
+        chosen = incomplete.split(joined)[:-1] if joined else []
+        before = "".join(name + joined for name in chosen)
+        return [(before + name, words) for name, words in registry().described().items() if name not in chosen]
 
     return complete
