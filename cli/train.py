@@ -144,12 +144,13 @@ def export(
 ) -> None:
     """Write a GroupViT in the layout of Hugging Face's transformers."""
     from files.errors import MisuseError
-    from training.models.groupvit import GroupViT
-    from training.models.groupvit_weights import save_huggingface
+    from training.models.learner import LEARNERS
     from training.run.checkpoint import load_learner
 
     learner, recipe = load_learner(checkpoint)
-    if not isinstance(learner, GroupViT):
-        raise MisuseError(f"{checkpoint}: holds {recipe.learner}; only a groupvit has a place in transformers")
-    save_huggingface(learner, out)
+    export = LEARNERS[recipe.learner].export
+    if export is None:
+        able = ", ".join(name for name, kind in LEARNERS.items() if kind.export)
+        raise MisuseError(f"{checkpoint}: holds {recipe.learner}; only {able} has a place in transformers")
+    export(learner, out)
     typer.echo(f"wrote {out}")

@@ -11,6 +11,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
+# ImageNet's, of levels 0 to 1: what our learners' pixels are normalised by.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 # Pillow reads dozens of formats, some by way of other programs; these are the ones that shards hold.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 # What Pillow has to say of a picture that can be read concerns nobody. For good: threads share the filters.

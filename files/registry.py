@@ -1,14 +1,16 @@
 """Doors: named entries that a room knows, to which installed packages and callers may add their own.
 
-A package enters through an entry point of the door's group, `cocu.rankings` for instance; it is loaded when its name is
-asked for, and shown in help texts with the package's name.
+The house's own add themselves where they are defined: the files of the door's room are asked for them. A package enters
+through an entry point of the door's group, `cocu.rankings` for instance; it is loaded when its name is asked for, and
+shown in help texts with the package's name.
 """
 
 from __future__ import annotations
 
 import difflib
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Generic, TypeVar
 
 from files.errors import MisuseError
@@ -20,21 +22,32 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name, the house's own first, in the order in which they were added.
 
     what: what an entry is called where one is missing, such as "--ranking". group: of entry points; "": none is asked
-    for. check: raises ValueError for what cannot be an entry, with what is wrong.
+    for. room: the package whose files add entries when they are loaded; "": all are there already. check: raises
+    ValueError for what cannot be an entry, with what is wrong.
     """
 
-    def __init__(self, what: str, group: str = "", check: Callable[[object], None] = lambda entry: None) -> None:
-        self.what, self.group, self._check = what, group, check
-        self._entries: dict[str, Entry] = {}
+    def __init__(
+        self, what: str, group: str = "", room: str = "", check: Callable[[object], None] = lambda entry: None
+    ) -> None:
+        self.what, self.group, self._room, self._check = what, group, room, check
+        self._added: dict[str, Entry] = {}
         self._packages: dict[str, str] = {}  # of the entries that were loaded from one
 
     def add(self, name: str, entry: Entry) -> Entry:
         """Enter `entry` under a name that nobody has. Raises ValueError for one that is taken."""
-        if name in self._entries:
+        if name in self._added:
             raise ValueError(f"{self.what} {name}: there is one of this name already")
         self._check(entry)
-        self._entries[name] = entry
+        self._added[name] = entry
         return entry
+
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        if self._room:
+            room, self._room = import_module(self._room), ""
+            for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+                import_module(module.name)
+        return self._added
 
     def __getitem__(self, name: str) -> Entry:
         """The entry of this name. Raises MisuseError where there is none, with the names that there are."""
@@ -56,10 +69,6 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         if name in self._entries:
             return self._packages.get(name, "")
         return " and ".join(map(_package, self._points().get(name, [])))
-
-    def own(self) -> dict[str, Entry]:
-        """The entries that no package had to be asked for."""
-        return {name: entry for name, entry in self._entries.items() if name not in self._packages}
 
     def described(self) -> dict[str, str]:
         """What a help text says of each entry: its attribute `help`, and the package that it comes from."""

@@ -33,7 +33,7 @@ from benchmarks.speed.measure import print_table
 from benchmarks.speed.tiny_pairs import PLACES, THINGS, caption, write_tar
 from training.batches import augment, concepts
 from training.batches.augment import Augmentation
-from training.batches.loader import Loader
+from training.batches.loader import BatchOptions, Loader
 from training.batches.pair_maker import ConceptChoice, PairMaker
 from training.batches.raw_pairs import read_pair
 from training.batches.tokens import Tokenizer
@@ -231,13 +231,15 @@ def whole_loaders(names: Sequence[str], peer: Peer, given: argparse.Namespace) -
     other = iter(DataLoader(PeerStream(peer), given.batch, num_workers=given.workers))
     with Loader(
         names,
-        batch_size=given.batch,
-        image_size=given.size,
-        concepts="curated-cluster",
-        concepts_per_image=CONCEPTS,
-        context_length=CONTEXT,
+        BatchOptions(
+            batch_size=given.batch,
+            image_size=given.size,
+            concepts="curated-cluster",
+            concepts_per_image=CONCEPTS,
+            context_length=CONTEXT,
+            workers=given.workers,
+        ),
         augment=given.augment,
-        workers=given.workers,
     ) as loader:
         for _ in range(TURNS):
             ours.append(speed(loader, given))

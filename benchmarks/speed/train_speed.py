@@ -31,9 +31,10 @@ from torch.nn import functional as F
 from benchmarks.speed.measure import print_table
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_weights import huggingface_config, huggingface_weights
+from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
 from training.recipes.recipe_file import load_recipe
-from training.step.losses import ContrastiveLearner, total_loss
+from training.step.losses import total_loss
 
 RECIPES = {"small": "groupvit_cc3m", "tiny": "miniature_groupvit"}
 BATCH = {"small": 16, "tiny": 128}
@@ -132,54 +133,48 @@ def make_batch(config: GroupViTConfig, pairs: int, concepts: int, device: str) -
     return Batch(torch.randn(pairs, 3, config.image_size, config.image_size, device=device), tokens.to(device))
 
 
-class Peer(nn.Module):
+class Peer(Learner):
     """transformers' GroupViTModel as a learner, with the weights of ours: what its own forward computes, in parts."""
 
     def __init__(self, ours: GroupViT) -> None:
-        super().__init__()
+        super().__init__(ours.image_size, ours.multiple, ours.config.text)
         from transformers import GroupViTModel
 
         self.model: Any = GroupViTModel(huggingface_config(ours.config))
         self.model.load_state_dict(huggingface_weights(ours))
         nn.Module.to(self.model, ours.logit_scale.device).train()
-        self.image_size, self.context_length = ours.image_size, ours.context_length
         self.logit_scale = self.model.logit_scale
         self.concept_logit_scale = nn.Parameter(ours.concept_logit_scale.detach().clone())
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """As in the protocol."""
+        """As `Learner` says."""
         return self.model.vision_model(pixels).pooler_output
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """As in the protocol."""
+        """As `Learner` says."""
         return self.model.text_model(tokens).pooler_output
 
     def project_image(self, features: Tensor) -> Tensor:
-        """As in the protocol."""
+        """As `Learner` says."""
         return F.normalize(self.model.visual_projection(features), dim=-1)
 
     def project_text(self, features: Tensor) -> Tensor:
-        """As in the protocol."""
+        """As `Learner` says."""
         return F.normalize(self.model.text_projection(features), dim=-1)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """As in the protocol."""
+        """As `Learner` says."""
         return images @ texts.T
 
     def dense(self, pixels: Tensor) -> Any:
         """No part of a training step. Raises TypeError."""
         raise TypeError("transformers' GroupViT is here for its training step alone")
 
-    def health(self) -> dict[str, float]:
-        """None."""
-        return {}
-
 
 class Step:
     """A training step of a learner on a batch, whole or with a stop after each part."""
 
-    def __init__(self, learner: ContrastiveLearner, batch: Batch, precision: str, compiled: bool) -> None:
-        assert isinstance(learner, nn.Module)
+    def __init__(self, learner: Learner, batch: Batch, precision: str, compiled: bool) -> None:
         self.learner, self.batch = learner, batch
         self.half = precision == "bf16"
         self.encode_image: Callable[[Tensor], Tensor] = learner.encode_image
@@ -230,7 +225,6 @@ def check_agreement(steps: list[Step]) -> None:
     """Raise ArithmeticError unless all have the same loss, without noise."""
     losses = []
     for step in steps:
-        assert isinstance(step.learner, nn.Module)
         step.learner.eval()
         with torch.no_grad():
             image, texts = step.learner.encode_image(step.batch.pixels), step.learner.encode_text(step.batch.texts)

@@ -87,7 +87,7 @@ def _check(entry: object) -> None:
         raise ValueError(f"{type(entry).__name__} is no curation.ranking.expansion.Expansion")
 
 
-EXPANSIONS: Registry[Expansion] = Registry("--expansion", "cocu.expansions", _check)
+EXPANSIONS: Registry[Expansion] = Registry("--expansion", "cocu.expansions", check=_check)
 EXPANSIONS.add("image", Expansion("captions of pictures like this one", lambda x: x.image_vectors, pictures=True))
 EXPANSIONS.add("caption", Expansion("captions that fit the picture", lambda x: x.image_vectors))
 EXPANSIONS.add("language", Expansion("captions like its own", lambda x: x.text_vectors))

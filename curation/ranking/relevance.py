@@ -106,7 +106,7 @@ def _check(entry: object) -> None:
         raise ValueError(f"{type(entry).__name__} is no curation.ranking.relevance.Ranking")
 
 
-RANKINGS: Registry[Ranking] = Registry("--ranking", "cocu.rankings", _check)
+RANKINGS: Registry[Ranking] = Registry("--ranking", "cocu.rankings", check=_check)
 RANKINGS.add("paper", Ranking("global + local", lambda archives, parts, context: parts.globally + parts.locally))
 RANKINGS.add(
     "global", Ranking("fit to the picture, over the archive's best", lambda archives, parts, context: parts.globally)

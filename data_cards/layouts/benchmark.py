@@ -1,55 +1,22 @@
 """Benchmarks on disk: the pictures of a data set with their true labels, read as its card says.
 
-`open_benchmark` finds the files; nothing is decoded before an item is asked for. A card's `layout` says how
-files are found: "folders", pictures and masks in folders of their own, or "webdataset", tar shards.
+`open_benchmark` finds the files, by the layout that the card names; nothing is decoded before an item is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem, decode_mask, decode_picture
-from data_cards.layouts.folders import open_folders
-from data_cards.layouts.webdataset import open_shards
-from data_cards.masks import UNCLAIMED, Form, LabelMapping, Masks
+from data_cards.layouts.layout import LAYOUTS, FoundFiles
+from data_cards.masks import UNCLAIMED, Form, LabelMapping
 from files.errors import MisuseError
-
-
-class Source(Protocol):
-    """The files of a data set: what a layout's reader gives."""
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """What each picture is called, in order."""
-
-    @property
-    def masks(self) -> Masks:
-        """The kind of masks that was found, of those the card names."""
-
-    def picture(self, index: int) -> tuple[str, bytes]:
-        """Path and content of a picture. Raises BadItem when it cannot be read."""
-
-    def mask(self, index: int) -> tuple[str, bytes]:
-        """Path and content of its mask. Raises BadItem when it is missing or cannot be read."""
-
-    def picture_file(self, index: int) -> str:
-        """Where a picture is, or should be."""
-
-    def mask_file(self, index: int) -> str:
-        """Where its mask is, or should be."""
-
-    def missing(self) -> list[str]:
-        """The pictures and masks that are not there."""
-
-
-_READERS: dict[str, Callable[[Card, Path, str], Source]] = {"folders": open_folders, "webdataset": open_shards}
 
 
 @dataclass(frozen=True)
@@ -61,7 +28,7 @@ class Benchmark:
 
     card: Card
     split: str
-    source: Source
+    source: FoundFiles
     mapping: LabelMapping
 
     def __len__(self) -> int:
@@ -121,13 +88,13 @@ def open_benchmark(card: Card, path: str | Path, split: str | None = None) -> Be
     Raises MisuseError (exit code 2): a layout that nobody reads, a path where the data set does not lie, a
     split without pictures; the text says what was looked for and what is there. CocuError (1): a tar is cut off.
     """
-    if card.layout not in _READERS:
-        known = ", ".join(sorted(_READERS))
+    if card.layout not in LAYOUTS:
+        known = ", ".join(sorted(LAYOUTS))
         raise MisuseError(f"card {card.name}: layout {card.layout!r} has no reader; give one of {known}")
     path, split = Path(path), split or card.split
     if not path.exists():
         raise MisuseError(f"{card.name}={path}: there is no such file or folder")
-    source = _READERS[card.layout](card, path, split)
+    source = LAYOUTS[card.layout](card, path, split)
     return Benchmark(card, split, source, card.mapping(source.masks))
 
 

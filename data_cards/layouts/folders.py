@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
+from data_cards.layouts.layout import LAYOUTS
 from data_cards.masks import Masks
 from files.errors import MisuseError
 
@@ -150,3 +151,6 @@ def _masks(card: Card, top: Path, keys: Sequence[str], split: str) -> Masks:
             f"{card.name}: no picture under {top} has a mask: {missing} {'is' if len(expected) == 1 else 'are'} missing"
         )
     return best
+
+
+LAYOUTS.add("folders", open_folders)

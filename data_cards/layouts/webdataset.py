@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
+from data_cards.layouts.layout import LAYOUTS
 from data_cards.masks import Masks
 from files.errors import CocuError, MisuseError
 
@@ -124,3 +125,6 @@ def _members(tar: Path) -> Iterator[Member]:
                 raise tarfile.ReadError("no mark of its end")
     except (tarfile.TarError, OSError) as error:
         raise CocuError(f"{tar}: cannot be read to its end as a tar ({error}); fetch or write it again") from error
+
+
+LAYOUTS.add("webdataset", open_shards)

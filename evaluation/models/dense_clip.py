@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from files.errors import CocuError, MisuseError
-from training.models.learner import DenseFeatures
+from training.models.learner import DenseFeatures, capped_scale_of
 from training.models.transformer import attend
 
-HIGHEST_SCALE = 100.0
 # Normalised pixels [B, 3, H, W] -> vectors of cells [B, h * w, D], grid (h, w), vectors of pictures [B, D]; not unit.
 Tower = Callable[[Tensor], tuple[Tensor, tuple[int, int], Tensor]]
 
@@ -63,7 +62,7 @@ class DenseClip:
     def scale(self) -> float:
         """What multiplies a cosine before the softmax over classes: CLIP's own, at most 100."""
         model: Any = self.module
-        return min(float(model.logit_scale.detach().exp()), HIGHEST_SCALE)
+        return capped_scale_of(model.logit_scale)
 
 
 def load_dense_clip(name: str, device: torch.device) -> DenseClip:

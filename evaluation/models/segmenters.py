@@ -24,15 +24,13 @@ from torch.nn import functional as F
 
 from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
-from training.batches.augment import MEAN, STD
+from files.pictures import MEAN, STD
 from training.models.groupvit_weights import load_huggingface, load_original
-from training.models.learner import DenseFeatures
+from training.models.learner import DenseFeatures, Learner, capped_scale_of
 from training.models.text_encoder import trim_padding
-from training.recipes.recipe import AnyLearner
 from training.run.checkpoint import CONFIG, WEIGHTS, load_learner
 
 Precision = Literal["fp32", "bf16"]
-HIGHEST_SCALE = 100.0
 TEXTS_AT_ONCE = 256
 # The release's files, as torch saves them.
 TORCH_SUFFIXES = (".pth", ".pt")
@@ -154,16 +152,16 @@ def load_segmenter(
     return learner_segmenter(learner.to(device), name, kind, precision)
 
 
-def learner_segmenter(learner: AnyLearner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:
+def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:
     """A segmenter of a learner where it is, whose mode is left alone; make another when it has learnt more.
 
     Raises CocuError for a vocabulary that is not CLIP's.
     """
     tokenizer = SimpleTokenizer(context_length=learner.context_length)
     device = learner.logit_scale.device
-    if learner.config.text.vocabulary != tokenizer.vocab_size:
+    if learner.vocabulary != tokenizer.vocab_size:
         raise CocuError(
-            f"{name}: its vocabulary has {learner.config.text.vocabulary} tokens, CLIP's {tokenizer.vocab_size}; "
+            f"{name}: its vocabulary has {learner.vocabulary} tokens, CLIP's {tokenizer.vocab_size}; "
             "no text can be put to it"
         )
 
@@ -184,8 +182,8 @@ def learner_segmenter(learner: AnyLearner, name: str, kind: str = "", precision:
         encode_texts=encode_texts,
         mean=MEAN,
         std=STD,
-        multiple=learner.config.patch_size,
-        scale=min(float(learner.logit_scale.detach().exp()), HIGHEST_SCALE),
+        multiple=learner.multiple,
+        scale=capped_scale_of(learner.logit_scale),
         device=device,
         precision=precision,
     )
@@ -204,7 +202,7 @@ def _open_clip_name(name: str) -> str | None:
     return None
 
 
-def _learner(name: str) -> tuple[AnyLearner, str]:
+def _learner(name: str) -> tuple[Learner, str]:
     """A learner on the CPU in eval mode, and what it is. Raises MisuseError for a path that holds something else."""
     path = Path(name)
     if path.is_dir():

@@ -38,13 +38,12 @@ def test_a_package_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if not isinstance(entry, int):
             raise ValueError(f"{entry!r} is no number")
 
-    door: Registry[int] = Registry("--door", GROUP, number)
+    door: Registry[int] = Registry("--door", GROUP, check=number)
     door.add("one", 1)
     assert list(door) == ["one", "seven", "odd", "gone", "lost"]
     for _ in range(2):  # before it is loaded, and after
         assert (door.package("seven"), door.package("one")) == ("cocu-stranger", "")
         assert door["seven"] == 7
-        assert door.own() == {"one": 1}
     for name, reason in (("odd", "'seven' is no number"), ("gone", "no_such"), ("lost", "No module named 'no_such'")):
         with pytest.raises(MisuseError, match=f"{name}: the package cocu-stranger offers it .*{reason}"):
             door[name]
@@ -54,7 +53,7 @@ def test_no_package_takes_the_place_of_the_houses_own(tmp_path: Path, monkeypatc
     install(monkeypatch, tmp_path, f"[{GROUP}]\none = stranger:one\n", "one = 11\n")
     door: Registry[int] = Registry("--door", GROUP)
     door.add("one", 1)
-    assert (door["one"], door.package("one"), door.own(), list(door)) == (1, "", {"one": 1}, ["one"])
+    assert (door["one"], door.package("one"), list(door)) == (1, "", ["one"])
 
 
 def test_two_packages_with_one_name_are_both_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

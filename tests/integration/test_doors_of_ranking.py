@@ -73,7 +73,7 @@ def by_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Enter:
 def _as_it_was_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     door: Registry[Any]
     for door in (RANKINGS, EXPANSIONS):
-        for held in ("_entries", "_packages"):
+        for held in ("_added", "_packages"):
             monkeypatch.setattr(door, held, dict(getattr(door, held)))
 
 

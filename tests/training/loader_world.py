@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from benchmarks.speed.tiny_pairs import THINGS, caption, write_tar
 from tests.tiny_world import picture
 from training.batches.batch import Batch
-from training.batches.loader import Loader
+from training.batches.loader import BatchOptions, Loader
 
 SMALL: dict[str, Any] = {
     "image_size": 16,
@@ -73,7 +74,9 @@ GOOD = {f"{s:05d}/{i:03d}" for s, count in enumerate([3, 31, 0, 18]) for i in ra
 
 def loader(folder: Path | Sequence[Any], **options: Any) -> Loader:
     sources = [str(folder)] if isinstance(folder, Path) else folder
-    return Loader(sources, **{"batch_size": 4, **SMALL, **options})
+    given = {"batch_size": 4, **SMALL, **options}
+    shared = {field.name: given.pop(field.name) for field in fields(BatchOptions) if field.name in given}
+    return Loader(sources, BatchOptions(**shared), **given)
 
 
 def take(source: Iterator[Batch], count: int) -> list[Batch]:

@@ -27,10 +27,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from files.errors import MisuseError
+from files.pictures import MEAN, STD
 
-# ImageNet's, of pixels from 0 to 1.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 LEVELS = ("none", "light", "deit")
 MAX_PIXELS = 100_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")

@@ -11,17 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from files.errors import MisuseError
-from training.models.learner import DenseFeatures
+from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
 from training.models.text_encoder import TextConfig, TextEncoder
 from training.models.transformer import MLP, Block, attend
-
-TEMPERATURE = 0.07
 
 
 @dataclass(frozen=True)
@@ -88,22 +87,17 @@ class GroupViTConfig:
             )
 
 
-class GroupViT(nn.Module):
-    """GroupViT with its text encoder and heads; a Learner (training/models/learner.py)."""
+class GroupViT(Learner):
+    """GroupViT with its text encoder and heads."""
 
     def __init__(self, config: GroupViTConfig) -> None:
-        super().__init__()
+        super().__init__(config.image_size, config.patch_size, config.text)
         self.config = config
-        self.image_size = config.image_size
-        self.context_length = config.text.context_length
         self.image_encoder = ImageEncoder(config)
         self.text_encoder = TextEncoder(config.text)
         sizes = (config.projection_hidden, config.projection_width)
         self.image_head = ProjectionHead(config.width, *sizes)
         self.text_head = ProjectionHead(config.text.width, *sizes)
-        # Logarithms of the inverse temperatures: captions and concepts. The loss caps their exponentials at 100.
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
-        self.concept_logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
         self._last_logits: tuple[Tensor, ...] = ()
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -365,3 +359,12 @@ def _initialise(module: nn.Module, std: float) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=std)
         nn.init.zeros_(module.bias)
+
+
+def _export(model: GroupViT, folder: Path) -> None:
+    from training.models.groupvit_weights import save_huggingface
+
+    save_huggingface(model, folder)
+
+
+LEARNERS.add("groupvit", LearnerKind(GroupViTConfig, GroupViT, _export))

@@ -11,7 +11,6 @@ each patch which text it is closest to.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,11 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from files.errors import MisuseError
-from training.models.learner import DenseFeatures
+from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
 from training.models.text_encoder import TextConfig, TextEncoder
 from training.models.transformer import MLP, Block
 
-TEMPERATURE = 0.07
 # exp of a larger number overflows in the sum over patches; the pooling does without subtracting the maximum.
 HIGHEST_TEMPERATURE = 60.0
 # Patch-text similarities held at once: on the CPU what stays in its cache, elsewhere a quarter of a gigabyte.
@@ -82,22 +80,17 @@ class PatchAlignmentConfig:
             raise MisuseError(f"patch alignment: drop_path {self.drop_path} must lie in [0, 1)")
 
 
-class PatchAlignment(nn.Module):
-    """Vision transformer, text encoder and heads; a Learner (training/models/learner.py)."""
+class PatchAlignment(Learner):
+    """Vision transformer, text encoder and heads."""
 
     def __init__(self, config: PatchAlignmentConfig) -> None:
-        super().__init__()
+        super().__init__(config.image_size, config.patch_size, config.text)
         self.config = config
-        self.image_size = config.image_size
-        self.context_length = config.text.context_length
         self.image_encoder = ImageEncoder(config)
         self.text_encoder = TextEncoder(config.text)
         self.image_head = ResidualHead(config.width, config.projection_width)
         self.text_head = nn.Linear(config.text.width, config.projection_width, bias=False)
         nn.init.trunc_normal_(self.text_head.weight, std=0.02)
-        # Logarithms of the inverse temperatures: captions and concepts. The loss caps their exponentials at 100.
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
-        self.concept_logit_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
         self._last_means: Tensor | None = None
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -282,3 +275,6 @@ def _blocks(patches: Tensor, texts: Tensor) -> list[slice]:
     most = BLOCK.get(patches.device.type, BLOCK_ELSEWHERE)
     step = max(1, most // max(1, patches.shape[1] * len(texts)))
     return [slice(start, start + step) for start in range(0, len(patches), step)]
+
+
+LEARNERS.add("patch-alignment", LearnerKind(PatchAlignmentConfig, PatchAlignment))

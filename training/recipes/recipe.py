@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from training.models.groupvit import GroupViT, GroupViTConfig
-from training.models.patch_alignment import PatchAlignment, PatchAlignmentConfig
+from training.models.learner import LEARNERS, Learner
 
 ConceptSource = Literal["caption", "curated-top", "curated-cluster", "none"]
 
@@ -45,10 +45,12 @@ class Data(Section):
 class Loss(Section):
     """The losses.
 
-    concept_weight: of the multi-label loss over concepts, beside the caption loss's 1. mask_duplicates: an equal
-    concept drawn for another picture of the batch is a positive of both, not a negative.
+    kind: which of training/step/losses.py both are. concept_weight: of the multi-label loss over concepts, beside the
+    caption loss's 1. mask_duplicates: an equal concept drawn for another picture of the batch is a positive of both,
+    not a negative.
     """
 
+    kind: str = "contrastive"
     concept_weight: Rate = 1.0
     mask_duplicates: bool = True
 
@@ -131,28 +133,14 @@ class Recipe(Section):
         return self
 
 
-class GroupViTRecipe(Recipe):
-    """A run of GroupViT."""
-
-    learner: Literal["groupvit"]
-    model: GroupViTConfig = GroupViTConfig()
-
-
-class PatchAlignmentRecipe(Recipe):
-    """A run of patch alignment."""
-
-    learner: Literal["patch-alignment"]
-    model: PatchAlignmentConfig = PatchAlignmentConfig()
+@cache
+def recipe_kind(learner: str) -> type[Recipe]:
+    """The recipe of a learner: its sizes are the section `model`. Raises MisuseError where there is no such learner."""
+    config = LEARNERS[learner].config
+    fields: dict[str, Any] = {"learner": (Literal[learner], ...), "model": (config, config())}
+    return create_model(f"Recipe of {learner}", __base__=Recipe, **fields)
 
 
-RECIPES: dict[str, type[Recipe]] = {"groupvit": GroupViTRecipe, "patch-alignment": PatchAlignmentRecipe}
-
-
-AnyLearner = GroupViT | PatchAlignment
-
-
-def build_learner(recipe: Recipe) -> AnyLearner:
+def build_learner(recipe: Recipe) -> Learner:
     """The learner that a recipe names, with fresh weights from torch's global random state."""
-    if isinstance(recipe.model, GroupViTConfig):
-        return GroupViT(recipe.model)
-    return PatchAlignment(recipe.model)
+    return LEARNERS[recipe.learner].build(recipe.model)

@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from files.errors import MisuseError
-from training.recipes.recipe import RECIPES, Recipe
+from training.models.learner import LEARNERS
+from training.recipes.recipe import Recipe, recipe_kind
 
 BUILT_IN = Path(__file__).parent
 FORMAT = 1  # of a checkpoint's config.yaml
@@ -49,12 +50,12 @@ def read_config(path: Path) -> Recipe:
 def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -> Recipe:
     """`values` as a recipe. places: where the value under a path of keys was written, for messages."""
     learner = values.get("learner")
-    if learner not in RECIPES:
+    if not isinstance(learner, str) or learner not in LEARNERS:
         where = places.get(("learner",), name)
         raise MisuseError(
-            f"{where}: learner: {_shown(learner)} is none of {', '.join(RECIPES)}{_nearest(learner, RECIPES)}"
+            f"{where}: learner: {_shown(learner)} is none of {', '.join(LEARNERS)}{_nearest(learner, LEARNERS)}"
         )
-    kind = RECIPES[learner]
+    kind = recipe_kind(learner)
     try:
         # Through JSON: there a list is good for a tuple, and nothing else is taken for what it is not.
         return kind.model_validate_json(json.dumps(values, default=str), strict=True)

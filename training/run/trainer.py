@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from files.errors import CocuError, MisuseError
 from training.batches.augment import finish
 from training.batches.batch import Batch
 from training.batches.check import check_all
-from training.batches.loader import Loader, validation_batches
+from training.batches.loader import BatchOptions, Loader, validation_batches
 from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
 from training.processes import (
@@ -40,14 +40,14 @@ from training.processes import (
     seed_everything,
     set_random_states,
 )
-from training.recipes.recipe import AnyLearner, Recipe, build_learner
+from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import Checkpoints, load_state, load_weights
 from training.run.run_folder import enter, locked
 from training.run.run_log import SKIPPED, RunLog, Window
 from training.run.validation import validation_figures
 from training.shards.found import Source
 from training.step.gradient_cache import Encoders, Features, Piece, accumulate
-from training.step.losses import LossParts, capped_scale, total_loss
+from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
 from training.step.schedule import learning_rate
 
@@ -121,6 +121,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, options: Options, place: Place, signals: Signals, stack: ExitStack) -> None:
         self.recipe, self.options, self.place, self.signals = recipe, options, place, signals
+        LOSSES[recipe.loss.kind]  # a name that nobody has is told before anything begins
         if recipe.data.batch % place.world:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
         by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
@@ -236,6 +237,7 @@ class Run:
                 caption_ids=caption_ids,
                 mask_duplicates=recipe.loss.mask_duplicates,
                 concept_weight=recipe.loss.concept_weight,
+                kind=recipe.loss.kind,
             )
 
         return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync)
@@ -306,15 +308,9 @@ class Run:
         devices = [self.place.device] if self.place.device.type == "cuda" else []
         try:
             with self.signals.interruptible(), torch.random.fork_rng(devices):
-                batches = validation_batches(
-                    self.options.val,
-                    batch_size=recipe.validation.batch,
-                    workers=self.workers,
-                    pin_memory=bool(devices),
-                    **self._texts(),
-                )
-                weight, most = recipe.loss.concept_weight, recipe.validation.pairs
-                figures = validation_figures(learner, batches, self.place.device, weight, most, self.autocast)
+                batches = validation_batches(self.options.val, self._batches(recipe.validation.batch))
+                most = recipe.validation.pairs
+                figures = validation_figures(learner, batches, self.place.device, recipe.loss, most, self.autocast)
                 return figures | dict(self.options.measure(learner) if self.options.measure else {})
         except Asked:
             return {}
@@ -340,33 +336,31 @@ class Run:
         by_leader(write, self.place)
 
     def _loader(self, position: dict[str, Any] | None) -> Loader:
-        recipe, place = self.recipe, self.place
+        data, place = self.recipe.data, self.place
         return Loader(
             self.options.data,
-            batch_size=recipe.data.batch // place.world,
-            augment=recipe.data.augment,
-            crop_scale=recipe.data.crop_scale,
-            rank=place.rank,
-            world_size=place.world,
-            workers=self.workers,
-            shuffle_buffer=recipe.data.shuffle_buffer,
-            samples=recipe.data.samples,
-            pin_memory=place.device.type == "cuda",
+            replace(self._batches(data.batch // place.world), rank=place.rank, world_size=place.world),
+            augment=data.augment,
+            crop_scale=data.crop_scale,
+            shuffle_buffer=data.shuffle_buffer,
+            samples=data.samples,
             resume=position,
-            **self._texts(),
         )
 
-    def _texts(self) -> dict[str, Any]:
+    def _batches(self, size: int) -> BatchOptions:
         """What training's and validation's batches have in common."""
-        recipe = self.recipe
-        return {
-            "image_size": self.learner.image_size,
-            "context_length": self.learner.context_length,
-            "concepts": recipe.concepts,
-            "concepts_per_image": recipe.data.concepts_per_image,
-            "concept_temperature": recipe.data.concept_temperature,
-            "seed": recipe.seed,
-        }
+        recipe, learner = self.recipe, self.learner
+        return BatchOptions(
+            batch_size=size,
+            image_size=learner.image_size,
+            context_length=learner.context_length,
+            concepts=recipe.concepts,
+            concepts_per_image=recipe.data.concepts_per_image,
+            concept_temperature=recipe.data.concept_temperature,
+            seed=recipe.seed,
+            workers=self.workers,
+            pin_memory=self.place.device.type == "cuda",
+        )
 
     def _greeting(self, found: Path | None) -> str:
         count = sum(parameter.numel() for parameter in self.learner.parameters())
@@ -376,7 +370,7 @@ class Run:
 
 
 def wrapped(
-    learner: AnyLearner, place: Place, *, compiled: bool
+    learner: Learner, place: Place, *, compiled: bool
 ) -> tuple[nn.Module, Callable[[], AbstractContextManager[object]] | None]:
     """The encoders as the loop calls them, and DDP's no_sync where there are several processes."""
     encoders: nn.Module = Encoders(learner)

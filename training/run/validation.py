@@ -9,23 +9,24 @@ import torch
 
 from training.batches.augment import finish
 from training.batches.batch import Batch
+from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
+from training.recipes.recipe import Loss
 from training.step.losses import (
-    ContrastiveLearner,
+    LOSSES,
     capped_scale,
     caption_owners,
     concept_owners,
-    contrastive_loss,
     precision_at_1,
 )
 
 
 @torch.no_grad()
 def validation_figures(
-    learner: ContrastiveLearner,
+    learner: Learner,
     batches: Iterable[Batch],
     device: torch.device,
-    concept_weight: float = 1.0,
+    losses: Loss,
     pairs: int | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, float]:
@@ -42,24 +43,25 @@ def validation_figures(
         if len(batch.keys) < size or (pairs is not None and count and seen + size > pairs):
             break
         count, seen = count + 1, seen + size
-        for name, value in _figures(learner, batch, device, concept_weight, autocast).items():
+        for name, value in _figures(learner, batch, device, losses, autocast).items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
     return {name: float(total) / count for name, total in sums.items()}
 
 
 def _figures(
-    learner: ContrastiveLearner,
+    learner: Learner,
     batch: Batch,
     device: torch.device,
-    concept_weight: float,
+    losses: Loss,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> dict[str, torch.Tensor]:
     with autocast():
         images = learner.project_image(learner.encode_image(finish(batch.pixels.to(device))))
         captions = learner.project_text(learner.encode_text(trim_padding(batch.captions).to(device)))
+    loss_of = LOSSES[losses.kind]
     own = caption_owners(len(images), batch.caption_ids.to(device), device)
     similarity = learner.similarity(images.float(), captions.float())
-    loss = contrastive_loss(similarity, capped_scale(learner.logit_scale), own)
+    loss = loss_of(similarity, capped_scale(learner.logit_scale), own)
     figures = {"loss": loss, "caption_loss": loss, "caption_recall": precision_at_1(similarity, own)}
     per_image = batch.concepts.shape[1]
     if not per_image:
@@ -68,10 +70,10 @@ def _figures(
         texts = learner.project_text(learner.encode_text(trim_padding(batch.concepts.flatten(0, 1)).to(device)))
     own = concept_owners(len(images), per_image, batch.concept_ids.to(device), device)
     similarity = learner.similarity(images.float(), texts.float())
-    concept_loss = contrastive_loss(similarity, capped_scale(learner.concept_logit_scale), own)
+    concept_loss = loss_of(similarity, capped_scale(learner.concept_logit_scale), own)
     return {
         **figures,
-        "loss": loss + concept_weight * concept_loss,
+        "loss": loss + losses.concept_weight * concept_loss,
         "concept_loss": concept_loss,
         "concept_precision": precision_at_1(similarity, own),
     }

@@ -11,23 +11,21 @@ loss of the whole matrix; the mean over ranks that DDP takes of the gradients is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.models.learner import Learner
+from files.registry import Registry
+from training.models.learner import MAX_SCALE, Learner
 from training.step.ranks import gather, gather_for_rows, gather_replicated
 
-MAX_SCALE = 100.0
+# Similarity [B, T], scale 0-dimensional, owners bool [B, T] -> loss, 0-dimensional; see `contrastive_loss`.
+PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-
-class ContrastiveLearner(Learner, Protocol):
-    """A learner with a learnable temperature for each loss, kept as log(1 / temperature), 0-dimensional."""
-
-    logit_scale: nn.Parameter
-    concept_logit_scale: nn.Parameter
+LOSSES: Registry[PairLoss] = Registry("loss.kind", "cocu.losses")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class LossParts:
 
 
 def total_loss(
-    learner: ContrastiveLearner,
+    learner: Learner,
     image_features: Tensor,
     caption_features: Tensor,
     concept_features: Tensor | None = None,
@@ -56,16 +54,19 @@ def total_loss(
     *,
     mask_duplicates: bool = True,
     concept_weight: float = 1.0,
+    kind: str = "contrastive",
 ) -> LossParts:
-    """Caption InfoNCE plus concept_weight times multi-label InfoNCE, from features before the heads.
+    """The loss of captions plus concept_weight times that of concepts, from features before the heads.
 
     image_features [b, ...], caption_features [b, width] and concept_features [b, K, width] are this
     rank's part of the batch, of the same b on all ranks. mask_duplicates: texts of equal id belong
     to every image that has one of them. concept_ids [b, K] and caption_ids [b] int64 are the
-    identities of texts over all ranks; without ids, no two texts are taken to be the same.
+    identities of texts over all ranks; without ids, no two texts are taken to be the same. kind: which
+    of `LOSSES`.
 
     Captions and concepts go through the head together, so batch norm sees them as one batch.
     """
+    loss_of = LOSSES[kind]
     texts = caption_features[:, None]
     if concept_features is not None:
         texts = torch.cat([texts, concept_features], dim=1)
@@ -79,7 +80,7 @@ def total_loss(
 
         owners = caption_owners(len(similarity), _gathered(caption_ids, mask_duplicates), similarity.device)
         of_captions = similarity[:, :, 0]
-        caption = contrastive_loss(of_captions, capped_scale(learner.logit_scale), owners)
+        caption = loss_of(of_captions, capped_scale(learner.logit_scale), owners)
         recall = precision_at_1(of_captions, owners)
         if concept_features is None:
             return LossParts(caption, caption.detach(), recall)
@@ -87,7 +88,7 @@ def total_loss(
         ids = _gathered(concept_ids, mask_duplicates)
         owners = concept_owners(len(similarity), per_image - 1, ids, similarity.device)
         of_concepts = similarity[:, :, 1:].flatten(1)
-        concepts = contrastive_loss(of_concepts, capped_scale(learner.concept_logit_scale), owners)
+        concepts = loss_of(of_concepts, capped_scale(learner.concept_logit_scale), owners)
         return LossParts(
             total=caption + concept_weight * concepts,
             caption=caption.detach(),
@@ -109,6 +110,9 @@ def contrastive_loss(similarity: Tensor, scale: Tensor, owners: Tensor) -> Tenso
     of_images = logits.logsumexp(1) - owned.sum(1) / owners.sum(1)
     of_texts = logits.logsumexp(0) - owned.sum(0) / owners.sum(0)
     return (of_images.mean() + of_texts.mean()) / 2
+
+
+LOSSES.add("contrastive", contrastive_loss)
 
 
 def caption_owners(images: int, ids: Tensor | None, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.speed import loader_speed
-from training.batches.loader import validation_batches
+from training.batches.loader import BatchOptions, validation_batches
 
 
 def test_it_measures_stages_and_ratios(
@@ -25,7 +25,7 @@ def test_it_measures_stages_and_ratios(
 
 def test_its_pairs_are_good_and_as_large_as_photographs(tmp_path: Path) -> None:
     shards = loader_speed.draw_shards(tmp_path, shards=1, pairs=6)
-    batches = validation_batches([str(shards)], batch_size=4, image_size=16, concepts="curated-cluster")
+    batches = validation_batches([str(shards)], BatchOptions(4, 16, "curated-cluster"))
     assert sum(map(len, batches)) == 6
     data = loader_speed.photograph(0)
     assert Image.open(io.BytesIO(data)).size == (500, 375)

@@ -17,10 +17,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from files.errors import MisuseError
+from files.pictures import MEAN, STD
 from tests.examples import examples
 from tests.tiny_world import picture, png_bomb
 from training.batches import augment
-from training.batches.augment import MEAN, STD, Augmentation, BadPicture, draw_crop, draw_erasing, finish, rand_augment
+from training.batches.augment import Augmentation, BadPicture, draw_crop, draw_erasing, finish, rand_augment
 
 LEAST_P = 1e-4
 

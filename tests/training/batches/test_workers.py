@@ -18,7 +18,7 @@ import training.batches.loader
 from files.errors import MisuseError
 from tests.training.loader_world import digest, loader, make_shards, take
 from training.batches.batch import Batch
-from training.batches.loader import part_size
+from training.batches.loader import BatchOptions
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -89,8 +89,8 @@ def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
     code = (
         "import multiprocessing, os, signal\n"
         "from files.errors import CocuError\n"
-        "from training.batches.loader import Loader\n"
-        f"loader = Loader([{str(folder)!r}], batch_size=4, image_size=16, workers=2)\n"
+        "from training.batches.loader import BatchOptions, Loader\n"
+        f"loader = Loader([{str(folder)!r}], BatchOptions(4, 16, workers=2))\n"
         "next(loader)\n"
         "os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)\n"
         "try:\n"
@@ -113,8 +113,8 @@ def test_a_process_may_end_with_the_loader_open(folder: Path, failing: bool) -> 
         "try:\n    list(loader)\nexcept Exception as error:\n    kept = error\n"
     )
     code = (
-        "from training.batches.loader import Loader\n"
-        f"loader = Loader([{str(folder)!r}], batch_size=4, image_size=16, workers=2)\n"
+        "from training.batches.loader import BatchOptions, Loader\n"
+        f"loader = Loader([{str(folder)!r}], BatchOptions(4, 16, workers=2))\n"
         "print(len(next(loader)))\n"
     ) + kill * failing
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -141,7 +141,7 @@ def test_wrong_arguments_are_refused(folder: Path, options: dict[str, Any], what
 
 @given(st.integers(1, 5000), st.integers(8, 1024))
 def test_parts_divide_a_batch_evenly(batch: int, size: int) -> None:
-    part = part_size(batch, size)
+    part = BatchOptions(batch, size).part
     parts = -(-batch // part)
     assert 1 <= part <= batch
     assert part * parts - batch < parts  # none is shorter by more than one on average

@@ -11,8 +11,9 @@ import torch
 from tests.training.curated_world import make_curated
 from training.batches.augment import finish
 from training.batches.batch import Batch
-from training.batches.loader import validation_batches
-from training.recipes.recipe import AnyLearner, build_learner
+from training.batches.loader import BatchOptions, validation_batches
+from training.models.learner import Learner
+from training.recipes.recipe import Loss, build_learner
 from training.recipes.recipe_file import load_recipe
 from training.run.validation import validation_figures
 from training.step.losses import total_loss
@@ -27,10 +28,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def batches(shards: Path, size: int, concepts: str = "curated-cluster") -> list[Batch]:
-    return list(validation_batches([str(shards)], batch_size=size, image_size=16, context_length=32, concepts=concepts))
+    return list(validation_batches([str(shards)], BatchOptions(size, 16, concepts, context_length=32)))
 
 
-def learner(name: str) -> AnyLearner:
+def learner(name: str) -> Learner:
     torch.manual_seed(0)
     return build_learner(load_recipe(name, SMALL)).eval()
 
@@ -39,7 +40,7 @@ def learner(name: str) -> AnyLearner:
 def test_figures_are_those_of_the_training_loss(shards: Path, name: str) -> None:
     model = learner(name)
     (batch,) = batches(shards, 22)
-    figures = validation_figures(model, [batch], CPU, concept_weight=0.3)
+    figures = validation_figures(model, [batch], CPU, Loss(concept_weight=0.3))
     texts = model.encode_text(torch.cat([batch.captions[:, None], batch.concepts], 1).flatten(0, 1)).unflatten(
         0, (22, 4)
     )
@@ -62,16 +63,16 @@ def test_figures_are_means_over_whole_batches(shards: Path) -> None:
     model = learner("miniature")
     some = batches(shards, 8)
     assert [len(batch.keys) for batch in some] == [8, 8, 6]
-    first, second = (validation_figures(model, [batch], CPU)["loss"] for batch in some[:2])
-    assert validation_figures(model, some, CPU)["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
-    assert validation_figures(model, some, CPU, pairs=8)["loss"] == pytest.approx(first, rel=1e-6)
-    assert validation_figures(model, some, CPU, pairs=3)["loss"] == pytest.approx(first, rel=1e-6)
-    assert validation_figures(model, some[2:], CPU)["loss"] > 0  # the only one there is
-    assert validation_figures(model, [], CPU) == {}
+    first, second = (validation_figures(model, [batch], CPU, Loss())["loss"] for batch in some[:2])
+    assert validation_figures(model, some, CPU, Loss())["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
+    assert validation_figures(model, some, CPU, Loss(), pairs=8)["loss"] == pytest.approx(first, rel=1e-6)
+    assert validation_figures(model, some, CPU, Loss(), pairs=3)["loss"] == pytest.approx(first, rel=1e-6)
+    assert validation_figures(model, some[2:], CPU, Loss())["loss"] > 0  # the only one there is
+    assert validation_figures(model, [], CPU, Loss()) == {}
 
 
 def test_captions_alone(shards: Path) -> None:
-    figures = validation_figures(learner("miniature"), batches(shards, 22, "none"), CPU)
+    figures = validation_figures(learner("miniature"), batches(shards, 22, "none"), CPU, Loss())
     assert set(figures) == {"loss", "caption_loss", "caption_recall"}
     assert figures["loss"] == figures["caption_loss"]
     assert figures["loss"] == pytest.approx(math.log(22), abs=1.5)  # an untrained model guesses
