@@ -12,6 +12,9 @@ from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
 from curation.ranking.picture_statistics import PictureStatistics
+from curation.ranking.relevance import RankingContext, rank
+from curation.ranking.seeds import seeds_of
+from curation.ranking.selection import select
 from curation.ranking.support import (
     HIGHEST_PRIOR,
     KAPPAS,
@@ -87,6 +90,19 @@ def test_scores_are_those_of_the_formula(index):
         assert bool(has_support(archives, score, model)[entry]) == (score[entry] > np.float32(share))
 
 
+def test_support_leaves_out_what_posterior_keeps(index):
+    """Both score alike; what the caption names stays without support, too."""
+    archives = held_out_archives(index, np.arange(40), ["mixed"], 20)
+    model = fitted(index, ["mixed"], 20)
+    context = RankingContext(index.vocabulary, model, np.zeros(40, np.uint64))
+    support, whole = rank(archives, "support", context), rank(archives, "posterior", context)
+    np.testing.assert_array_equal(support.score, whole.score)
+    assert not whole.gone.any()
+    unlikely = support.score <= model.prior[archives.concept]
+    np.testing.assert_array_equal(support.gone, unlikely & ~archives.in_caption)
+    assert 0 < support.gone.sum() < unlikely.sum()
+
+
 def _bounds(index: Index) -> list[tuple[int, int]]:
     return list(zip(index.rows.offsets[:-1].tolist(), index.rows.offsets[1:].tolist(), strict=True))
 
@@ -145,10 +161,6 @@ def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
 
 def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
     """What curation is for: a scene has four concepts, its caption names three."""
-    from curation.ranking.relevance import RankingContext, rank
-    from curation.ranking.seeds import seeds_of
-    from curation.ranking.selection import select
-
     block = np.arange(200)
     archives = held_out_archives(index, block, ["mixed"], 20)
     model = fitted(index, ["mixed"], 20)
