@@ -1,9 +1,14 @@
 """The commands `cocu curate ...`: argument handling and printing only."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cli.named_entries import completion, listing
+
+if TYPE_CHECKING:
+    from files.registry import Registry
 
 app = typer.Typer(
     help="Find and rank the concepts that captions leave out.",
@@ -16,7 +21,19 @@ def _group() -> None:
     """A group stays a group however many commands it has."""
 
 
-@app.command()
+def _expansions() -> "Registry[Any]":
+    from curation.ranking.expansion import EXPANSIONS
+
+    return EXPANSIONS
+
+
+def _rankings() -> "Registry[Any]":
+    from curation.ranking.relevance import RANKINGS
+
+    return RANKINGS
+
+
+@app.command(cls=listing(expansion=_expansions, ranking=_rankings))
 def run(
     index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
     out: Annotated[
@@ -32,12 +49,16 @@ def run(
     ] = "default",
     expansion: Annotated[
         str | None,
-        typer.Option(help="What retrieves captions: image, caption, language or mixed, or several joined by '+'."),
+        typer.Option(
+            help="What captions to retrieve, of several joined by '+'.", autocompletion=completion(_expansions, "+")
+        ),
     ] = None,
     neighbours: Annotated[
         int | None, typer.Option(min=1, help="Captions retrieved by each expansion (L). Default: fitted to the index.")
     ] = None,
-    ranking: Annotated[str | None, typer.Option(help="support, paper, global, local, similarity or random.")] = None,
+    ranking: Annotated[
+        str | None, typer.Option(help="What orders the concepts.", autocompletion=completion(_rankings))
+    ] = None,
     keep: Annotated[
         int | None,
         typer.Option(

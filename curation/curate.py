@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from curation.curated.shards import CuratedShard
 from curation.curated.tables import ARCHIVES, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, Block, Curator, Tally
+from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.index.anchors import AnchorShards, caption_parameters, embed_anchors, index_captions
 from curation.index.opened import Index, index_shards
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
-from curation.ranking.relevance import FITTED
+from curation.ranking.picture_statistics import PictureStatistics
+from curation.ranking.relevance import RANKINGS
 from curation.ranking.support import fit_support
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
@@ -57,18 +58,16 @@ def run_curation(
             work = (anchors.device, anchors.batch_size, anchors.workers)
             embedded = embed_anchors(index, shards, source, captions, *work)
             clock.lap("embed anchors")
-        if options.ranking in FITTED:
+        statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
+        support = None
+        if RANKINGS[options.ranking].fitted:
             say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
-        support = (
-            fit_support(index, parse_expansion(options.expansion), options.neighbours)
-            if options.ranking in FITTED
-            else None
-        )
+            support = fit_support(index, statistics, parse_expansion(options.expansion), options.neighbours)
         clock.lap("fit")
-        curator = Curator(index, options, support)
+        curator = Curator(index, options, statistics, support)
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
-        details = {"support": support.describe()} if support is not None else {}
+        details = {"support": support.describe()} if support else {}
         folder.finish(_summary(folder, index, shards, embedded, clock.seconds), source / "rejects.parquet", **details)
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)
@@ -123,12 +122,12 @@ def _curate_shard(
     captions: CaptionOptions,
     first_row: int,
     bar: Progress,
-) -> Tally:
-    tally = Tally()
+) -> CurationTally:
+    tally = CurationTally()
     source = embeddings / f"{shard.name}.parquet"
     total = max(1, count_rows(source))
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[CuratedBlock]:
         row = first_row
         for batch in parquet_batches(source, BLOCK):
             yield curator.curate(shard.name, batch, row, tally)

@@ -1,4 +1,4 @@
-"""The curator: a block of pairs -> retrieved captions, archives, ranks, clusters, rows of the tables."""
+"""The curator, by the steps of the paper: read, expand, gather, rank, select, cluster; then the rows of the tables."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of, name_hashes, text_hashes
 from curation.index.opened import Index
-from curation.ranking.archives import Archives, gather
+from curation.ranking.archives import gather
 from curation.ranking.clusters import Clusterer
 from curation.ranking.expansion import Anchors, expand, parse_expansion
-from curation.ranking.grounding import grounded
-from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.filters import filters_of
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
+from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
-from curation.ranking.support import SupportModel, has_support
+from curation.ranking.support import SupportModel
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
 
 BLOCK = 1024
-
-
 TOP_RECOVERED = 20
 
 
 @dataclass(frozen=True)
-class Block:
+class CuratedBlock:
     """What one block of pairs gave: the rows of both tables, and what goes into the curated shard."""
 
     pairs: pa.Table
@@ -43,7 +41,7 @@ class Block:
 
 
 @dataclass
-class Tally:
+class CurationTally:
     """Counts for the summary, over the blocks of one shard; seconds by stage."""
 
     pairs: int = 0
@@ -51,6 +49,15 @@ class Tally:
     gained: int = 0
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def count(self, pairs: int, anchor: np.ndarray, concept: np.ndarray, in_caption: np.ndarray, concepts: int) -> None:
+        """Add a block of so many pairs, what is kept of them by entries [K], and the size of the vocabulary."""
+        new = ~in_caption
+        self.pairs += pairs
+        self.kept += len(concept)
+        self.gained += len(np.unique(anchor[new]))
+        recovered = np.bincount(concept[new], minlength=concepts)
+        self.recovered = recovered if not len(self.recovered) else self.recovered + recovered
 
     def record(self) -> dict[str, Any]:
         """What the manifest keeps of the shard; the long tail of recovered concepts is left to the tables."""
@@ -65,22 +72,24 @@ class Tally:
 
 
 class Curator:
-    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time."""
+    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    def __init__(self, index: Index, options: CurateOptions, support: SupportModel | None) -> None:
+    support: the model of a ranking that is fitted; None for the others.
+    """
+
+    def __init__(
+        self, index: Index, options: CurateOptions, statistics: PictureStatistics, support: SupportModel | None
+    ) -> None:
         self.index, self.options, self.support = index, options, support
-        self.clusterer = Clusterer(index.vocabulary.vectors)
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
         pipeline = index.manifest["parameters"]["noun_pipeline"]
-        self.families = (
-            WordFamilies(index.vocabulary, lambda word: normal_form(word, pipeline)) if options.merge else None
+        self.filters = filters_of(
+            options, index.vocabulary, index.rows, statistics, lambda word: normal_form(word, pipeline)
         )
-        vectors = index.vocabulary.vectors
-        self.synonyms = Synonyms(vectors, index.rows.image_vectors) if options.synonyms else None
-        self.grounded = grounded(vectors, index.rows) if options.grounded else None
+        self.clusterer = Clusterer(index.vocabulary.vectors)
 
-    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: Tally) -> Block:
+    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: CurationTally) -> CuratedBlock:
         """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
         options, vocabulary = self.options, self.index.vocabulary
         clock = Stopwatch(tally.seconds)
@@ -93,7 +102,10 @@ class Curator:
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
-        kept = select(archives, scores.score, options.keep, options.min_score, self._gone(archives, scores.score))
+        gone = scores.gone
+        for leave_out in self.filters:
+            gone = leave_out(archives, scores.score, gone)
+        kept = select(archives, scores.score, options.keep, options.min_score, gone)
         clock.lap("rank")
         entries = kept.entries
         clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
@@ -102,32 +114,21 @@ class Curator:
             "rank": kept.rank,
             "concept_id": archives.concept[entries],
             "score": scores.score[entries],
-            "global": scores.globally[entries],
-            "local": scores.locally[entries],
+            "global": scores.parts.globally[entries],
+            "local": scores.parts.locally[entries],
             "support": archives.support[entries],
             "cluster": clusters,
             "in_caption": archives.in_caption[entries],
         }
-        pairs = pair_rows(shard, batch["key"], batch["caption"], batch["concepts"])
-        rows = archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary)
-        tally.pairs += len(batch)
-        tally.kept += len(entries)
-        new = ~columns["in_caption"]
-        tally.gained += len(np.unique(archives.anchor[entries][new]))
-        counts = np.bincount(columns["concept_id"][new], minlength=len(vocabulary))
-        tally.recovered = counts if not len(tally.recovered) else tally.recovered + counts
-        block = Block(pairs, rows, list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)))
+        anchor, concept, in_caption = archives.anchor[entries], columns["concept_id"], columns["in_caption"]
+        tally.count(len(batch), anchor, concept, in_caption, len(vocabulary))
+        block = CuratedBlock(
+            pair_rows(shard, batch["key"], batch["caption"], batch["concepts"]),
+            archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary),
+            list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)),
+        )
         clock.lap("tables")
         return block
-
-    def _gone(self, archives: Archives, score: np.ndarray) -> np.ndarray:
-        """bool [P]: entries left out whatever their rank; what the caption names never is."""
-        gone = self.families.merged_away(archives, score) if self.families else np.zeros(len(score), bool)
-        if self.options.ranking == "support" and self.support is not None:
-            gone |= ~has_support(archives, score, self.support) & ~archives.in_caption
-        if self.grounded is not None:
-            gone |= ~self.grounded[archives.concept] & ~archives.in_caption
-        return self.synonyms.merged_away(archives, score, gone, self.options.keep) if self.synonyms else gone
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:

@@ -31,6 +31,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     ) -> None:
         self.what, self.group, self._room, self._check = what, group, room, check
         self._added: dict[str, Entry] = {}
+        self._packages: dict[str, str] = {}  # of the entries that were loaded from one
 
     def add(self, name: str, entry: Entry) -> Entry:
         """Enter `entry` under a name that nobody has. Raises ValueError for one that is taken."""
@@ -65,30 +66,48 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def package(self, name: str) -> str:
         """The installed package that an entry comes from; "" for the house's own and those added by hand."""
-        point = self._points().get(name)
-        return point.dist.name if point is not None and point.dist is not None and name not in self.own() else ""
+        if name in self._entries:
+            return self._packages.get(name, "")
+        return " and ".join(map(_package, self._points().get(name, [])))
 
-    def own(self) -> dict[str, Entry]:
-        """The entries that no package had to be asked for."""
-        points = self._points()
-        return {name: entry for name, entry in self._entries.items() if name not in points}
+    def described(self) -> dict[str, str]:
+        """What a help text says of each entry: its attribute `help`, and the package that it comes from."""
+        said: dict[str, str] = {}
+        for name in self:
+            try:
+                words = getattr(self[name], "help", "")
+            except MisuseError:  # told when the name is used; a broken package does not take the others' help away
+                words = "cannot be used"
+            package = self.package(name)
+            said[name] = f"{words} (package {package})".lstrip() if package else words
+        return said
 
-    def _points(self) -> dict[str, metadata.EntryPoint]:
-        return {point.name: point for point in metadata.entry_points(group=self.group)} if self.group else {}
+    def _points(self) -> dict[str, list[metadata.EntryPoint]]:
+        found: dict[str, list[metadata.EntryPoint]] = {}
+        for point in metadata.entry_points(group=self.group) if self.group else ():
+            found.setdefault(point.name, []).append(point)
+        return found
 
     def _load(self, name: str) -> None:
-        point = self._points().get(name)
-        if point is None:
+        points = self._points().get(name)
+        if points is None:
             near = difflib.get_close_matches(name, list(self), 1, 0.5)
             raise MisuseError(
                 f"{self.what} {name}: expected one of {', '.join(self)}"
                 + (f"; did you mean {near[0]}?" if near else "")
             )
-        source = point.dist.name if point.dist is not None else point.value
+        source = self.package(name)
+        if len(points) > 1:
+            raise MisuseError(f"{self.what} {name}: offered by the packages {source}; remove one of them")
         try:
-            self.add(name, point.load())
+            self.add(name, points[0].load())
         except Exception as error:  # whatever a stranger's package raises while it is imported
             raise MisuseError(
-                f"{self.what} {name}: the package {source} offers it ({point.value}), but it cannot be used: "
+                f"{self.what} {name}: the package {source} offers it ({points[0].value}), but it cannot be used: "
                 f"{type(error).__name__}: {error}; mend or remove the package"
             ) from error
+        self._packages[name] = source
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value

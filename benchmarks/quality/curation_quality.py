@@ -16,14 +16,15 @@ from typing import Any
 from curation.curate import run_curation
 from curation.index.anchors import AnchorShards
 from curation.index.opened import open_index
+from curation.ranking.expansion import EXPANSIONS
 from curation.ranking.options import PRESETS, CurateOptions
+from curation.ranking.relevance import RANKINGS
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards
 from curation.recovery.scorecard import score_folder
 
-EXPANSIONS = ("image", "caption", "language", "mixed")
 NEIGHBOURS = (8, 16, 32, 64, 128, 256)
-RANKINGS = ("paper", "support", "posterior", "similarity", "random")
+HALVES = ("global", "local")  # of the paper's ranking, which is in the grid as a whole
 K = 8
 # What of a caption names objects: its concepts or its words, or its concepts alone.
 WAYS = ("either", "concepts")
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="all figures as JSON")
     parser.add_argument("--expansions", default=",".join(EXPANSIONS))
     parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)))
-    parser.add_argument("--rankings", default=",".join(RANKINGS))
+    parser.add_argument("--rankings", default=",".join(name for name in RANKINGS if name not in HALVES))
     arguments = parser.parse_args()
     index = open_index(arguments.index)
     rows: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Expansion and archives: the captions retrieved for an anchor, and the concepts that they name (PAPER, step 1)."""
+"""Archives: the concepts that an anchor's retrieved captions name, and its own (PAPER, step 1)."""
 
 from __future__ import annotations
 

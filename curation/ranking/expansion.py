@@ -1,23 +1,25 @@
-"""Expansion: the captions retrieved for an anchor (PAPER, step 1)."""
+"""Expansion: the captions retrieved for an anchor (PAPER, step 1).
+
+A new expansion is one entry of `EXPANSIONS`, here or in a package of its own (entry point `cocu.expansions`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation.index.caption_rows import CaptionRows
-from curation.index.neighbours import NearestRows
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError
+from files.registry import Registry
 
-EXPANSIONS = ("image", "caption", "language", "mixed")
-
+if TYPE_CHECKING:  # the command line's help loads this file: it has to stay light
+    from curation.index.caption_rows import CaptionRows
+    from curation.index.neighbours import NearestRows
 
 # Retrieved beyond L, so that L are left when the anchor's own captions are taken out.
 OWN_MARGIN = 16
-
-
 MOST_OWN = 1024
 
 
@@ -61,6 +63,42 @@ class Retrieved:
     counts_anchor: np.ndarray
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """A way to retrieve captions for an anchor.
+
+    help: for the command line, in a few words. query: what to search with, float32 [B, D].
+    pictures: whether the pictures are searched, and the anchor stays among its L neighbours, as in the paper; else the
+    captions are, and every one of the anchor's own (same row, same picture, or same words) is left out.
+    """
+
+    help: str
+    query: Callable[[Anchors], np.ndarray]
+    pictures: bool = False
+
+
+def _sum_of_both(anchors: Anchors) -> np.ndarray:
+    both = anchors.image_vectors + anchors.text_vectors
+    return both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
+
+
+def _check(entry: object) -> None:
+    if not isinstance(entry, Expansion):
+        raise ValueError(f"{type(entry).__name__} is no curation.ranking.expansion.Expansion")
+
+
+EXPANSIONS: Registry[Expansion] = Registry("--expansion", "cocu.expansions", check=_check)
+EXPANSIONS.add("image", Expansion("captions of pictures like this one", lambda x: x.image_vectors, pictures=True))
+EXPANSIONS.add("caption", Expansion("captions that fit the picture", lambda x: x.image_vectors))
+EXPANSIONS.add("language", Expansion("captions like its own", lambda x: x.text_vectors))
+EXPANSIONS.add("mixed", Expansion("captions that fit the picture and its caption", _sum_of_both))
+
+
+def by_picture_alone(names: Sequence[str]) -> tuple[str, ...]:
+    """The expansions that search the same pictures or captions as these do, blind to the anchor's own caption."""
+    return tuple(dict.fromkeys("image" if EXPANSIONS[name].pictures else "caption" for name in names))
+
+
 def parse_expansion(text: str) -> tuple[str, ...]:
     """ "image+mixed" -> ("image", "mixed"). Raises MisuseError for an unknown or repeated one."""
     names = tuple(part.strip() for part in text.split("+"))
@@ -68,6 +106,8 @@ def parse_expansion(text: str) -> tuple[str, ...]:
     if unknown or len(set(names)) < len(names):
         wrong = unknown[0] if unknown else text
         raise MisuseError(f"--expansion {wrong}: expected {', '.join(EXPANSIONS)}, or different ones joined by '+'")
+    for name in names:
+        EXPANSIONS[name]  # a package that does not load is told now
     return names
 
 
@@ -81,8 +121,7 @@ def expand(
 ) -> Retrieved:
     """Rows retrieved by each expansion, joined; a row that two expansions find counts once.
 
-    `image` keeps the anchor among its L neighbours, as the paper does; the others leave out every caption of the
-    anchor's own (same row, same picture, or same words). Raises MisuseError for `image` without an image index.
+    Raises MisuseError for one that searches pictures where there is no image index.
     """
     found = [_expand_one(anchors, name, neighbours, images, captions, rows) for name in expansions]
     joined = np.concatenate([f.rows for f in found], axis=1)
@@ -102,29 +141,26 @@ def without_repeats(rows: np.ndarray) -> np.ndarray:
 
 def _expand_one(
     anchors: Anchors,
-    expansion: str,
+    name: str,
     neighbours: int,
     images: NearestRows | None,
     captions: NearestRows,
     rows: CaptionRows,
 ) -> Retrieved:
+    expansion = EXPANSIONS[name]
+    queries = expansion.query(anchors)
+    if queries.shape != anchors.image_vectors.shape:
+        raise CocuError(f"--expansion {name}: {queries.shape} queries for vectors {anchors.image_vectors.shape}")
+    if not expansion.pictures:
+        others = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
+        return Retrieved(others, np.zeros(len(anchors), bool))
+    if images is None:
+        raise MisuseError(f"--expansion {name}: the index holds no pictures")
     outside = anchors.rows < 0
-    if expansion == "image":
-        if images is None:
-            raise MisuseError("--expansion image: the index holds no pictures")
-        _, found = images.search(anchors.image_vectors, neighbours)
-        if outside.any():  # the anchor itself takes the place of the last
-            found = np.where(outside[:, None] & (np.arange(neighbours) == neighbours - 1), -1, found)
-        return Retrieved(found, outside)
-    queries = {
-        "caption": anchors.image_vectors,
-        "language": anchors.text_vectors,
-        "mixed": anchors.image_vectors + anchors.text_vectors,
-    }[expansion]
-    if expansion == "mixed":
-        queries = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
-    others = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
-    return Retrieved(others, np.zeros(len(anchors), bool))
+    _, found = images.search(queries, neighbours)
+    if outside.any():  # the anchor itself takes the place of the last
+        found = np.where(outside[:, None] & (np.arange(neighbours) == neighbours - 1), -1, found)
+    return Retrieved(found, outside)
 
 
 def _others(

@@ -1,6 +1,7 @@
-"""Synonyms: two concepts that rank the indexed pictures alike say the same of a picture, and one of them is enough.
+"""Merging: of two concepts of an archive that say the same of a picture, one is enough.
 
-The agreement of two concepts is the correlation of their similarities t(a)·v and t(b)·v over the indexed pictures. It
+Word families say the same by their words: "truck" and "fire truck", "dog" and "dogs". Synonyms do by what they rank:
+the agreement of two concepts is the correlation of their similarities t(a)·v and t(b)·v over the indexed pictures. It
 follows from the pictures' covariance S alone, t(a)' S t(b) over the two deviations, and tells synonyms from neighbours
 far better than the cosine of the texts, most of which is the same for all texts.
 """
@@ -13,7 +14,7 @@ import numpy as np
 
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives
-from curation.ranking.picture_statistics import picture_moments
+from curation.ranking.picture_statistics import PictureStatistics
 
 # Agreement from which one concept stands for another.
 SAME = 0.85
@@ -29,18 +30,17 @@ class Synonyms:
     profiles: unit float32 [C, D], whose products are the agreements.
     """
 
-    def __init__(self, concepts: np.ndarray, pictures: np.ndarray) -> None:
-        _, covariance = picture_moments(pictures)
-        values, vectors = np.linalg.eigh(covariance.astype(np.float64))
+    def __init__(self, statistics: PictureStatistics) -> None:
+        values, vectors = np.linalg.eigh(statistics.moments[1].astype(np.float64))
         root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
-        profiles = concepts @ root
+        profiles = statistics.concepts @ root
         self.profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)
 
     def merged_away(self, archives: Archives, score: np.ndarray, gone: np.ndarray, keep: int = 0) -> np.ndarray:
         """bool [P]: `gone`, and the entries that a better one of their archive stands for.
 
         Best first, each entry that agrees with one kept before it goes. What the caption names comes before all and
-        never goes, so that a synonym of it is no gap. keep: as in `ranking.select`; 0 looks at all entries.
+        never goes, so that a synonym of it is no gap. keep: as in `selection.select`; 0 looks at all entries.
         """
         found = gone.copy()
         left = np.flatnonzero(~found)

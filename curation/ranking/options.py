@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.relevance import RANKINGS
-from files.errors import MisuseError
 
 PAPER_NEIGHBOURS = 8
 
@@ -32,8 +31,7 @@ class CurateOptions:
 
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
-        if self.ranking not in RANKINGS:
-            raise MisuseError(f"--ranking {self.ranking}: expected one of {', '.join(RANKINGS)}")
+        RANKINGS[self.ranking]  # refuses one that there is not
 
 
 PRESETS: dict[str, CurateOptions] = {

@@ -1,33 +1,58 @@
-"""Mean and deviation of t(c)·v over the indexed pictures: what a similarity is worth."""
+"""Mean and deviation of t(c)·v over the indexed pictures: what a similarity is worth.
+
+    z(c) = (t(c)·v(x) - mean) / deviation
+
+Both follow from the mean m and the covariance S of the pictures' vectors: t(c)·m, and the root of t(c)' S t(c).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from curation.index.caption_rows import CaptionRows
 
 STATISTICS_PICTURES = 50_000
 
 
-def similarity_statistics(concepts: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of t(c)·v over pictures, float32 [C] each, from their mean and covariance.
+@dataclass(frozen=True, eq=False)
+class PictureStatistics:
+    """What is known of concepts by all indexed pictures; each figure is computed when it is first asked for, once.
 
     concepts: t(c), float32 [C, D]. pictures: v, float16 [M, D], of which at most `STATISTICS_PICTURES` are read.
     """
-    if len(pictures) < 2:
-        return np.zeros(len(concepts), np.float32), np.ones(len(concepts), np.float32)
-    mean, covariance = picture_moments(pictures)
-    variance = np.einsum("cd,cd->c", concepts @ covariance, concepts)
-    return concepts @ mean, np.sqrt(np.maximum(variance, 1e-8))
 
+    concepts: np.ndarray
+    pictures: np.ndarray
 
-def picture_moments(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean float32 [D] and covariance float32 [D, D] of v, float16 [M, D], of which `STATISTICS_PICTURES` are read."""
-    if len(pictures) < 2:
-        return np.zeros(pictures.shape[1], np.float32), np.eye(pictures.shape[1], dtype=np.float32)
-    step = -(-len(pictures) // STATISTICS_PICTURES)
-    sample = np.asarray(pictures[::step], np.float32)
-    return sample.mean(0), np.cov(sample.T).astype(np.float32)
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean float32 [D] and covariance float32 [D, D] of v; 0 and the identity of fewer than two pictures."""
+        count, width = self.pictures.shape
+        if count < 2:
+            return np.zeros(width, np.float32), np.eye(width, dtype=np.float32)
+        sample = np.asarray(self.pictures[:: -(-count // STATISTICS_PICTURES)], np.float32)
+        return sample.mean(0), np.cov(sample.T).astype(np.float32)
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """Mean of t(c)·v, float32 [C]."""
+        return self.concepts @ self.moments[0]
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Standard deviation of t(c)·v, float32 [C]; 1 of fewer than two pictures."""
+        if len(self.pictures) < 2:
+            return np.ones(len(self.concepts), np.float32)
+        return np.sqrt(np.maximum(np.einsum("cd,cd->c", self.concepts @ self.moments[1], self.concepts), 1e-8))
+
+    def z(self, similarity: np.ndarray, concept: np.ndarray | slice) -> np.ndarray:
+        """z, float32, of similarities [..., P] to the concepts [P], which are ids or a slice of all."""
+        return (similarity - self.centre[concept]) / self.spread[concept]
+
+    def z_named(self, rows: CaptionRows) -> tuple[np.ndarray, np.ndarray]:
+        """What the captions of indexed pictures name, pair after pair: concepts int32 [P], and their z float32 [P]."""
+        named = slice(rows.offsets[rows.images])
+        return rows.concept_ids[named], self.z(rows.similarity[named], rows.concept_ids[named])

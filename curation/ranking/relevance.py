@@ -1,33 +1,36 @@
-"""Ranking of archives (PAPER, step 3), and what is kept of them.
+"""Relevance: how well the concepts of an archive fit its anchor, by each of the rankings (PAPER, step 3).
 
 A ranking gives every archive entry a score; higher is better, and scores compare within one archive. Rankings are
-functions of arrays over all entries of a block of anchors.
+functions of arrays over all entries of a block of anchors. A new one is one entry of `RANKINGS`, here or in a package
+of its own (entry point `cocu.rankings`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from curation.index.vocabulary import Vocabulary
-from curation.ranking.archives import Archives
-from curation.ranking.seeds import uniform
-from curation.ranking.support import SupportModel, posterior
+from files.errors import CocuError
+from files.registry import Registry
+
+if TYPE_CHECKING:  # the command line's help loads this file: it has to stay light
+    from curation.index.vocabulary import Vocabulary
+    from curation.ranking.archives import Archives
+    from curation.ranking.support import SupportModel
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of P entries, float32 [P] each: the one that ranks, and the paper's two parts beside it."""
+class PaperParts(NamedTuple):
+    """global(c) and local(c) of the paper, float32 [P] each."""
 
-    score: np.ndarray
     globally: np.ndarray
     locally: np.ndarray
 
 
-def paper_parts(archives: Archives) -> tuple[np.ndarray, np.ndarray]:
-    """global(c) and local(c) of the paper, float32 [P] each.
+def paper_parts(archives: Archives) -> PaperParts:
+    """The paper's two parts of a score.
 
     S(c) holds t(c)·v(x) and t(c)·v(y) for the retrieved y that name c; global(c) divides t(c)·v(x) by the largest
     value in any S of the archive, local(c) by the mean of S(c). A retrieved caption without a picture adds t(c)·u(y)
@@ -39,7 +42,7 @@ def paper_parts(archives: Archives) -> tuple[np.ndarray, np.ndarray]:
     starts = archives.offsets[:-1][np.diff(archives.offsets) > 0]
     most = np.maximum.reduceat(highest, starts) if len(starts) else highest
     sizes = np.diff(archives.offsets)
-    return own / _nonzero(np.repeat(most, sizes[sizes > 0])), locally.astype(np.float32)
+    return PaperParts(own / _nonzero(np.repeat(most, sizes[sizes > 0])), locally.astype(np.float32))
 
 
 def _nonzero(values: np.ndarray) -> np.ndarray:
@@ -48,42 +51,102 @@ def _nonzero(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RankingContext:
-    """What rankings know beyond the archives. seeds uint64 [B]: one per anchor, for random order."""
+    """What rankings know beyond the archives. support: where the ranking asks for it to be fitted.
+
+    seeds uint64 [B]: one per anchor, for random order.
+    """
 
     vocabulary: Vocabulary
     support: SupportModel | None
     seeds: np.ndarray
 
-
-Ranking = Callable[[Archives, RankingContext, np.ndarray, np.ndarray], np.ndarray]
-
-
-def _posterior(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.ndarray:
-    assert context.support is not None, "rankings by support need their fitted model"
-    return posterior(archives, context.support)
+    @property
+    def fitted(self) -> SupportModel:
+        """The fitted model of support, of a ranking that is `fitted`."""
+        assert self.support is not None, "rankings by support need their fitted model"
+        return self.support
 
 
-def _random(archives: Archives, context: RankingContext, *_: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Ranking:
+    """A way to score the P entries of archives.
+
+    help: for the command line, in a few words. score: float32 [P]. fitted: whether it asks for `RankingContext.fitted`.
+    keeps: bool [P] of the scores: the only entries that are kept, besides those that the caption names; None: all are.
+    """
+
+    help: str
+    score: Callable[[Archives, PaperParts, RankingContext], np.ndarray]
+    fitted: bool = False
+    keeps: Callable[[Archives, np.ndarray, RankingContext], np.ndarray] | None = None
+
+
+def _posterior(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
+    from curation.ranking.support import posterior
+
+    return posterior(archives, context.fitted)
+
+
+def _has_support(archives: Archives, score: np.ndarray, context: RankingContext) -> np.ndarray:
+    from curation.ranking.support import has_support
+
+    return has_support(archives, score, context.fitted)
+
+
+def _random(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
+    from curation.ranking.seeds import uniform
+
     with np.errstate(over="ignore"):
         mixed = context.seeds[archives.anchor] + archives.concept.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return uniform(mixed, 0).astype(np.float32)
+    return uniform(mixed, 0)
 
 
-# "support" keeps only what `support.has_support` lets through; "posterior" is the same order over the whole archive.
-FITTED = ("support", "posterior")
-RANKINGS: dict[str, Ranking] = {
-    "paper": lambda archives, context, globally, locally: globally + locally,
-    "global": lambda archives, context, globally, locally: globally,
-    "local": lambda archives, context, globally, locally: locally,
-    "similarity": lambda archives, context, globally, locally: archives.similarity,
-    "support": _posterior,
-    "posterior": _posterior,
-    "random": _random,
-}
+def _check(entry: object) -> None:
+    if not isinstance(entry, Ranking):
+        raise ValueError(f"{type(entry).__name__} is no curation.ranking.relevance.Ranking")
 
 
-def rank(archives: Archives, ranking: str, context: RankingContext) -> Scores:
-    """Scores of all entries by the named ranking (a key of `RANKINGS`)."""
-    globally, locally = paper_parts(archives)
-    score = RANKINGS[ranking](archives, context, globally, locally)
-    return Scores(score.astype(np.float32), globally, locally)
+RANKINGS: Registry[Ranking] = Registry("--ranking", "cocu.rankings", check=_check)
+RANKINGS.add("paper", Ranking("global + local", lambda archives, parts, context: parts.globally + parts.locally))
+RANKINGS.add(
+    "global", Ranking("fit to the picture, over the archive's best", lambda archives, parts, context: parts.globally)
+)
+RANKINGS.add(
+    "local",
+    Ranking("fit to the picture, over that to the pictures retrieved", lambda archives, parts, context: parts.locally),
+)
+RANKINGS.add(
+    "support",
+    Ranking(
+        "how likely a caption of such a picture names it; only what it makes likelier",
+        _posterior,
+        fitted=True,
+        keeps=_has_support,
+    ),
+)
+RANKINGS.add("posterior", Ranking("the same, of the whole archive", _posterior, fitted=True))
+RANKINGS.add("similarity", Ranking("fit to the picture alone", lambda archives, parts, context: archives.similarity))
+RANKINGS.add("random", Ranking("by the seed, to compare with", _random))
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Of P entries: the score that ranks, float32 [P], what the ranking leaves out, bool [P], and the paper's parts."""
+
+    score: np.ndarray
+    gone: np.ndarray
+    parts: PaperParts
+
+
+def rank(archives: Archives, ranking: str, context: RankingContext) -> Ranked:
+    """Scores of all entries by the named ranking of `RANKINGS`; it leaves out nothing that the caption names.
+
+    Raises CocuError for a ranking that does not give a score to each.
+    """
+    chosen = RANKINGS[ranking]
+    parts = paper_parts(archives)
+    score = np.asarray(chosen.score(archives, parts, context), np.float32)
+    if score.shape != archives.concept.shape:
+        raise CocuError(f"--ranking {ranking}: gave scores {score.shape} to entries {archives.concept.shape}")
+    kept = chosen.keeps(archives, score, context) | archives.in_caption if chosen.keeps else np.ones(len(score), bool)
+    return Ranked(score, ~kept, parts)

@@ -7,7 +7,7 @@ a picture name c, under a Beta prior of strength kappa:
 
     score(c) = (s(c) + kappa m(c)) / (n + kappa)
     m(c)     = pi(c) exp(mu z(c) - mu^2 / 2)             the prior mean, for this picture
-    z(c)     = (t(c)·v(x) - mean) / deviation            of t(c)·v over the indexed pictures
+    z(c)     = (t(c)·v(x) - mean) / deviation            picture_statistics.py
 
 pi(c) is the share of indexed captions that name c. Were z normal with variance 1 both over all pictures and over those
 whose caption names c, with mean mu over the latter, exp(...) would be the likelihood ratio of z. mu is that mean over
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.ranking.archives import Archives, gather
-from curation.ranking.expansion import Anchors, Retrieved, expand, without_repeats
-from curation.ranking.picture_statistics import similarity_statistics
+from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, by_picture_alone, expand, without_repeats
+from curation.ranking.picture_statistics import PictureStatistics
 
 if TYPE_CHECKING:
     from curation.index.opened import Index
@@ -50,15 +50,14 @@ HIGHEST_PRIOR = 0.9
 
 @dataclass(frozen=True)
 class SupportModel:
-    """prior float32 [C]: pi(c). centre, spread float32 [C]: mean and deviation of t(c)·v. mu, kappa as above.
+    """prior float32 [C]: pi(c). statistics give z. mu, kappa as above.
 
     neighbours: captions to retrieve by each expansion, given or fitted.
     report: what the fit saw, for the manifest.
     """
 
     prior: np.ndarray
-    centre: np.ndarray
-    spread: np.ndarray
+    statistics: PictureStatistics
     mu: float
     neighbours: int
     kappa: float = DEFAULT_KAPPA
@@ -70,17 +69,17 @@ class SupportModel:
         return fitted | (self.report or {})
 
 
-def picture_prior(archives: Archives, model: SupportModel) -> np.ndarray:
-    """m(c), float32 [P]: how likely a caption names c, by the picture's similarity alone."""
-    concept = archives.concept
-    z = np.clip((archives.similarity - model.centre[concept]) / model.spread[concept], *Z_LIMITS)
+def picture_prior(model: SupportModel, similarity: np.ndarray, concept: np.ndarray | slice) -> np.ndarray:
+    """m(c), float32 [..., P]: how likely a caption names c, by t(c)·v(x) alone. concept: ids [P], or a slice."""
+    z = np.clip(model.statistics.z(similarity, concept), *Z_LIMITS)
     return np.minimum(model.prior[concept] * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
 
 
 def posterior(archives: Archives, model: SupportModel) -> np.ndarray:
     """Scores float32 [P]: probabilities that a caption of the picture names the concept."""
     retrieved = archives.retrieved[archives.anchor]
-    score = (archives.support + model.kappa * picture_prior(archives, model)) / (retrieved + model.kappa)
+    prior = picture_prior(model, archives.similarity, archives.concept)
+    score = (archives.support + model.kappa * prior) / (retrieved + model.kappa)
     return score.astype(np.float32)
 
 
@@ -89,26 +88,24 @@ def has_support(archives: Archives, score: np.ndarray, model: SupportModel) -> n
     return score > model.prior[archives.concept]
 
 
-def fit_support(index: Index, expansions: Sequence[str], neighbours: int = 0) -> SupportModel:
+def fit_support(
+    index: Index, statistics: PictureStatistics, expansions: Sequence[str], neighbours: int = 0
+) -> SupportModel:
     """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out.
 
     neighbours: how many captions each expansion retrieves; 0 takes the number of `LADDER` under which the held-out
     captions are likeliest, for the more captions there are, the more of them are about pictures like this one.
     """
     rows = index.rows
-    pictured = rows.offsets[rows.images]
+    own, z = statistics.z_named(rows)
     # pi(c) is of the captions that can be retrieved
-    searched = (rows.concept_ids[:pictured], rows.images) if tuple(expansions) == ("image",) else None
-    named, total = searched or (rows.concept_ids, len(rows))
+    pictures = all(EXPANSIONS[name].pictures for name in expansions)
+    named, total = (own, rows.images) if pictures else (rows.concept_ids, len(rows))
     prior = (np.bincount(named, minlength=len(index.vocabulary)) / max(1, total)).astype(np.float32)
-    centre, spread = similarity_statistics(index.vocabulary.vectors, rows.image_vectors)
-    own = rows.concept_ids[:pictured]
-    z = (rows.similarity[:pictured] - centre[own]) / spread[own]
     mu = float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0
-    model = SupportModel(prior, centre, spread, mu, neighbours or FEW_NEIGHBOURS)
+    model = SupportModel(prior, statistics, mu, neighbours or FEW_NEIGHBOURS)
     # The caption's own vector must not take part: it tells what the held-out caption names.
-    blind = tuple(dict.fromkeys("image" if name == "image" else "caption" for name in expansions))
-    return _fit_kappa(index, model, blind, (neighbours,) if neighbours else LADDER)
+    return _fit_kappa(index, model, by_picture_alone(expansions), (neighbours,) if neighbours else LADDER)
 
 
 @dataclass(frozen=True)
@@ -165,8 +162,8 @@ def _arrays(part: HeldOut) -> tuple[np.ndarray, ...]:
 
 def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndarray) -> HeldOut:
     archives = gather(anchors, Retrieved(rows, np.zeros(len(rows), bool)), index.rows, index.vocabulary.vectors)
-    prior = picture_prior(archives, model)
-    everywhere = whole_prior(model, index.vocabulary.vectors, anchors.image_vectors)
+    prior = picture_prior(model, archives.similarity, archives.concept)
+    everywhere = whole_prior(model, anchors.image_vectors)
     inside = np.bincount(archives.anchor, prior, len(anchors))
     elsewhere = np.zeros(len(prior))
     some = np.diff(archives.offsets) > 0
@@ -175,13 +172,12 @@ def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndar
     return HeldOut(archives.support, retrieved, prior, archives.in_caption, elsewhere)
 
 
-def whole_prior(model: SupportModel, concepts: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+def whole_prior(model: SupportModel, pictures: np.ndarray) -> np.ndarray:
     """Sum over all concepts of m(c), float64 [B], for pictures float32 [B, D]."""
     total = np.zeros(len(pictures))
     for start in range(0, len(pictures), 64):
         part = slice(start, start + 64)
-        z = np.clip((pictures[part] @ concepts.T - model.centre) / model.spread, *Z_LIMITS)
-        total[part] = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR).sum(1)
+        total[part] = picture_prior(model, pictures[part] @ model.statistics.concepts.T, slice(None)).sum(1)
     return total
 
 

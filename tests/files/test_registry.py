@@ -8,16 +8,9 @@ import pytest
 
 from files.errors import MisuseError
 from files.registry import Registry
+from tests.strangers_package import install
 
-
-def installed(folder: Path, group: str, entries: dict[str, str], code: str) -> Path:
-    """A folder as pip leaves it: a module, and a package `cocu-stranger` that offers entry points."""
-    info = folder / "cocu_stranger-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cocu-stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
-    (folder / "stranger.py").write_text(code)
-    return folder
+GROUP = "cocu.tested"
 
 
 def test_entries_come_by_name_in_order() -> None:
@@ -38,20 +31,46 @@ def test_a_wrong_name_is_told_with_those_that_there_are() -> None:
 
 
 def test_a_package_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group = "cocu.tested"
-    code = "good = 7\nodd = 'seven'\nraise_ = 1\n"
-    entries = {"seven": "stranger:good", "odd": "stranger:odd", "gone": "stranger:no_such"}
-    monkeypatch.syspath_prepend(installed(tmp_path, group, entries, code))
+    points = "seven = stranger:good\nodd = stranger:odd\ngone = stranger:no_such\nlost = no_such:good\n"
+    install(monkeypatch, tmp_path, f"[{GROUP}]\n{points}", "good = 7\nodd = 'seven'\n")
 
     def number(entry: object) -> None:
         if not isinstance(entry, int):
             raise ValueError(f"{entry!r} is no number")
 
-    door: Registry[int] = Registry("--door", group, check=number)
+    door: Registry[int] = Registry("--door", GROUP, check=number)
     door.add("one", 1)
-    assert list(door) == ["one", "seven", "odd", "gone"]
-    assert (door["seven"], door.package("seven"), door.package("one")) == (7, "cocu-stranger", "")
-    assert door.own() == {"one": 1}
-    for name, reason in (("odd", "'seven' is no number"), ("gone", "no_such")):
+    assert list(door) == ["one", "seven", "odd", "gone", "lost"]
+    for _ in range(2):  # before it is loaded, and after
+        assert (door.package("seven"), door.package("one")) == ("cocu-stranger", "")
+        assert door["seven"] == 7
+    for name, reason in (("odd", "'seven' is no number"), ("gone", "no_such"), ("lost", "No module named 'no_such'")):
         with pytest.raises(MisuseError, match=f"{name}: the package cocu-stranger offers it .*{reason}"):
             door[name]
+
+
+def test_no_package_takes_the_place_of_the_houses_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, tmp_path, f"[{GROUP}]\none = stranger:one\n", "one = 11\n")
+    door: Registry[int] = Registry("--door", GROUP)
+    door.add("one", 1)
+    assert (door["one"], door.package("one"), list(door)) == (1, "", ["one"])
+
+
+def test_two_packages_with_one_name_are_both_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("first", "second"):
+        install(monkeypatch, tmp_path / package, f"[{GROUP}]\none = stranger:one\n", "one = 1\n", package)
+    door: Registry[int] = Registry("--door", GROUP)
+    with pytest.raises(MisuseError, match="--door one: offered by the packages second and first; remove one"):
+        door["one"]
+
+
+def test_help_says_what_each_entry_is_and_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = f"[{GROUP}]\ngood = stranger:Good\ngone = stranger:no_such\n"
+    install(monkeypatch, tmp_path, points, "class Good:\n    help = 'the good one'\n")
+    door: Registry[object] = Registry("--door", GROUP)
+    door.add("plain", 1)
+    assert door.described() == {
+        "plain": "",
+        "good": "the good one (package cocu-stranger)",
+        "gone": "cannot be used (package cocu-stranger)",
+    }

@@ -4,6 +4,7 @@ import numpy as np
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.ranking.grounding import LEAST, grounded
+from curation.ranking.picture_statistics import PictureStatistics
 
 
 def world(pairs: int = 400, seen: int = 6, unseen: int = 6) -> tuple[np.ndarray, CaptionRows]:
@@ -25,7 +26,7 @@ def world(pairs: int = 400, seen: int = 6, unseen: int = 6) -> tuple[np.ndarray,
 
 def test_what_pictures_show_is_grounded_and_what_they_do_not_is_not() -> None:
     texts, rows = world()
-    found = grounded(texts, rows)
+    found = grounded(PictureStatistics(texts, rows.image_vectors), rows)
     assert found[:6].all()
     assert not found[6:12].any()
 
@@ -37,9 +38,11 @@ def test_the_rule_is_that_of_a_plain_loop() -> None:
         named = [i for i in range(60) if concept in rows.concept_ids[rows.offsets[i] : rows.offsets[i + 1]]]
         similarity = pictures @ texts[concept]
         z = (similarity[named] - similarity.mean()) / similarity.std(ddof=1)
-        assert grounded(texts, rows)[concept] == (z.sum() / (len(named) + 1) >= LEAST)
+        assert grounded(PictureStatistics(texts, rows.image_vectors), rows)[concept] == (
+            z.sum() / (len(named) + 1) >= LEAST
+        )
 
 
 def test_a_concept_that_no_pair_names_has_the_benefit_of_the_doubt() -> None:
     texts, rows = world()
-    assert grounded(texts, rows)[12]
+    assert grounded(PictureStatistics(texts, rows.image_vectors), rows)[12]

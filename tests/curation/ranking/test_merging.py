@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved as Found
 from curation.ranking.merging import LOOKED_AT_EACH, SAME, Synonyms
+from curation.ranking.picture_statistics import PictureStatistics
 from tests.curation.small_index import SmallIndex, small_index
 from tests.examples import examples
 
@@ -31,7 +32,7 @@ def archives_of(small: SmallIndex, texts: np.ndarray, seed: int) -> Archives:
 
 def test_agreement_is_the_correlation_over_the_pictures() -> None:
     small, texts = with_twins(0)
-    profiles = Synonyms(texts, small.rows.image_vectors).profiles
+    profiles = Synonyms(PictureStatistics(texts, small.rows.image_vectors)).profiles
     expected = np.corrcoef(texts @ np.asarray(small.rows.image_vectors, np.float32).T)
     np.testing.assert_allclose(profiles @ profiles.T, expected, atol=1e-3)
 
@@ -61,7 +62,7 @@ def test_what_goes_is_what_a_plain_greedy_loop_drops(seed: int, keep: int) -> No
     rng = np.random.default_rng(seed)
     score = rng.permutation(len(archives.concept)).astype(np.float32)
     gone = (rng.random(len(score)) < 0.1) & ~archives.in_caption
-    synonyms = Synonyms(texts, small.rows.image_vectors)
+    synonyms = Synonyms(PictureStatistics(texts, small.rows.image_vectors))
     agreement = synonyms.profiles @ synonyms.profiles.T
     most = LOOKED_AT_EACH * keep or len(score)
     found = synonyms.merged_away(archives, score, gone, keep)
@@ -71,7 +72,7 @@ def test_what_goes_is_what_a_plain_greedy_loop_drops(seed: int, keep: int) -> No
 def test_a_synonym_of_what_the_caption_names_is_no_gap() -> None:
     small, texts = with_twins(3)
     archives = archives_of(small, texts, 3)
-    synonyms = Synonyms(texts, small.rows.image_vectors)
+    synonyms = Synonyms(PictureStatistics(texts, small.rows.image_vectors))
     best_for_strangers = np.where(archives.in_caption, 0.0, 1.0).astype(np.float32)
     gone = synonyms.merged_away(archives, best_for_strangers, np.zeros(len(best_for_strangers), bool))
     pairs = 0
@@ -91,5 +92,7 @@ def test_nothing_to_merge(keep: int) -> None:
     small, texts = with_twins(1)
     archives = archives_of(small, texts, 1)
     everything = np.ones(len(archives.concept), bool)
-    found = Synonyms(texts, small.rows.image_vectors).merged_away(archives, np.zeros(len(everything)), everything, keep)
+    found = Synonyms(PictureStatistics(texts, small.rows.image_vectors)).merged_away(
+        archives, np.zeros(len(everything)), everything, keep
+    )
     assert found.all()

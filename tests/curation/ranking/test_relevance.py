@@ -12,7 +12,7 @@ from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
 from curation.ranking.merging import WordFamilies
 from curation.ranking.options import CurateOptions
-from curation.ranking.relevance import FITTED, RANKINGS, RankingContext, paper_parts, rank
+from curation.ranking.relevance import RANKINGS, RankingContext, paper_parts, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from files.errors import MisuseError
@@ -64,8 +64,8 @@ def test_scores_are_those_of_the_loop(seed, paper):
         ]
         scores = rank(archives, "paper", context_of(25, 1))
         entries = [found[a][c] for a, c in zip(archives.anchor.tolist(), archives.concept.tolist(), strict=True)]
-        np.testing.assert_allclose(scores.globally, [e.globally for e in entries], atol=1e-5)
-        np.testing.assert_allclose(scores.locally, [e.locally for e in entries], atol=1e-5)
+        np.testing.assert_allclose(scores.parts.globally, [e.globally for e in entries], atol=1e-5)
+        np.testing.assert_allclose(scores.parts.locally, [e.locally for e in entries], atol=1e-5)
         np.testing.assert_allclose(scores.score, [e.score for e in entries], atol=1e-5)
         kept = select(archives, scores.score, keep=0)
         for i, plain_archive in enumerate(found):
@@ -99,11 +99,13 @@ def test_every_ranking_scores_every_entry():
     archives = gather(anchors, retrieved, index.rows, index.concepts)
     globally, locally = paper_parts(archives)
     context = context_of(25, 6)
-    for name in set(RANKINGS) - set(FITTED):
+    for name, ranking in RANKINGS.items():
+        if ranking.fitted:
+            continue
         scores = rank(archives, name, context)
         assert scores.score.shape == archives.concept.shape
         assert scores.score.dtype == np.float32
-        np.testing.assert_array_equal(scores.globally, globally)
+        np.testing.assert_array_equal(scores.parts.globally, globally)
     np.testing.assert_array_equal(rank(archives, "local", context).score, locally)
     np.testing.assert_array_equal(rank(archives, "similarity", context).score, archives.similarity)
 

@@ -11,12 +11,16 @@ from curation.index.opened import Index
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
-from curation.ranking.picture_statistics import similarity_statistics
+from curation.ranking.picture_statistics import PictureStatistics
+from curation.ranking.relevance import RankingContext, rank
+from curation.ranking.seeds import seeds_of
+from curation.ranking.selection import select
 from curation.ranking.support import (
     HIGHEST_PRIOR,
     KAPPAS,
     LADDER,
     Z_LIMITS,
+    SupportModel,
     fit_support,
     has_support,
     posterior,
@@ -56,6 +60,11 @@ def index(tmp_path_factory) -> Index:
     return Index(folder, {}, vocabulary, rows, nearest, nearest)
 
 
+def fitted(index: Index, expansions: list[str], neighbours: int = 0) -> SupportModel:
+    statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
+    return fit_support(index, statistics, expansions, neighbours)
+
+
 def held_out_archives(index: Index, block: np.ndarray, expansions: list[str], neighbours: int) -> Archives:
     """Archives of indexed pairs, their own captions not retrieved; `in_caption` tells what these name."""
     anchors, rows = retrieve_held_out(index, block, expansions, neighbours)
@@ -64,7 +73,7 @@ def held_out_archives(index: Index, block: np.ndarray, expansions: list[str], ne
 
 
 def test_scores_are_those_of_the_formula(index):
-    model = fit_support(index, ["mixed"], 20)
+    model = fitted(index, ["mixed"], 20)
     block = np.arange(40)
     archives = held_out_archives(index, block, ["mixed"], 20)
     score = posterior(archives, model)
@@ -81,12 +90,25 @@ def test_scores_are_those_of_the_formula(index):
         assert bool(has_support(archives, score, model)[entry]) == (score[entry] > np.float32(share))
 
 
+def test_support_leaves_out_what_posterior_keeps(index):
+    """Both score alike; what the caption names stays without support, too."""
+    archives = held_out_archives(index, np.arange(40), ["mixed"], 20)
+    model = fitted(index, ["mixed"], 20)
+    context = RankingContext(index.vocabulary, model, np.zeros(40, np.uint64))
+    support, whole = rank(archives, "support", context), rank(archives, "posterior", context)
+    np.testing.assert_array_equal(support.score, whole.score)
+    assert not whole.gone.any()
+    unlikely = support.score <= model.prior[archives.concept]
+    np.testing.assert_array_equal(support.gone, unlikely & ~archives.in_caption)
+    assert 0 < support.gone.sum() < unlikely.sum()
+
+
 def _bounds(index: Index) -> list[tuple[int, int]]:
     return list(zip(index.rows.offsets[:-1].tolist(), index.rows.offsets[1:].tolist(), strict=True))
 
 
 def test_mu_is_the_mean_z_of_what_captions_name(index):
-    model = fit_support(index, ["caption"], 20)
+    model = fitted(index, ["caption"], 20)
     products = index.rows.image_vectors.astype(np.float64) @ index.vocabulary.vectors.T
     z = (products - products.mean(0)) / products.std(0, ddof=1)
     own = [np.clip(z[i, c], *Z_LIMITS) for i, (a, b) in enumerate(_bounds(index)) for c in index.rows.concept_ids[a:b]]
@@ -100,7 +122,7 @@ def test_kappa_and_neighbours_are_the_likeliest_of_held_out_captions(index):
     named = np.zeros(products.shape, bool)
     for i, (a, b) in enumerate(_bounds(index)):
         named[i, index.rows.concept_ids[a:b]] = True
-    model = fit_support(index, ["mixed"])
+    model = fitted(index, ["mixed"])
     z = np.clip((products - products.mean(0)) / products.std(0, ddof=1), *Z_LIMITS)
     prior = np.minimum(named.mean(0) * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
     order = np.argsort(-(pictures @ pictures.T), axis=1)[:, 1:]  # the first is the pair itself
@@ -118,17 +140,17 @@ def test_kappa_and_neighbours_are_the_likeliest_of_held_out_captions(index):
 
 
 def test_the_sum_of_the_prior_is_over_all_concepts(index):
-    model = fit_support(index, ["caption"], 20)
+    model = fitted(index, ["caption"], 20)
     pictures = np.asarray(index.rows.image_vectors[:100], np.float32)
     products = pictures @ index.vocabulary.vectors.T
-    z = np.clip((products - model.centre) / model.spread, *Z_LIMITS)
+    z = np.clip(model.statistics.z(products, slice(None)), *Z_LIMITS)
     prior = np.minimum(model.prior * np.exp(model.mu * z - model.mu**2 / 2), HIGHEST_PRIOR)
-    np.testing.assert_allclose(whole_prior(model, index.vocabulary.vectors, pictures), prior.sum(1), rtol=1e-5)
+    np.testing.assert_allclose(whole_prior(model, pictures), prior.sum(1), rtol=1e-5)
 
 
 def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
     """Of the concepts scored p, about p are named by the held-out caption."""
-    model = fit_support(index, ["caption"], 20)
+    model = fitted(index, ["caption"], 20)
     block = np.arange(600)
     archives = held_out_archives(index, block, ["caption"], 20)
     score, named = posterior(archives, model), archives.in_caption
@@ -139,13 +161,9 @@ def test_scores_are_calibrated_on_pairs_that_the_fit_did_not_see(index):
 
 def test_the_unnamed_fourth_concept_of_the_scene_comes_first(index):
     """What curation is for: a scene has four concepts, its caption names three."""
-    from curation.ranking.relevance import RankingContext, rank
-    from curation.ranking.seeds import seeds_of
-    from curation.ranking.selection import select
-
     block = np.arange(200)
     archives = held_out_archives(index, block, ["mixed"], 20)
-    model = fit_support(index, ["mixed"], 20)
+    model = fitted(index, ["mixed"], 20)
     context = RankingContext(index.vocabulary, model, seeds_of([str(i) for i in block], 0))
     hits = 0
     kept = select(archives, rank(archives, "support", context).score, 0, None, archives.in_caption)
@@ -171,18 +189,3 @@ def test_held_out_rows_know_nothing_of_the_own_caption(tmp_path):
         assert ((rows >= 0).sum((1, 2)) == (11 if expansion == "image" else 12)).all()
         own = np.split(anchors.concept_ids, np.cumsum(anchors.concept_counts)[:-1])
         assert [set(ids.tolist()) for ids in own] == small.named[:10]
-
-
-def test_statistics_are_those_of_all_products():
-    rng = np.random.default_rng(1)
-    concepts, pictures = rng.standard_normal((9, 16)).astype(np.float32), rng.standard_normal((300, 16))
-    centre, spread = similarity_statistics(concepts, pictures.astype(np.float16))
-    products = pictures.astype(np.float16).astype(np.float64) @ concepts.T
-    np.testing.assert_allclose(centre, products.mean(0), atol=1e-3)
-    np.testing.assert_allclose(spread, products.std(0, ddof=1), rtol=1e-2)
-
-
-def test_an_index_without_pictures_has_no_statistics():
-    centre, spread = similarity_statistics(np.eye(3, dtype=np.float32), np.zeros((0, 3), np.float16))
-    assert centre.tolist() == [0, 0, 0]
-    assert spread.tolist() == [1, 1, 1]

@@ -1,0 +1,43 @@
+"""Filters: what leaves an archive whatever its rank. What the caption names never does.
+
+A filter is a step: it gets what is gone already, bool [P], and adds to it. They run in the order of `filters_of`, for
+synonyms are merged among what the others leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from curation.index.caption_rows import CaptionRows
+from curation.index.vocabulary import Vocabulary
+from curation.ranking.archives import Archives
+from curation.ranking.grounding import grounded
+from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.options import CurateOptions
+from curation.ranking.picture_statistics import PictureStatistics
+
+# Of archives, the scores of their entries float32 [P], and what is gone.
+Filter = Callable[[Archives, np.ndarray, np.ndarray], np.ndarray]
+
+
+def filters_of(
+    options: CurateOptions,
+    vocabulary: Vocabulary,
+    rows: CaptionRows,
+    statistics: PictureStatistics,
+    singular_of: Callable[[str], str],
+) -> list[Filter]:
+    """The filters that the options ask for. singular_of: the normal form of a word, for word families."""
+    steps: list[Filter] = []
+    if options.merge:
+        families = WordFamilies(vocabulary, singular_of)
+        steps.append(lambda archives, score, gone: gone | families.merged_away(archives, score))
+    if options.grounded:
+        shown = grounded(statistics, rows)
+        steps.append(lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
+    if options.synonyms:
+        synonyms = Synonyms(statistics)
+        steps.append(lambda archives, score, gone: synonyms.merged_away(archives, score, gone, options.keep))
+    return steps
