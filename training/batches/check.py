@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from files.errors import CocuError, MisuseError
-from training.batches.augment import BadPicture, open_picture
+from files.pictures import BadPicture, with_header
 from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
 from training.shards.files import open_shard
 from training.shards.found import Shard, Source, find_data, unreachable
@@ -42,7 +42,7 @@ def _check_first(shard: Shard, concepts: str) -> None:
     reasons: Counter[str] = Counter()
     for members in islice(_first_samples(shard), LOOKED_AT):
         try:
-            open_picture(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
+            with_header(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
             return
         except (BadPair, BadPicture) as error:
             reasons[str(error)] += 1
