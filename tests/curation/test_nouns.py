@@ -75,6 +75,11 @@ EXPECTED = {
     "A dog leaps for a red Frisbee": ["dog", "frisbee"],
     # names
     "Barack Obama speaks in Berlin beside a flag": ["flag"],
+    # words that are no noun, taken for one where there is no sentence
+    "a the - \x00": [],
+    "the dog none , its hers": ["dog"],
+    "dogs ' a/b his -": ["dog"],
+    "his with , of picture London": [],
     # not English words, not words
     "🐶🐶 😀": [],
     "": [],
