@@ -13,10 +13,13 @@ import pytest
 from files.errors import MisuseError
 from files.locks import locked
 
-OTHER = (
-    "import sys; from pathlib import Path; from files.locks import locked\n"
-OTHER += "with locked(Path(sys.argv[1]), 'm'): pass"
-)
+OTHER = """
+import sys
+from pathlib import Path
+from files.locks import locked
+with locked(Path(sys.argv[1]), "m"):
+    pass
+"""
 
 
 def test_neither_another_process_nor_this_one_enters(tmp_path: Path, root: Path) -> None:
