@@ -5,6 +5,7 @@ A member's key is its name up to the first dot after the last slash, its field w
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from files.tar_headers import BLOCK, BrokenTar, read_any, read_plain
 
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _SCAN = 1 << 20
+_META = re.compile(rb"__[^/]*__(/|\Z)")
 
 
 def split_name(name: bytes) -> tuple[bytes, bytes]:
@@ -22,14 +24,11 @@ def split_name(name: bytes) -> tuple[bytes, bytes]:
 
     Such are files without an ending, hidden ones, and those named __so__ or in a folder named so.
     """
-    folder, slash, file = name.rpartition(b"/")
-    stem, _, field = file.partition(b".")
-    top = name.partition(b"/")[0]
-    if not stem or (len(top) >= 4 and top.startswith(b"__") and top.endswith(b"__")):
+    stem, _, field = name.rpartition(b"/")[2].partition(b".")
+    if not (stem and field) or (name.startswith(b"__") and _META.match(name)):
         return name, b""
-    if field.isascii():
-        return folder + slash + stem, field.lower()
-    return folder + slash + stem, _text(field).lower().encode("utf-8", "surrogateescape")
+    key = name[: -1 - len(field)]
+    return key, field.lower() if field.isascii() else _text(field).lower().encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _EXTENDED = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _SUM = slice(148, 156)
-_KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_FILE = ord(tarfile.REGTYPE)
 _MAGICS = (tarfile.POSIX_MAGIC, tarfile.GNU_MAGIC)
 _POSIX = b"ustar\0"
 _SPACES = 8 * ord(" ")
@@ -55,7 +55,7 @@ def read_plain(block: bytes, position: int, checked: bool = True) -> Header | No
     checked: add up the header, too, which costs as much as all the rest.
     """
     magic = block[257:265]
-    if block[156:157] not in _KINDS or magic not in _MAGICS or len(block) != BLOCK:
+    if len(block) != BLOCK or block[156] != _FILE or magic not in _MAGICS:
         return None
     digits = block[124:136].strip(b" \0")
     if not digits.isdigit():
@@ -69,8 +69,6 @@ def read_plain(block: bytes, position: int, checked: bool = True) -> Header | No
     name = block[:100].partition(b"\0")[0]
     if block[345] and magic == tarfile.POSIX_MAGIC:
         name = block[345:500].partition(b"\0")[0] + b"/" + name
-    if name.endswith(b"/"):
-        return None
     data = position + BLOCK
     return name, data, size, data + -(-size // BLOCK) * BLOCK, False
 
