@@ -83,7 +83,7 @@ def unreachable(url: str, error: Exception) -> CocuError:
     if isinstance(error, FileNotFoundError):
         return CocuError(f"{url}: is no longer there; put it back and run the same command again")
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    advice = "check the address and the right to read it, and run the same command again when it can be read"
+    advice = "check the address and the right to read it, then run the same command again"
     return CocuError(f"{url}: cannot be read: {text[:300]}; {advice}")
 
 
@@ -166,6 +166,11 @@ def unpack(source: IO[bytes], target: IO[bytes]) -> tuple[int, str]:
     return position, f"packed data cut short: at byte {position:,}" if begun else ""
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk has no room left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def no_room(url: str, folder: Path | str, advice: str = "or set TMPDIR to a folder with room") -> CocuError:
     """The message where a disk is too full for the copy of a file."""
     return CocuError(
@@ -195,11 +200,6 @@ def _copying(url: str) -> Iterator[None]:
         if is_full(error):
             raise no_room(url, tempfile.gettempdir()) from error
         raise unreachable(url, error) from error
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether it says that a disk has no room left."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _packer(first: bytes) -> Callable[[], Any] | None:

@@ -50,7 +50,7 @@ def shard_suffix(url: str) -> str:
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
-def check_name(name: str) -> None:
+def _check_name(name: str) -> None:
     """Refuse commands and unknown schemes. Raises MisuseError."""
     scheme = urlsplit(name).scheme if "://" in name else ""
     if name.strip().lower().startswith(("pipe:", "|")):
@@ -67,7 +67,7 @@ def expand(name: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
     """Addresses that one name stands for, as `find_urls` gives them."""
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
-    check_name(name)
+    _check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
         return _expand_one(name, suffixes)
     # Counted beforehand, too: a range is expanded in one go, however long it is.
@@ -82,7 +82,7 @@ def expand(name: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
 
 
 def _expand_one(part: str, suffixes: Sequence[str]) -> list[str]:
-    check_name(part)
+    _check_name(part)
     if is_remote(part):
         return _remote(part, suffixes)
     path = os.path.abspath(os.path.expanduser(part.removeprefix("file://")))
