@@ -5,14 +5,14 @@ from __future__ import annotations
 import bz2
 import errno
 import lzma
+import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from files.errors import CocuError, MisuseError
@@ -83,19 +83,22 @@ def unreachable(url: str, error: Exception) -> CocuError:
     if isinstance(error, FileNotFoundError):
         return CocuError(f"{url}: is no longer there; put it back and run the same command again")
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return CocuError(f"{url}: cannot be read: {text[:300]}; run the same command again when it can be")
+    advice = "check the address and the right to read it, then run the same command again"
+    return CocuError(f"{url}: cannot be read: {text[:300]}; {advice}")
 
 
 @contextmanager
 def open_bytes(url: str, seek: bool = False) -> Iterator[BinaryIO]:
-    """A file opened for reading; with `seek`, at any offset. Errors of the opening are CurationErrors."""
+    """A file opened for reading; with `seek`, at any offset. Raises CocuError when it cannot be opened."""
     stream = not seek or not _has_ranges(url)
     with _opened(url, stream) as source:
         if not (seek and stream):
             yield source
             return
         with tempfile.TemporaryFile(prefix="cocu-") as copy:
-            _copy(url, _chunks(url, source, BLOCK), copy)
+            with _copying(url):
+                shutil.copyfileobj(source, copy, BLOCK)
+                copy.seek(0)
             yield copy
 
 
@@ -110,77 +113,97 @@ def open_tar(url: str, size: int = 0) -> Iterator[OpenTar]:
     another size now.
     """
     with _opened(url, stream=True) as source:
-        remote = is_remote(url)
-        first = _read(url, source, PACKED_BLOCK)
-        packer = next((make for magic, make in _PACKERS if first.startswith(magic)), None)
-        if not remote:
-            _check_size(url, source.seek(0, 2), size)
-            source.seek(0)
-            if packer is None:
+        if not is_remote(url):
+            with _copying(url):
+                length = source.seek(0, 2)
+                source.seek(0)
+                packed = _packer(source.read(PACKED_BLOCK)) is not None
+                source.seek(0)
+            _check_size(url, length, size)
+            if not packed:
                 yield OpenTar(source)
                 return
         with tempfile.TemporaryFile(prefix="cocu-") as copy:
-            rest = _chunks(url, source, BLOCK if packer is None else PACKED_BLOCK)
-            chunks = _Counted(chain([first] if remote else [], rest))
-            unpacked = None if packer is None else _Unpacked(packer, chunks)
-            _copy(url, unpacked or chunks, copy)
-            _check_size(url, chunks.bytes, 0 if unpacked and unpacked.fault else size)
-            yield OpenTar(copy, unpacked.fault if unpacked else "")
+            with _copying(url):
+                length, fault = unpack(source, copy)
+                copy.seek(0)
+            _check_size(url, length, 0 if fault else size)
+            yield OpenTar(copy, fault)
 
 
-class _Counted:
-    """Chunks, and the bytes of those that were taken."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.chunks, self.bytes = chunks, 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self.chunks:
-            self.bytes += len(chunk)
-            yield chunk
+def open_stream(url: str) -> BinaryIO:
+    """A file opened for reading from its beginning, as it lies there. Errors are those of the driver."""
+    if not is_remote(url):
+        return Path(url).open("rb")
+    options = {"block_size": 0} if url.startswith("http") else {}  # one request, not one a block
+    opened: BinaryIO = filesystem(url).open(url, "rb", **options)
+    return opened
 
 
-class _Unpacked:
-    """Packed chunks -> unpacked ones, until they end or break; then `fault` says why."""
+def unpack(source: IO[bytes], target: IO[bytes]) -> tuple[int, str]:
+    """Copy a stream, unpacking what is packed, strung together or padded with zeros as it may be.
 
-    def __init__(self, packer: Callable[[], Any], chunks: Iterable[bytes]) -> None:
-        self.packer, self.chunks, self.fault = packer, chunks, ""
+    Returns the bytes that were read, and why the copy is not the whole of it, or "". Errors are those of the two.
+    """
+    chunk = source.read(PACKED_BLOCK)
+    if (packer := _packer(chunk)) is None:
+        target.write(chunk)
+        shutil.copyfileobj(source, target, BLOCK)
+        return target.tell(), ""
+    unpacker, begun, position = packer(), False, 0
+    while chunk:
+        position += len(chunk)
+        while chunk := chunk if begun else chunk.lstrip(b"\0"):
+            try:
+                unpacked = unpacker.decompress(chunk)
+            except (zlib.error, lzma.LZMAError, OSError) as error:
+                return position, f"packed data broken: before byte {position:,}: {error}"
+            target.write(unpacked)
+            begun, chunk = True, b""
+            if unpacker.eof:
+                unpacker, begun, chunk = packer(), False, unpacker.unused_data
+        chunk = source.read(PACKED_BLOCK)
+    return position, f"packed data cut short: at byte {position:,}" if begun else ""
 
-    def __iter__(self) -> Iterator[bytes]:
-        unpacker, begun, position = self.packer(), False, 0
-        for chunk in self.chunks:
-            position += len(chunk)
-            while chunk := chunk if begun else chunk.lstrip(b"\0"):  # zeros pad some packed files
-                try:
-                    unpacked = unpacker.decompress(chunk)
-                except (zlib.error, lzma.LZMAError, OSError) as error:
-                    self.fault = f"packed data broken: before byte {position:,}: {error}"
-                    return
-                yield unpacked
-                begun, chunk = True, b""
-                if unpacker.eof:  # packed files may be strung together
-                    unpacker, begun, chunk = self.packer(), False, unpacker.unused_data
-        if begun:
-            self.fault = f"packed data cut short: at byte {position:,}"
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk has no room left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_room(url: str, folder: Path | str, advice: str = "or set TMPDIR to a folder with room") -> CocuError:
+    """The message where a disk is too full for the copy of a file."""
+    return CocuError(
+        f"{url}: no room in {folder} for the copy that it is read from; free some space there, {advice}, "
+        "and run the same command again"
+    )
 
 
 @contextmanager
 def _opened(url: str, stream: bool) -> Iterator[BinaryIO]:
     try:
-        if not is_remote(url):
-            source: Any = Path(url).open("rb")  # noqa: SIM115 (closed below)
-        elif stream and url.startswith("http"):
-            source = filesystem(url).open(url, "rb", block_size=0)  # one request, not one a block
-        else:
-            source = filesystem(url).open(url, "rb")
+        source = open_stream(url) if stream or not is_remote(url) else filesystem(url).open(url, "rb")
     except CocuError:
         raise
     except Exception as error:
         raise unreachable(url, error) from error
-    try:
+    with source:
         yield source
-    finally:
-        source.close()
+
+
+@contextmanager
+def _copying(url: str) -> Iterator[None]:
+    """Failures of reading a file, or of writing its temporary copy, as CocuErrors."""
+    try:
+        yield
+    except Exception as error:  # every driver has kinds of its own
+        if is_full(error):
+            raise no_room(url, tempfile.gettempdir()) from error
+        raise unreachable(url, error) from error
+
+
+def _packer(first: bytes) -> Callable[[], Any] | None:
+    return next((make for magic, make in _PACKERS if first.startswith(magic)), None)
 
 
 def _has_ranges(url: str) -> bool:
@@ -194,34 +217,6 @@ def _has_ranges(url: str) -> bool:
     except Exception as error:
         raise unreachable(url, error) from error
     return bool(described.get("partial") and described.get("size"))
-
-
-def _read(url: str, source: Any, count: int) -> bytes:
-    try:
-        return bytes(source.read(count))
-    except Exception as error:
-        raise unreachable(url, error) from error
-
-
-def _chunks(url: str, source: Any, count: int) -> Iterator[bytes]:
-    while chunk := _read(url, source, count):
-        yield chunk
-
-
-def _copy(url: str, chunks: Iterable[bytes], target: Any) -> None:
-    for chunk in chain(chunks, [b""]):
-        try:
-            target.write(chunk)
-            if not chunk:
-                target.flush()
-                target.seek(0)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise CocuError(
-                f"{url}: no room in {tempfile.gettempdir()} for the copy that it is read from; free some space there, "
-                "or set TMPDIR to a folder with room, and run the same command again"
-            ) from error
 
 
 def _check_size(url: str, found: int, expected: int) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -18,25 +19,29 @@ from files.errors import MisuseError
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
-
 SUFFIXES = (*TAR_SUFFIXES, *TABLE_SUFFIXES)
-
-
 MOST_SHARDS = 1_000_000
-
-
 # A file name holds 255 bytes, and outputs add endings to the shard's.
 MOST_NAME_BYTES = 150
-
-
 LOOKUPS_AT_ONCE = 16
-
-
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
+
+
+def find_urls(names: Iterable[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+    """Addresses of the shards that names stand for, in the order given, each once.
+
+    suffixes: of the shards that are looked for. A folder gives its tars, else those of the folders in it, else its one
+    table; a pattern gives the tars that it matches, else the tables, else what the folders that it matches give.
+    Raises MisuseError for a name that stands for nothing, is a command, or has a scheme that is not read.
+    """
+    return list(dict.fromkeys(url for name in names for url in expand(name, suffixes)))
+
+
+def sizes_of(urls: Sequence[str]) -> list[int]:
+    """Bytes of each file, 0 where its server does not say. Raises MisuseError for one that is not there."""
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:  # remote servers answer slowly, but many questions at once
+        return list(pool.map(_size, urls))
 
 
 def shard_suffix(url: str) -> str:
@@ -45,7 +50,7 @@ def shard_suffix(url: str) -> str:
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
-def check_name(name: str) -> None:
+def _check_name(name: str) -> None:
     """Refuse commands and unknown schemes. Raises MisuseError."""
     scheme = urlsplit(name).scheme if "://" in name else ""
     if name.strip().lower().startswith(("pipe:", "|")):
@@ -58,12 +63,13 @@ def check_name(name: str) -> None:
     _checked([name])
 
 
-def _expand(name: str) -> list[str]:
+def expand(name: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+    """Addresses that one name stands for, as `find_urls` gives them."""
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
-    check_name(name)
+    _check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
-        return _expand_one(name)
+        return _expand_one(name, suffixes)
     # Counted beforehand, too: a range is expanded in one go, however long it is.
     count = math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(name))
     try:
@@ -72,66 +78,72 @@ def _expand(name: str) -> list[str]:
         raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
     if max(count, len(parts)) > MOST_SHARDS:
         raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
-    return [url for part in parts for url in _expand_one(part)]
+    return [url for part in parts for url in _expand_one(part, suffixes)]
 
 
-def _expand_one(part: str) -> list[str]:
-    check_name(part)
+def _expand_one(part: str, suffixes: Sequence[str]) -> list[str]:
+    _check_name(part)
     if is_remote(part):
-        return _remote(part)
-    path = os.path.abspath(part.removeprefix("file://"))
+        return _remote(part, suffixes)
+    path = os.path.abspath(os.path.expanduser(part.removeprefix("file://")))
     if os.path.isdir(path):
-        return _folder(Path(path))
+        return _folder(Path(path), suffixes)
     if os.path.exists(path):
-        if not shard_suffix(path) or not os.path.isfile(path):
-            raise MisuseError(f"{part}: not a shard; expected a file of kind {', '.join(SUFFIXES)}")
+        if shard_suffix(path) not in suffixes or not os.path.isfile(path):
+            raise MisuseError(f"{part}: not a shard; expected a file of kind {', '.join(suffixes)}")
         return [path]
     found = sorted(glob.glob(path, recursive=True))
     if not found:
         raise MisuseError(f"{part}: no such file or folder, and no file matches it as a pattern")
-    chosen = _shards_among(url for url in found if Path(url).is_file())
+    chosen = _wanted([url for url in found if os.path.isfile(url)], suffixes)
     if not chosen:
-        chosen = [url for folder in found if Path(folder).is_dir() for url in _folder(Path(folder))]
+        chosen = [url for folder in found if os.path.isdir(folder) for url in _folder(Path(folder), suffixes)]
     if not chosen:
-        raise MisuseError(f"{part}: matches {len(found):,} files, none of them a shard ({', '.join(SUFFIXES)})")
+        raise MisuseError(f"{part}: matches {len(found):,} files, none of them a shard ({', '.join(suffixes)})")
     return _checked(chosen)
 
 
-def _remote(part: str) -> list[str]:
+def _remote(part: str, suffixes: Sequence[str]) -> list[str]:
     if any(mark in part for mark in "*?[") and not part.startswith("http"):
-        found = _shards_among(remote_glob(part))
+        found = _wanted(remote_glob(part), suffixes)
         if not found:
-            raise MisuseError(f"{part}: matches no shard ({', '.join(SUFFIXES)})")
+            raise MisuseError(f"{part}: matches no shard ({', '.join(suffixes)})")
         return _checked(found)
-    if not shard_suffix(part):
-        raise MisuseError(f"{part}: neither a tar nor a table; name the shards, for instance with braces or '*.tar'")
+    if shard_suffix(part) not in suffixes:
+        kind = "neither a tar nor a table" if _kinds(suffixes)[1] else "not a tar"
+        raise MisuseError(f"{part}: {kind}; name the shards, for instance with braces or '*.tar'")
     return [part]
 
 
-def _folder(folder: Path) -> list[str]:
-    def files(paths: Iterable[Path]) -> list[str]:
-        # Hidden files are leavings of other programs, "._00000.tar" for instance.
-        return sorted(str(path) for path in paths if not path.name.startswith(".") and path.is_file())
+def _folder(folder: Path, suffixes: Sequence[str]) -> list[str]:
+    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table."""
 
-    found = files(folder.iterdir())
-    tars = [url for url in found if shard_suffix(url) in TAR_SUFFIXES]
-    tars = tars or [url for url in files(folder.rglob("*")) if shard_suffix(url) in TAR_SUFFIXES]
-    if tars:
+    def files(paths: Iterable[Path], kind: Sequence[str]) -> list[str]:
+        # Hidden files are leavings of other programs, "._00000.tar" for instance.
+        shards = (path for path in paths if not path.name.startswith(".") and shard_suffix(path.name) in kind)
+        return sorted(str(path) for path in shards if path.is_file())
+
+    tar, table = _kinds(suffixes)
+    if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
         return _checked(tars)
-    tables = [url for url in found if shard_suffix(url) in TABLE_SUFFIXES]
+    tables = files(folder.iterdir(), table)
     if len(tables) > 1:
         raise MisuseError(f"{folder}: holds several tables ({', '.join(Path(t).name for t in tables)}); name one")
     if not tables:
-        raise MisuseError(f"{folder}: holds neither tars nor a table of (image, caption) ({', '.join(TABLE_SUFFIXES)})")
+        lacking = "neither tars nor a table of (image, caption)" if table else "no shards"
+        raise MisuseError(f"{folder}: holds {lacking} ({', '.join(table or tar)})")
     return _checked(tables)
 
 
-def _shards_among(urls: Iterable[str]) -> list[str]:
+def _wanted(urls: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """The tars among them, else the tables: beside img2dataset's tars lie tables and JSON files."""
-    found = list(urls)
-    return [url for url in found if shard_suffix(url) in TAR_SUFFIXES] or [
-        url for url in found if shard_suffix(url) in TABLE_SUFFIXES
-    ]
+    tar, table = ([url for url in urls if shard_suffix(url) in kind] for kind in _kinds(suffixes))
+    return tar or table
+
+
+def _kinds(suffixes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of tars, and those of tables."""
+    return [one for one in suffixes if one in TAR_SUFFIXES], [one for one in suffixes if one in TABLE_SUFFIXES]
 
 
 def _checked(urls: list[str]) -> list[str]:
@@ -141,25 +153,29 @@ def _checked(urls: list[str]) -> list[str]:
     return urls
 
 
-def _file_name(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path if is_remote(url) else Path(url).as_posix()).name
+def with_folders(urls: Sequence[str], joint: str = "/") -> list[str]:
+    """File stems, with as many parent folders as it takes to tell them apart ("a/0.tar", "b/0.tar" -> a/0, b/0).
 
-
-def _stem(url: str) -> str:
-    return _file_name(url)[: -len(shard_suffix(url)) or None]
-
-
-def _unique_names(urls: Sequence[str]) -> list[str]:
-    """File stems, with as many parent folders as it takes to tell them apart ("a/0.tar", "b/0.tar" -> a-0, b-0)."""
-    names = [_stem(url) for url in urls]
-    for depth in range(1, 16):
-        repeated = {name for name, count in Counter(names).items() if count > 1}
-        if not repeated:
+    Where the data lie on a machine does not matter, so that a run can go on elsewhere. Files that differ in nothing but
+    their endings keep the same name. The root is a folder without a name, which counts where the joint is a slash.
+    """
+    stems = [_stem(url) for url in urls]
+    parts = [[part for part in url.replace("://", "/").split("/")[:-1] if part or joint == "/"] for url in urls]
+    names = stems
+    for depth in range(1, 1 + max(map(len, parts), default=0)):
+        count = Counter(names)
+        if len(count) == len(names):
             break
-        for i, (url, name) in enumerate(zip(urls, names, strict=True)):
-            if name in repeated:
-                parts = [part for part in url.replace("://", "/").split("/")[:-1] if part]
-                names[i] = "-".join([*parts[-depth:], _stem(url)])
+        names = [
+            joint.join([*part[-depth:], stem]) if count[name] > 1 else name
+            for name, part, stem in zip(names, parts, stems, strict=True)
+        ]
+    return names
+
+
+def file_names(urls: Sequence[str]) -> list[str]:
+    """A short name for each shard that the files made of it can have, none twice ("a/0.tar", "b/0.tar" -> a-0, b-0)."""
+    names = with_folders(urls, "-")
     if len(set(names)) < len(names):
         names = [f"{i:05d}-{_stem(url)}" for i, url in enumerate(urls)]
     return [_as_file_name(name) for name in names]
@@ -172,6 +188,14 @@ def _as_file_name(name: str) -> str:
         tail = name.encode()[-MOST_NAME_BYTES + 20 :].decode(errors="ignore")
         name = f"{blake2b(name.encode(), digest_size=8).hexdigest()}-{tail}"
     return name
+
+
+def _file_name(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path if is_remote(url) else Path(url).as_posix()).name
+
+
+def _stem(url: str) -> str:
+    return _file_name(url)[: -len(shard_suffix(url)) or None]
 
 
 def _size(url: str) -> int:

@@ -1,8 +1,10 @@
-"""Samples of a WebDataset tar: consecutive members with one key, found by offset; broken stretches are stepped over."""
+"""Members and samples of a WebDataset tar, found by offset; broken stretches are stepped over.
+
+A member's key is its name up to the first dot after the last slash, its field what follows the dot.
+"""
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 from collections.abc import Iterator
@@ -10,32 +12,39 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from files.rejects import Reject
-from files.tar_headers import read_plain
+from files.tar_headers import BLOCK, BrokenTar, read_any, read_plain
 
-BLOCK = tarfile.BLOCKSIZE
-END_OF_ARCHIVE = bytes(2 * BLOCK)
-# Long names and the like; a header that announces more is not one to be believed.
-MOST_HEADER_BYTES = 1 << 20
-_EXTENDED = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _SCAN = 1 << 20
-_META = re.compile(r"__[^/]*__($|/)")
+_META = re.compile(rb"__[^/]*__(/|\Z)")
+
+
+def split_name(name: bytes) -> tuple[bytes, bytes]:
+    """(key, field in lower case) of a member; field b"" where it belongs to no sample, as in WebDataset.
+
+    Such are files without an ending, hidden ones, and those named __so__ or in a folder named so.
+    """
+    stem, _, field = name.rpartition(b"/")[2].partition(b".")
+    if not (stem and field) or (name.startswith(b"__") and _META.match(name)):
+        return name, b""
+    key = name[: -1 - len(field)]
+    return key, field.lower() if field.isascii() else _text(field).lower().encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a sample: its field (name after the first dot, lower case), where its header and its data start."""
+    """One file of a sample: its key and field, where its header and its data start, and how many bytes these are."""
 
+    key: str
     field: str
     start: int
     offset: int
     size: int
+
+    @property
+    def end(self) -> int:
+        """Where what follows it starts."""
+        return self.offset + -(-self.size // BLOCK) * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,16 @@ class Sample:
 
     key: str
     members: tuple[Member, ...]
-    start: int
-    end: int
+
+    @property
+    def start(self) -> int:
+        """Of its first member's header."""
+        return self.members[0].start
+
+    @property
+    def end(self) -> int:
+        """Of its last member."""
+        return self.members[-1].end
 
     def member(self, fields: tuple[str, ...]) -> Member | None:
         """First member with one of these fields."""
@@ -53,40 +70,30 @@ class Sample:
 
 
 def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
-    """Samples of an open, uncompressed tar, grouped by key. Repeated keys and broken stretches give rejects.
-
-    Files without an ending, hidden ones and those named __so__ belong to no sample, as in WebDataset.
-    """
+    """Samples of an open, uncompressed tar, grouped by key. Repeated keys and broken stretches give rejects."""
     seen: set[str] = set()
-    key: str | None = None
     members: list[Member] = []
-    start = end = 0
 
     def finished() -> Iterator[Sample | Reject]:
-        if key is None:
+        if not members:
             return
+        key = members[0].key
         if key in seen:
             yield Reject(key, "repeated key: an earlier pair of this shard has it")
         else:
             seen.add(key)
-            yield Sample(key, tuple(members), start, end)
+            yield Sample(key, tuple(members))
 
-    for info in _files(tar):
-        if isinstance(info, Reject):
+    for member in find_members(tar):
+        if isinstance(member, Reject):
             yield from finished()
-            key = None
-            yield info
+            members = []
+            yield member
             continue
-        folder, slash, name = info.name.rpartition("/")
-        stem, _, field = name.partition(".")
-        if not stem or not field or _META.match(info.name):
-            continue
-        this_key, field = folder + slash + stem, field.lower()
-        if this_key != key or any(member.field == field for member in members):
+        if members and (member.key != members[0].key or any(member.field == one.field for one in members)):
             yield from finished()
-            key, members, start = this_key, [], info.offset
-        members.append(Member(field, info.offset, info.offset_data, info.size))
-        end = info.offset_data + -(-info.size // BLOCK) * BLOCK
+            members = []
+        members.append(member)
     yield from finished()
 
 
@@ -96,23 +103,21 @@ def read_member(tar: BinaryIO, member: Member) -> bytes:
     return tar.read(member.size)
 
 
-def _files(tar: BinaryIO) -> Iterator[tarfile.TarInfo | Reject]:
-    """Regular files of a tar. After a broken stretch reading goes on at the next sound header.
+def find_members(tar: BinaryIO) -> Iterator[Member | Reject]:
+    """Members of an open, uncompressed tar. After a broken stretch reading goes on at the next sound header.
 
     Whatever is wrong gives one reject with key "" for each stretch. A tar whose end is missing was cut short, even
     where the cut falls between two members.
     """
     length = tar.seek(0, 2)
-    parser = tarfile.TarFile(fileobj=io.BytesIO(END_OF_ARCHIVE), encoding="utf-8", errors="surrogateescape")
-    parser.fileobj = tar
     position = 0
     while True:
         if position >= length:
             yield Reject("", f"tar cut short: its end is missing at byte {length:,}" if length else "tar is empty")
             return
-        try:
-            info = _header(tar, parser, position)
-        except _End:
+        tar.seek(position)
+        block = tar.read(BLOCK)
+        if not block.strip(b"\0"):
             sound = _next_header(tar, position)
             if sound is None:
                 return
@@ -120,7 +125,9 @@ def _files(tar: BinaryIO) -> Iterator[tarfile.TarInfo | Reject]:
             yield Reject("", f"tar ends early: at byte {position:,}, and goes on at byte {sound:,}")
             position = sound
             continue
-        except _Broken as error:
+        try:
+            name, data, size, following, sparse = read_plain(block, position) or read_any(tar, position)
+        except BrokenTar as error:
             sound = _next_header(tar, position + 1)
             if sound is not None:
                 yield Reject("", f"tar broken: from byte {position:,} to {sound:,} ({error})")
@@ -133,55 +140,19 @@ def _files(tar: BinaryIO) -> Iterator[tarfile.TarInfo | Reject]:
             else:
                 yield Reject("", f"tar broken: from byte {position:,} to its end at {length:,} ({error})")
             return
-        if info.offset_data + info.size > length:
-            yield Reject("", f"tar cut short: at byte {length:,}, in {info.name}")
+        if data + size > length:
+            yield Reject("", f"tar cut short: at byte {length:,}, in {_text(name)}")
             return
-        if info.issparse():
-            yield Reject("", f"sparse file: {info.name} is not read")
-        elif info.isreg():
-            yield info
-        position = parser.offset
+        if sparse:
+            yield Reject("", f"sparse file: {_text(name)} is not read")
+        key, field = (b"", b"") if sparse else split_name(name)
+        if field:
+            yield Member(_text(key), _text(field), position, data, size)
+        position = following
 
 
-class _End(Exception):
-    """Zeros where a header could stand: the end of the archive."""
-
-
-class _Broken(Exception):
-    """No header where one has to be."""
-
-
-def _header(tar: BinaryIO, parser: tarfile.TarFile, position: int) -> tarfile.TarInfo:
-    """The member whose header starts at `position`; `parser.offset` becomes the position of the next."""
-    tar.seek(position)
-    block = tar.read(BLOCK)
-    if not block.strip(b"\0"):
-        raise _End
-    if (plain := read_plain(block)) is not None:
-        info = tarfile.TarInfo(plain[0])
-        info.size, info.offset, info.offset_data = plain[1], position, position + BLOCK
-        parser.offset = info.offset_data + -(-info.size // BLOCK) * BLOCK
-        return info
-    try:
-        first = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        if first.type in _EXTENDED and not 0 <= first.size <= MOST_HEADER_BYTES:
-            raise _Broken(f"a header of {first.size:,} bytes")
-        tar.seek(position)
-        parser.offset = position
-        info = tarfile.TarInfo.fromtarfile(parser)
-    except tarfile.HeaderError as error:
-        raise _Broken(str(error)) from error
-    except (
-        ValueError,
-        IndexError,
-        KeyError,
-        OverflowError,
-        RecursionError,
-    ) as error:  # of extended headers with odd content
-        raise _Broken(f"odd header: {error}") from error
-    if info.size < 0 or parser.offset <= position:
-        raise _Broken("a file of negative size")
-    return info
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _next_header(tar: BinaryIO, position: int) -> int | None:

@@ -1,40 +1,100 @@
-"""Tar headers of the plain kind, read and written quickly: a regular file with a short name.
+"""Tar headers, read and written: those of the plain kind, a regular file with a short name, quickly.
 
 Python's tarfile knows every kind and takes some 40 microseconds a header; most headers of most shards are plain.
 """
 
 from __future__ import annotations
 
+import io
 import tarfile
+from typing import BinaryIO, Self
 
 BLOCK = tarfile.BLOCKSIZE
+ZEROS = bytes(BLOCK)
+END_OF_ARCHIVE = 2 * ZEROS
+# Long names and the like; a header that announces more is not one to be believed.
+MOST_HEADER_BYTES = 1 << 20
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _SUM = slice(148, 156)
-_KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_FILE = ord(tarfile.REGTYPE)
 _MAGICS = (tarfile.POSIX_MAGIC, tarfile.GNU_MAGIC)
+_POSIX = b"ustar\0"
 _SPACES = 8 * ord(" ")
 
+# Name, b"" for what is no file (a folder, a link), start of the data, their size, start of the next header, and whether
+# the file is sparse; then its data are not those of the file, and their size is said to be 0.
+Header = tuple[bytes, int, int, int, bool]
 
-def read_plain(block: bytes) -> tuple[str, int] | None:
-    """(name, size) of a header with a right checksum; None for one that is not plain, or not sound."""
-    if len(block) != BLOCK or block[156:157] not in _KINDS or block[257:265] not in _MAGICS:
+
+class BrokenTar(Exception):
+    """No header where one has to be; the message says what is wrong."""
+
+
+class PosixInfo(tarfile.TarInfo):
+    """tarfile's reading of a header, but for the folder before a name: GNU keeps times where POSIX has it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile's. Raises tarfile.HeaderError."""
+        info = super().frombuf(buf, encoding, errors)
+        if buf[257:263] != _POSIX and info.type not in tarfile.GNU_TYPES:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            info.name = name.rstrip("/") if info.isdir() else name
+        return info
+
+
+def read_plain(block: bytes, position: int, checked: bool = True) -> Header | None:
+    """A header of the plain kind that stands at `position`; None for any other, and for one that is not sound.
+
+    checked: add up the header, too, which costs as much as all the rest.
+    """
+    magic = block[257:265]
+    if len(block) != BLOCK or block[156] != _FILE or magic not in _MAGICS:
         return None
     digits = block[124:136].strip(b" \0")
-    summed = block[_SUM].strip(b" \0")
-    if not (digits.isdigit() and summed.isdigit()):
+    if not digits.isdigit():
         return None
     try:
-        if int(summed, 8) != sum(block) - sum(block[_SUM]) + _SPACES:
-            return None
         size = int(digits, 8)
+        if checked and int(block[_SUM].strip(b" \0"), 8) != sum(block) - sum(block[_SUM]) + _SPACES:
+            return None
     except ValueError:  # an 8 or a 9
         return None
     name = block[:100].partition(b"\0")[0]
-    prefix = block[345:500].partition(b"\0")[0]
-    if prefix:
-        name = prefix + b"/" + name
-    if name.endswith(b"/"):
-        return None
-    return name.decode("utf-8", "surrogateescape"), size
+    if block[345] and magic == tarfile.POSIX_MAGIC:
+        name = block[345:500].partition(b"\0")[0] + b"/" + name
+    data = position + BLOCK
+    return name, data, size, data + -(-size // BLOCK) * BLOCK, False
+
+
+def read_any(file: BinaryIO, position: int) -> Header:
+    """A header of any kind, by tarfile, with the long name and the like before it. Raises BrokenTar."""
+    parser = tarfile.TarFile(fileobj=io.BytesIO(END_OF_ARCHIVE), encoding="utf-8", errors="surrogateescape")
+    parser.fileobj, parser.offset = file, position
+    file.seek(position)
+    try:
+        first = PosixInfo.frombuf(file.read(BLOCK), "utf-8", "surrogateescape")
+        if first.type in _EXTENDED and not 0 <= first.size <= MOST_HEADER_BYTES:
+            raise BrokenTar(f"a header of {first.size:,} bytes")
+        if first.type == tarfile.XGLTYPE:  # said of all files: nothing in it tells where they lie
+            return b"", position + BLOCK, 0, position + BLOCK + -(-first.size // BLOCK) * BLOCK, False
+        file.seek(position)
+        info = PosixInfo.fromtarfile(parser)
+    except tarfile.HeaderError as error:
+        raise BrokenTar(str(error) or "no header") from error
+    except (ValueError, IndexError, KeyError, OverflowError, RecursionError) as error:
+        raise BrokenTar(f"odd header: {error}") from error  # an extended one with odd content
+    if info.size < 0 or parser.offset <= position:
+        raise BrokenTar("a file of negative size")
+    name = info.name.encode("utf-8", "surrogateescape") if info.isreg() else b""
+    sparse = info.issparse()
+    return name, info.offset_data, info.size if name and not sparse else 0, parser.offset, sparse
 
 
 _EMPTY = tarfile.TarInfo("").tobuf(tarfile.PAX_FORMAT)
@@ -52,3 +112,9 @@ def write_header(name: str, size: int) -> bytes:
     digits = b"%011o\0" % size
     summed = b"%06o\0 " % (_BASE + sum(raw) + sum(digits))
     return b"".join((raw.ljust(100, b"\0"), _OWNER, digits, _TIME, summed, _REST))
+
+
+def write_end(file: BinaryIO) -> None:
+    """The end of a tar: two blocks of zeros, and more until a record is full."""
+    file.write(END_OF_ARCHIVE)
+    file.write(bytes(-file.tell() % tarfile.RECORDSIZE))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from textwrap import fill
 from PIL import Image
 
 from data_cards.cards import read_card
+from files.tar import Sample, read_member, read_samples
 
 NAMED, RECOVERED, WRONG = "#57606a", "#1a7f37", "#cf222e"
 SHOWN = 5  # recovered concepts of a picture
@@ -40,14 +40,10 @@ def curated_pairs(folder: Path) -> Iterator[Pair]:
     """The pairs of a curated folder's shards, in order."""
     said = read_card("miniature").synonyms()
     for shard in sorted((folder / "shards").glob("*.tar")):
-        members: dict[str, bytes] = {}
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                name = Path(member.name).name
-                members[name.partition(".")[2]] = tar.extractfile(member).read()  # type: ignore[union-attr]
-                if name.endswith(".concepts.json"):
-                    yield _pair(members, said)
-                    members = {}
+        with shard.open("rb") as tar:
+            for sample in read_samples(tar):
+                if isinstance(sample, Sample):
+                    yield _pair({member.field: read_member(tar, member) for member in sample.members}, said)
 
 
 def _pair(members: dict[str, bytes], said: Mapping[str, Sequence[str]]) -> Pair:

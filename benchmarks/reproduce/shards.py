@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,9 @@ from data_cards.miniature.captions.names import ClassNames
 from data_cards.miniature.shards import VISIBLE
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
+from files.tar import read_samples
+from files.tar_headers import write_end
 
 Concepts = list[dict[str, Any]]  # as in `.concepts.json`, best first
 
@@ -73,51 +75,35 @@ def swapped(own: Concepts, donor: Concepts) -> Concepts:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A pair as it lies in a shard: its members in order, name -> (raw blocks with header, content)."""
+class StoredPair:
+    """A pair as it lies in a shard: its members in order, field -> (raw blocks with header, content)."""
 
     key: str
-    members: tuple[tuple[str, bytes, bytes], ...]
+    members: Mapping[str, tuple[bytes, bytes]]
 
     def content(self, field: str) -> bytes:
         """The content of the member `KEY.field`. Raises CocuError where there is none."""
-        for name, _, content in self.members:
-            if name == f"{self.key}.{field}":
-                return content
-        raise CocuError(f"pair {self.key!r} has no .{field} member; give a curated folder of the miniature")
+        if field not in self.members:
+            raise CocuError(f"pair {self.key!r} has no .{field} member; give a curated folder of the miniature")
+        return self.members[field][1]
 
 
-def samples(shard: Path) -> Iterator[Sample]:
-    """The samples of a tar, as WebDataset groups them: members on end with one key."""
-    with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        key = ""
-        members: list[tuple[str, bytes, bytes]] = []
-        for member in tar:
-            of = _key(member.name)
-            if of != key and members:
-                yield Sample(key, tuple(members))
-                members = []
-            key = of
-            members.append((member.name, *_raw(file, member)))
-        if members:
-            yield Sample(key, tuple(members))
+def stored_pairs(shard: Path) -> Iterator[StoredPair]:
+    """The pairs of a tar. Raises CocuError where it is broken."""
+    with shard.open("rb") as file:
+        for sample in read_samples(file):
+            if isinstance(sample, Reject):
+                raise CocuError(f"{shard}: {sample.key} {sample.reason}; write the curated folder again")
+            file.seek(sample.start)
+            raw = file.read(sample.end - sample.start)
+            members = {}
+            for one in sample.members:
+                start, data, end = (at - sample.start for at in (one.start, one.offset, one.end))
+                members[one.field] = raw[start:end], raw[data : data + one.size]
+            yield StoredPair(sample.key, members)
 
 
-def _raw(file: BinaryIO, member: tarfile.TarInfo) -> tuple[bytes, bytes]:
-    at = file.tell()
-    file.seek(member.offset)
-    head = member.offset_data - member.offset
-    raw = file.read(head + member.size + -member.size % tarfile.BLOCKSIZE)
-    file.seek(at)
-    return raw, raw[head : head + member.size]
-
-
-def _key(name: str) -> str:
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.partition(".")[0]
-
-
-def rewrite(source: Path, out: Path, concepts_of: Callable[[Sample], Concepts], made: Mapping[str, Any]) -> None:
+def rewrite(source: Path, out: Path, concepts_of: Callable[[StoredPair], Concepts], made: Mapping[str, Any]) -> None:
     """Write the curated folder `source` anew with other concepts: shards, tables, and last the manifest.
 
     made: said in the manifest of how it was made. Raises CocuError for a folder without shards.
@@ -129,12 +115,11 @@ def rewrite(source: Path, out: Path, concepts_of: Callable[[Sample], Concepts], 
     for shard in shards:
         rows: dict[str, list[Any]] = {field.name: [] for field in ARCHIVES}
         with atomic(out / "shards" / shard.name) as temporary, temporary.open("wb") as file:
-            for sample in samples(shard):
-                concepts = concepts_of(sample)
-                _write(file, sample, concepts)
-                _add_rows(rows, sample.key, shard.stem, concepts, ids)
-            file.write(bytes(2 * tarfile.BLOCKSIZE))
-            file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+            for pair in stored_pairs(shard):
+                concepts = concepts_of(pair)
+                _write(file, pair, concepts)
+                _add_rows(rows, pair.key, shard.stem, concepts, ids)
+            write_end(file)
         with atomic(out / "tables" / "archives" / f"{shard.stem}.parquet") as temporary:
             pq.write_table(pa.table(rows, schema=ARCHIVES), temporary, compression="zstd")
         _copy(source, out, f"tables/pairs/{shard.stem}.parquet")
@@ -143,11 +128,10 @@ def rewrite(source: Path, out: Path, concepts_of: Callable[[Sample], Concepts], 
     write_json(out / "manifest.json", {**manifest, "rewritten": {"from": str(source), **made}})
 
 
-def _write(file: BinaryIO, sample: Sample, concepts: Concepts) -> None:
-    name = f"{sample.key}.{CONCEPTS_FIELD}"
-    said = {"version": CONCEPTS_VERSION, "concepts": concepts}
-    for member, raw, _ in sample.members:
-        file.write(tar_member(name, json.dumps(said, ensure_ascii=False).encode()) if member == name else raw)
+def _write(file: BinaryIO, pair: StoredPair, concepts: Concepts) -> None:
+    said = json.dumps({"version": CONCEPTS_VERSION, "concepts": concepts}, ensure_ascii=False).encode()
+    for field, (raw, _) in pair.members.items():
+        file.write(tar_member(f"{pair.key}.{field}", said) if field == CONCEPTS_FIELD else raw)
 
 
 def _add_rows(rows: dict[str, list[Any]], key: str, shard: str, concepts: Concepts, ids: dict[str, int]) -> None:
@@ -186,18 +170,20 @@ def write_oracle(source: Path, out: Path) -> None:
     """A curated folder of the miniature -> the same with all true concepts."""
     names = ClassNames(read_card("miniature").synonyms())
 
-    def concepts_of(sample: Sample) -> Concepts:
-        return true_concepts(json.loads(sample.content("json")), sample.content("txt").decode(), names)
+    def concepts_of(pair: StoredPair) -> Concepts:
+        return true_concepts(json.loads(pair.content("json")), pair.content("txt").decode(), names)
 
     rewrite(source, out, concepts_of, {"how": "oracle", "visible": VISIBLE})
 
 
 def write_shuffled(source: Path, out: Path, seed: int = 0) -> None:
     """A curated folder -> the same with recovered concepts of other pairs. Holds all concepts in memory."""
-    concepts = [read_concepts(sample.content(CONCEPTS_FIELD)) for shard in _shards(source) for sample in samples(shard)]
+    concepts = [
+        read_concepts(pair.content(CONCEPTS_FIELD)) for shard in _shards(source) for pair in stored_pairs(shard)
+    ]
     places = iter(zip(concepts, donors(len(concepts), seed), strict=True))
 
-    def concepts_of(sample: Sample) -> Concepts:
+    def concepts_of(pair: StoredPair) -> Concepts:
         own, donor = next(places)
         return swapped(own, concepts[donor])
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curation.lexicon import (
+from curation.concepts.lexicon import (
     head_form,
     in_set_phrase,
     is_adjective,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from files.addresses import open_tar, unreachable
 from files.atomic import atomic
 from files.errors import CocuError
 from files.rejects import Reject, is_utf8
-from files.tar import BLOCK, END_OF_ARCHIVE, Member, Sample, read_samples
-from files.tar_headers import write_header
+from files.tar import Member, Sample, read_samples
+from files.tar_headers import BLOCK, write_end, write_header
 
 CONCEPTS_VERSION = 1
 CONCEPTS_FIELD = "concepts.json"
 CONCEPTS_IN_CAPTION = 3
-RECORD = tarfile.RECORDSIZE
 CHANGED = (
     "the shard has changed since `cocu index build`: put the old one back and run the same command again, "
     "or build a new index"
@@ -87,8 +85,7 @@ class CuratedShard:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            self._target.write(END_OF_ARCHIVE)
-            self._target.write(bytes(-self._target.tell() % RECORD))
+            write_end(self._target)
             self._target.flush()
 
     def write(self, pairs: Sequence[PairConcepts]) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from files.errors import MisuseError
-from files.shard_names import LOOKUPS_AT_ONCE, TABLE_SUFFIXES, TAR_SUFFIXES, _expand, _size, _unique_names, shard_suffix
+from files.shard_names import TABLE_SUFFIXES, TAR_SUFFIXES, file_names, find_urls, shard_suffix, sizes_of
 
 ROWS_PER_TABLE_SHARD = 10_000
 
@@ -38,18 +37,16 @@ class Shard:
 def find_shards(names: Sequence[str]) -> list[Shard]:
     """Shards named by brace patterns, globs, folders, tars or tables, in the order given, each once.
 
-    A folder gives its tars, else the one table (CSV, TSV, JSONL, Parquet) in it; a pattern gives the tars that it
-    matches, else the tables. Raises MisuseError for a name that matches nothing, is a command, or has a scheme that
-    is not read.
+    Which those are, `find_urls` says. Raises MisuseError for a name that stands for nothing, is a command, or has a
+    scheme that is not read.
     """
-    urls = list(dict.fromkeys(url for name in names for url in _expand(name)))
-    labels = _unique_names(urls)
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:  # remote servers answer slowly, but many questions at once
-        sizes = list(pool.map(lambda url: _size(url) if shard_suffix(url) in TAR_SUFFIXES else 0, urls))
+    urls = find_urls(names)
+    tars = [url for url in urls if shard_suffix(url) in TAR_SUFFIXES]
+    sizes = dict(zip(tars, sizes_of(tars), strict=True))
     shards: list[Shard] = []
-    for url, label, size in zip(urls, labels, sizes, strict=True):
-        if shard_suffix(url) in TAR_SUFFIXES:
-            shards.append(Shard(label, url, size))
+    for url, label in zip(urls, file_names(urls), strict=True):
+        if url in sizes:
+            shards.append(Shard(label, url, sizes[url]))
         else:
             shards.extend(table_shards(url, label))
     return distinct(shards)
@@ -57,12 +54,13 @@ def find_shards(names: Sequence[str]) -> list[Shard]:
 
 def find_caption_tables(names: Sequence[str]) -> list[Shard]:
     """Tables of captions without pictures, cut into shards. Raises MisuseError for a name that is no table."""
-    urls = list(dict.fromkeys(url for name in names for url in _expand(name)))
+    urls = find_urls(names)
     for url in urls:
         if shard_suffix(url) not in TABLE_SUFFIXES:
             raise MisuseError(f"{url}: not a table of captions; expected {', '.join(TABLE_SUFFIXES)}")
-    labels = _unique_names(urls)
-    return distinct(shard for url, label in zip(urls, labels, strict=True) for shard in table_shards(url, label))
+    return distinct(
+        shard for url, label in zip(urls, file_names(urls), strict=True) for shard in table_shards(url, label)
+    )
 
 
 def table_shards(url: str, label: str) -> list[Shard]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.runs.printable import printable
-from files.errors import MisuseError
+from files.addresses import open_tar
+from files.errors import CocuError, MisuseError
+from files.rejects import Reject
+from files.tar import find_members, read_member
 
 COLUMNS = ("key", "object", "area")
 # A pair's JSON is small; a member beyond this is no annotation.
@@ -64,7 +66,9 @@ def read_truth(path: str | Path) -> Truth:
             table = _tar_table(path, notes)
         else:
             raise MisuseError(f"--truth {path}: the name ends in {suffix!r}; give {_LAYOUTS}")
-    except (pa.ArrowException, tarfile.TarError, OSError) as error:
+    except MisuseError:
+        raise
+    except (pa.ArrowException, CocuError, OSError) as error:
         raise MisuseError(f"--truth {path}: cannot be read ({error})") from error
     return _truth(table, path, notes)
 
@@ -170,11 +174,9 @@ def _tar_table(path: Path, notes: list[str]) -> Any:
 
 
 def _json_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path) as tar:
-        for member in tar:
-            folder, slash, base = member.name.rpartition("/")
-            stem, _, ending = base.partition(".")  # a key ends at the first dot of the base name
-            if member.isfile() and ending == "json" and member.size <= _MAX_JSON_BYTES:
-                opened = tar.extractfile(member)
-                assert opened is not None
-                yield f"{folder}{slash}{stem}", opened.read()
+    with open_tar(str(path)) as tar:
+        for member in find_members(tar.file):
+            if isinstance(member, Reject):
+                raise CocuError(member.reason + (f"; {tar.fault}" if tar.fault else ""))
+            if member.field == "json" and member.size <= _MAX_JSON_BYTES:
+                yield member.key, read_member(tar.file, member)

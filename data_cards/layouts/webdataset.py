@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,37 +12,37 @@ from data_cards.layouts.decoding import BadItem
 from data_cards.layouts.layout import LAYOUTS
 from data_cards.masks import Masks
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
+from files.tar import Member, find_members
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass(frozen=True)
-class Member:
-    """A file within a tar: its bytes begin at `offset`."""
+class Stored:
+    """A file within a tar."""
 
     tar: Path
-    name: str
-    offset: int
-    size: int
+    member: Member
 
     @property
     def path(self) -> str:
         """tar/member, as messages name it."""
-        return f"{self.tar}/{self.name}"
+        return f"{self.tar}/{self.member.key}.{self.member.field}"
 
     def read(self) -> tuple[str, bytes]:
         """Path and content. Raises BadItem: the tar is cut off or gone."""
-        path = self.path
+        path, size = self.path, self.member.size
         try:
             file = os.open(self.tar, os.O_RDONLY)
             try:
-                content = os.pread(file, self.size, self.offset)
+                content = os.pread(file, size, self.member.offset)
             finally:
                 os.close(file)
         except OSError as error:
             raise BadItem(path, f"cannot be read ({error.strerror or error})") from error
-        if len(content) < self.size:
-            raise BadItem(path, f"the tar is cut off: {len(content):,} of {self.size:,} bytes are there")
+        if len(content) < size:
+            raise BadItem(path, f"the tar is cut off: {len(content):,} of {size:,} bytes are there")
         return path, content
 
 
@@ -52,8 +51,8 @@ class Shards:
     """Members of tar shards, found without decoding any."""
 
     keys: Sequence[str]
-    pictures: Sequence[Member]
-    mask_members: Sequence[Member | None]
+    pictures: Sequence[Stored]
+    mask_members: Sequence[Stored | None]
     masks: Masks
 
     def picture(self, index: int) -> tuple[str, bytes]:
@@ -62,10 +61,10 @@ class Shards:
 
     def mask(self, index: int) -> tuple[str, bytes]:
         """Path and content of a mask. Raises BadItem."""
-        member = self.mask_members[index]
-        if member is None:
+        stored = self.mask_members[index]
+        if stored is None:
             raise BadItem(self.mask_file(index), f"the mask of {self.keys[index]!r} is missing")
-        return member.read()
+        return stored.read()
 
     def picture_file(self, index: int) -> str:
         """Where a picture is: tar/member."""
@@ -73,12 +72,12 @@ class Shards:
 
     def mask_file(self, index: int) -> str:
         """Where the mask of a picture is, or should be."""
-        member = self.mask_members[index]
-        return member.path if member else f"{self.pictures[index].tar}/{self.keys[index]}.{self.masks.path}"
+        stored = self.mask_members[index]
+        return stored.path if stored else f"{self.pictures[index].tar}/{self.keys[index]}.{self.masks.path}"
 
     def missing(self) -> list[str]:
         """The masks that are not there."""
-        return [self.mask_file(index) for index, member in enumerate(self.mask_members) if member is None]
+        return [self.mask_file(index) for index, stored in enumerate(self.mask_members) if stored is None]
 
 
 def open_shards(card: Card, path: Path, split: str) -> Shards:
@@ -89,42 +88,38 @@ def open_shards(card: Card, path: Path, split: str) -> Shards:
         if not tars:
             there = ", ".join(sorted(one.name for one in path.iterdir())[:8]) or "nothing"
             raise MisuseError(f"{card.name}={path}: no {split}-*.tar is there; the folder holds {there}")
-    pairs: dict[str, dict[str, Member]] = {}
+    pairs: dict[str, dict[str, Stored]] = {}
     for tar in tars:
-        for member in _members(tar):
-            folder, _, name = member.name.rpartition("/")
-            stem, _, ending = name.partition(".")
-            members = pairs.setdefault(f"{folder}/{stem}" if folder else stem, {})
-            if ending in members:
-                raise MisuseError(f"{tar}/{member.name}: occurs twice, before in {members[ending].tar}")
-            members[ending] = member
-    pictures: dict[str, tuple[Member, dict[str, Member]]] = {}
-    for key, members in pairs.items():
-        if endings := [one for one in _PICTURES if one in members]:
-            pictures[key] = members[endings[0]], members
-    masks = max(card.masks, key=lambda one: sum(one.path in members for _, members in pictures.values()))
-    if not any(masks.path in members for _, members in pictures.values()):
+        for one in _members(tar):
+            fields = pairs.setdefault(one.member.key, {})
+            if before := fields.get(one.member.field):
+                raise MisuseError(f"{one.path}: occurs twice, before in {before.tar}")
+            fields[one.member.field] = one
+    pictures: dict[str, tuple[Stored, dict[str, Stored]]] = {}
+    for key, fields in pairs.items():
+        if found := [one for one in _PICTURES if one in fields]:
+            pictures[key] = fields[found[0]], fields
+    masks = max(card.masks, key=lambda one: sum(one.path.lower() in fields for _, fields in pictures.values()))
+    field = masks.path.lower()
+    if not any(field in fields for _, fields in pictures.values()):
         looked = " or ".join(f".{one.path}" for one in card.masks)
         raise MisuseError(f"{card.name}={path}: no picture has a mask; looked for members that end in {looked}")
-    keys = [key for key, (_, members) in pictures.items() if masks.path in members or not card.partly_masked]
-    mask_members = tuple(pictures[key][1].get(masks.path) for key in keys)
+    keys = [key for key, (_, fields) in pictures.items() if field in fields or not card.partly_masked]
+    mask_members = tuple(pictures[key][1].get(field) for key in keys)
     return Shards(tuple(keys), tuple(pictures[key][0] for key in keys), mask_members, masks)
 
 
-def _members(tar: Path) -> Iterator[Member]:
+def _members(tar: Path) -> Iterator[Stored]:
     """The files of a tar. Raises CocuError when it is cut off: nobody knows what would have followed."""
+    wrong = "{}: cannot be read to its end as a tar ({}); fetch or write it again"
     try:
-        with tarfile.open(tar, "r:") as file:
-            for member in file:
-                if member.isfile():
-                    yield Member(tar, member.name, member.offset_data, member.size)
-            end = file.offset  # tarfile stops without a word where a header is cut off
-        with tar.open("rb") as raw:
-            raw.seek(end)
-            if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError("no mark of its end")
-    except (tarfile.TarError, OSError) as error:
-        raise CocuError(f"{tar}: cannot be read to its end as a tar ({error}); fetch or write it again") from error
+        with tar.open("rb") as file:
+            for member in find_members(file):
+                if isinstance(member, Reject):
+                    raise CocuError(wrong.format(tar, member.reason))
+                yield Stored(tar, member)
+    except OSError as error:
+        raise CocuError(wrong.format(tar, error)) from error
 
 
 LAYOUTS.add("webdataset", open_shards)

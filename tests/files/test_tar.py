@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from files.rejects import Reject
-from files.tar import BLOCK, Sample, read_member, read_samples
+from files.tar import Sample, read_member, read_samples
+from files.tar_headers import BLOCK
 from tests.examples import examples
 
 Members = Sequence[tuple[str, bytes]]

@@ -1,12 +1,13 @@
 """Quick tar headers against Python's tarfile."""
 
+import io
 import tarfile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.tar_headers import read_plain, write_header
+from files.tar_headers import BrokenTar, read_any, read_plain, write_end, write_header
 from tests.examples import examples
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=160).filter(lambda n: n.strip("/"))
@@ -33,12 +34,13 @@ def test_a_plain_header_is_read_as_tarfile_reads_it(name, size, form):
         header = by_tarfile(name, size, form)
     except ValueError:  # too long for the form
         return
-    found = read_plain(header[:512])
+    found = read_plain(header[:512], 1024)
     parsed = tarfile.TarInfo.frombuf(header[:512], "utf-8", "surrogateescape")
     if found is None:
         assert len(header) > 512 or name.endswith("/") or size >= 8**11
     else:
-        assert found == (parsed.name, parsed.size)
+        following = 1536 + -(-size // 512) * 512
+        assert found == (parsed.name.encode(), 1536, parsed.size, following, False)
         assert parsed.isreg()
 
 
@@ -46,7 +48,7 @@ def test_a_plain_header_is_read_as_tarfile_reads_it(name, size, form):
 def test_other_kinds_are_left_to_tarfile(kind):
     info = tarfile.TarInfo("a.txt")
     info.type = kind
-    assert read_plain(info.tobuf()[:512]) is None
+    assert read_plain(info.tobuf()[:512], 0) is None
 
 
 @examples(200)
@@ -54,10 +56,44 @@ def test_other_kinds_are_left_to_tarfile(kind):
 def test_a_damaged_header_is_not_plain(position, change):
     header = bytearray(by_tarfile("000000001.jpg", 20_000))
     header[position] ^= change
-    found = read_plain(bytes(header))
-    assert found is None or found == ("000000001.jpg", 20_000)  # the padding of a number may change
+    found = read_plain(bytes(header), 0)
+    assert found is None or found[:3] == (b"000000001.jpg", 512, 20_000)  # the padding of a number may change
 
 
 def test_blocks_that_are_no_headers_are_not_plain():
     for block in (b"", bytes(512), b"x" * 512, bytes(511)):
-        assert read_plain(block) is None
+        assert read_plain(block, 0) is None
+
+
+@pytest.mark.parametrize("size", [b"00000000002\0", b"\x80" + bytes(10) + b"\x02"])  # plain, and in base 256
+@pytest.mark.parametrize(
+    ("magic", "name"), [(b"ustar  \0", b"d/a.jpg"), (b"ustar\x0000", b"15301630546/d/a.jpg"), (bytes(8), b"d/a.jpg")]
+)
+def test_only_posix_has_a_folder_where_gnu_has_times(size: bytes, magic: bytes, name: bytes) -> None:
+    header = bytearray(by_tarfile("d/a.jpg", 2))
+    header[124:136], header[257:265], header[345:357] = size, magic, b"15301630546\0"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    found = (name, 512, 2, 1024, False)
+    assert read_any(io.BytesIO(bytes(header) + b"hi"), 0) == found
+    assert read_plain(bytes(header), 0) == (found if size.startswith(b"0") and magic[0] else None)
+
+
+def test_what_goes_for_all_files_is_passed_over() -> None:
+    header = tarfile.TarInfo.create_pax_global_header({"comment": "0123", "path": "elsewhere.jpg"})
+    assert read_any(io.BytesIO(header + by_tarfile("a.jpg", 0)), 0) == (b"", 512, 0, len(header), False)
+
+
+def test_what_tarfile_cannot_read_is_broken() -> None:
+    for block in (b"", bytes(512), b"x" * 512, bytes(511)):
+        with pytest.raises(BrokenTar, match=r"\w"):
+            read_any(io.BytesIO(block), 0)
+
+
+@pytest.mark.parametrize("size", [0, 512, 9728, 10240, 20480])
+def test_an_end_fills_a_record(size: int) -> None:
+    file = io.BytesIO()
+    file.write(bytes(size))
+    write_end(file)
+    assert file.tell() % 10240 == 0
+    assert 1024 <= file.tell() - size < 1024 + 10240

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from files.addresses import open_stream, unreachable
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
+from files.tar import split_name
+from files.tar_headers import PosixInfo
 from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
-from training.shards.files import open_shard
-from training.shards.found import Shard, Source, find_data, unreachable
-from training.shards.tar_index import split_name
+from training.shards.found import Shard, Source, find_data
 
 LOOKED_AT = 100
 
@@ -63,7 +64,7 @@ def _first_samples(shard: Shard) -> Iterator[dict[str, bytes]]:
     key: bytes | None = None
     members: dict[str, bytes] = {}
     try:
-        with open_shard(shard.url) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+        with open_stream(shard.url) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=PosixInfo) as tar:
             for info in tar:
                 name = info.name.encode("utf-8", "surrogateescape")
                 this, field = split_name(name)
@@ -74,7 +75,7 @@ def _first_samples(shard: Shard) -> Iterator[dict[str, bytes]]:
                     members = {}
                 key = this
                 content = tar.extractfile(info)
-                members[field.decode("utf-8", "replace").lower()] = content.read() if content else b""
+                members[field.decode("utf-8", "replace")] = content.read() if content else b""
     except (tarfile.TarError, EOFError):
         pass  # what is whole before the break has been seen
     except CocuError:

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from files.errors import MisuseError
 from files.pictures import BadPicture
+from files.tar_headers import BrokenTar
 from training.batches import concepts
 from training.batches.augment import Augmentation
 from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, RawPair, read_pair
 from training.batches.tokens import Tokenizer, text_id
 from training.shards.files import ShardFiles
 from training.shards.order import EPOCH, SHARD, START, STOP
-from training.shards.tar_index import BrokenTar, read_members
+from training.shards.tar_index import read_members
 
 TOKEN = np.uint16  # holds all 49,408 of CLIP's
 

@@ -6,26 +6,21 @@ ones are in use, and removed when no sample of it is wanted any more (unless the
 
 from __future__ import annotations
 
-import bz2
-import errno
-import gzip
-import lzma
 import os
 import shutil
 import tempfile
 import time
 import weakref
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from files.addresses import is_full, is_remote, no_room, open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
-from training.shards.found import Shard, filesystem, is_remote, unreachable
+from training.shards.found import Shard
 from training.shards.tar_index import IndexFolder, TarIndex
 
 COPIES_AT_ONCE = 2
@@ -33,12 +28,7 @@ MOST_INDEXES = 1000  # in memory: some 80 MB of shards of 10,000 samples
 MANY_SHARDS = 16  # worth processes to count them
 TRIES = 4
 FIRST_WAIT = 1.0  # seconds; doubled after each failure
-_CHUNK = 1 << 20
-_PACKERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
-    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
-    (b"BZh", bz2.BZ2File),
-    (b"\xfd7zXZ\0", lzma.LZMAFile),
-)
+_ADVICE = "set TMPDIR to a folder with room, or give a smaller shuffle buffer"
 
 
 class ShardFiles:
@@ -181,64 +171,12 @@ def _copy_once(url: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
         try:
-            with open_shard(url) as source:
-                _unpack(source, part)
+            with open_stream(url) as source:
+                unpack(source, part)
+            part.close()
             os.replace(part.name, target)
-        except OSError as error:
+        except BaseException as error:
             Path(part.name).unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise CocuError(
-                    f"{url}: no room in {target.parent} for the copy that it is read from; free some space, set "
-                    "TMPDIR to a folder with room, or give a smaller shuffle buffer"
-                ) from error
+            if is_full(error):
+                raise no_room(url, target.parent, _ADVICE) from error
             raise
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
-
-
-def open_shard(url: str) -> Any:
-    """A shard opened for reading from its beginning, as it lies there. Errors are those of the driver."""
-    if not is_remote(url):
-        return open(url, "rb")
-    if url.startswith("http"):
-        return filesystem(url).open(url, "rb", block_size=0)  # one request, not one a block
-    return filesystem(url).open(url, "rb")
-
-
-def _unpack(source: Any, target: Any) -> None:
-    """Copy, unpacking what is packed; of a packed tar that is cut or broken, what can be unpacked."""
-    first = source.read(_CHUNK)
-    packer = next((make for magic, make in _PACKERS if first.startswith(magic)), None)
-    if packer is None:
-        target.write(first)
-        shutil.copyfileobj(source, target, _CHUNK)
-        return
-    with packer(_Rejoined(first, source)) as unpacked:
-        while True:
-            try:
-                chunk = unpacked.read(_CHUNK)
-            except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise  # of the disk or the network, not of the data
-                return
-            if not chunk:
-                return
-            target.write(chunk)
-
-
-class _Rejoined:
-    """A stream whose first bytes have been read already."""
-
-    def __init__(self, first: bytes, rest: Any) -> None:
-        self._first, self._rest = first, rest
-
-    def read(self, count: int = -1) -> bytes:
-        """Up to so many bytes; all that follow with -1."""
-        if count < 0:
-            whole, self._first = self._first + self._rest.read(), b""
-            return whole
-        if self._first:
-            part, self._first = self._first[:count], self._first[count:]
-            return part
-        return bytes(self._rest.read(count))

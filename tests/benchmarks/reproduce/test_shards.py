@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.reproduce import shards
-from benchmarks.reproduce.shards import donors, samples, swapped, write_oracle, write_shuffled
+from benchmarks.reproduce.shards import donors, stored_pairs, swapped, write_oracle, write_shuffled
 from curation.curated.shards import read_concepts
 from curation.recovery.scorecard import score_folder
 from data_cards.cards import read_card
 from data_cards.miniature.pairs import Pair, draw_pair
 from data_cards.miniature.shards import members
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 from training.batches.concepts import draw, parse_concepts
 
@@ -194,11 +194,18 @@ def test_clusters_of_the_two_stay_apart_and_whole(own: list[dict[str, Any]], don
             assert (one["cluster"] == other["cluster"]) == together
 
 
-def test_samples_are_those_that_tarfile_reads(curated: Path) -> None:
-    found = [sample for shard in sorted((curated / "shards").glob("*.tar")) for sample in samples(shard)]
-    assert [name for sample in found for name, _, _ in sample.members] == [name for name, *_ in contents(curated)]
-    assert [len(sample.members) for sample in found] == [4] * PAIRS
-    assert all(sample.content("txt").decode() for sample in found)
+def test_stored_pairs_are_those_that_tarfile_reads(curated: Path) -> None:
+    found = [pair for shard in sorted((curated / "shards").glob("*.tar")) for pair in stored_pairs(shard)]
+    read = [(f"{pair.key}.{field}", content) for pair in found for field, (_, content) in pair.members.items()]
+    assert read == [(name, content) for name, _, _, content in contents(curated)]
+    assert [len(pair.members) for pair in found] == [4] * PAIRS
+
+
+def test_a_shard_cut_short_is_named(curated: Path, tmp_path: Path) -> None:
+    shard = next((curated / "shards").glob("*.tar"))
+    (tmp_path / "cut.tar").write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(CocuError, match=r"cut\.tar: .*cut short"):
+        list(stored_pairs(tmp_path / "cut.tar"))
 
 
 def test_a_folder_without_shards_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from curation.curated.shards import CuratedShard, PairConcepts, read_concepts, t
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of, read_pairs
 from curation.reading.shards import Shard, find_shards
 from files.errors import CocuError
-from files.tar import BLOCK
+from files.tar_headers import BLOCK
 from tests.tiny_world import pair_members, picture
 
 CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]

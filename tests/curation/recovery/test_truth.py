@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -84,6 +85,17 @@ def test_tar_members_without_objects_are_noted(tmp_path: Path) -> None:
     assert truth.keys == ("deep/er/a",)
     (note,) = truth.notes
     assert note.startswith("t.tar: 4 .json members hold no objects of name and area (b, c, d, e")
+
+
+def test_a_packed_tar_is_read_and_one_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "t.tar", {"a.json": b'{"objects": [{"name": "dog", "area": 0.5}]}', "b.jpg": b"b"})
+    whole, truth = path.read_bytes(), read_truth(path)
+    path.write_bytes(gzip.compress(whole))
+    assert read_truth(path).area.tolist() == truth.area.tolist() == [[0.5]]
+    for cut in (whole[:1600], gzip.compress(whole)[:-40]):
+        path.write_bytes(cut)
+        with pytest.raises(MisuseError, match=r"--truth .*t\.tar: cannot be read \(.*cut short"):
+            read_truth(path)
 
 
 @pytest.mark.parametrize(

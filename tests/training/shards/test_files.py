@@ -135,7 +135,7 @@ def test_no_room_for_a_copy_is_said_with_the_folder(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training.shards.files, "_unpack", full)
+    monkeypatch.setattr(training.shards.files, "unpack", full)
     files = ShardFiles([Shard("0", "memory://full/0.tar", 0)], tmp_path / "copies")
     with pytest.raises(CocuError, match=f"no room in {tmp_path / 'copies'}"):
         files.edges(0)
@@ -163,7 +163,7 @@ def test_a_shard_that_has_vanished_is_named(tmp_path: Path) -> None:
     path = make_shards(tmp_path, shards=1, pairs=1)[0]
     files = ShardFiles(find_data([str(path)])[0])
     path.unlink()
-    with pytest.raises(CocuError, match=f"{path}: cannot be read"):
+    with pytest.raises(CocuError, match=f"{path}: is no longer there; put it back"):
         files.edges(0)
-    with pytest.raises(CocuError, match=f"{path}: cannot be read"):
+    with pytest.raises(CocuError, match=f"{path}: is no longer there; put it back"):
         files.count()

@@ -9,11 +9,15 @@ import pytest
 from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 from tests.tiny_world import make_shards
-from training.shards.found import Source, find_data, find_urls
+from training.shards.found import Source, find_data
 
 
-def names(*urls: Path | str) -> list[str]:
-    return [Path(url).relative_to(Path(url).parent.parent).as_posix() for url in find_urls(list(map(str, urls)))]
+def urls_of(*names: Path | str) -> list[str]:
+    return [shard.url for shard in find_data(list(map(str, names)))[0]]
+
+
+def names(*given: Path | str) -> list[str]:
+    return [Path(url).relative_to(Path(url).parent.parent).as_posix() for url in urls_of(*given)]
 
 
 def test_tars_folders_braces_and_globs(tmp_path: Path) -> None:
@@ -30,7 +34,7 @@ def test_tars_folders_braces_and_globs(tmp_path: Path) -> None:
     )
     assert names(tmp_path / "a" / "00001.tar", tmp_path / "a") == ["a/00001.tar", "a/00000.tar", "a/00002.tar"]
     assert names(tmp_path / "*") == [*every, "b/00000.tar"]
-    assert find_urls([f"file://{tmp_path}/b"]) == [str(tmp_path / "b" / "00000.tar")]
+    assert urls_of(f"file://{tmp_path}/b") == [str(tmp_path / "b" / "00000.tar")]
 
 
 def test_a_curated_folder_stands_for_its_shards(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import tarfile
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import write_tar
+from files.tar import Sample, find_members, read_member, read_samples
 from tests.examples import examples
 from tests.tiny_world import pair_members
+from training.batches.check import check_data
 from training.shards.tar_index import IndexFolder, TarIndex, index_tar, read_members
 
 Members = list[tuple[str, bytes]]
@@ -62,6 +65,68 @@ def test_samples_are_those_of_webdataset(
             tar.addfile(info, io.BytesIO(data))
     assert samples(path) == as_webdataset_reads(path)
     assert index_tar(path).fault == ""
+
+
+NAMES = st.text("ab0_-é/. A", min_size=1, max_size=6)
+FIELDS_OF_ANY_CASE = st.sampled_from(["jpg", "JPG", "txt", "concepts.json", "Ä", "ä", ""])
+KINDS = st.sampled_from([tarfile.REGTYPE] * 6 + [tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE])
+FORMATS = st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+TIMES = st.sampled_from([0, 1_700_000_000, 1_700_000_000.5])  # the last has an extended header in POSIX's format
+
+
+@examples(200)
+@given(
+    st.lists(
+        st.tuples(st.one_of(NAMES, NAMES.map(lambda name: f"{'f' * 90}/{name}")), FIELDS_OF_ANY_CASE, KINDS, TIMES),
+        max_size=12,
+    ),
+    FORMATS,
+)
+def test_training_and_curation_find_the_same_members(
+    tmp_path_factory: pytest.TempPathFactory, given_members: list, form: int
+) -> None:
+    path = tmp_path_factory.mktemp("tars") / "0.tar"
+    with tarfile.open(path, "w", format=form) as tar:
+        for number, (name, field, kind, time) in enumerate(given_members):
+            info = tarfile.TarInfo(f"{name}.{field}")
+            info.type, info.mtime, info.linkname = kind, time, "elsewhere" if kind == tarfile.SYMTYPE else ""
+            info.size = number * 200 if info.isreg() else 0
+            tar.addfile(info, io.BytesIO(bytes([number]) * info.size))
+    data, index = path.read_bytes(), index_tar(path)
+    trained = []
+    for start, stop in pairwise(index.edges.tolist()):
+        key, members = read_members(data[start:stop])
+        trained.append((start, key, {field: bytes(value) for field, value in members.items()}))
+    with path.open("rb") as tar:
+        found = list(find_members(tar))
+        curated = [one for one in read_samples(tar) if isinstance(one, Sample)]
+        repeated = [(start, key) for i, (start, key, _) in enumerate(trained) if key in [k for _, k, _ in trained[:i]]]
+        assert [one for one in trained if one[:2] not in repeated] == [
+            (one.start, one.key, {member.field: read_member(tar, member) for member in one.members}) for one in curated
+        ]
+        # Those that curation rejects as repeated are the same members, too.
+        assert [(one.key, one.field, read_member(tar, one)) for one in found] == [
+            (key, field, value) for _, key, members in trained for field, value in members.items()
+        ]
+    assert index.fault == ""
+
+
+def test_times_that_gnu_keeps_beside_a_name_are_no_folder(tmp_path: Path) -> None:
+    if "GNU tar" not in subprocess.run(["tar", "--version"], capture_output=True, text=True).stdout:
+        pytest.skip("needs GNU tar")
+    (tmp_path / "d").mkdir()
+    for time, (name, data) in enumerate(pair_members("0001", 0)):
+        (tmp_path / "d" / name).write_bytes(data)
+        os.utime(tmp_path / "d" / name, (time * 10**8, time * 10**8))
+    path = tmp_path / "0.tar"
+    subprocess.run(["tar", "--format=gnu", "-G", "-cf", path, "-C", tmp_path, "d"], check=True)
+    expected = dict(sorted((name.partition(".")[2], data) for name, data in pair_members("0001", 0)))
+    assert samples(path) == [("d/0001", expected)]
+    with path.open("rb") as tar:
+        (found,) = read_samples(tar)
+        assert isinstance(found, Sample)
+        assert (found.key, {one.field: read_member(tar, one) for one in found.members}) == ("d/0001", expected)
+    assert [shard.url for shard in check_data([str(path)])] == [str(path)]
 
 
 def test_what_belongs_to_no_sample_is_passed_over(tmp_path: Path) -> None:
