@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from curation.concepts.lexicon import resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions
 from curation.concepts.parser import Parser
 from files.workers import WorkerPool
-
-if TYPE_CHECKING:
-    pass
 
 # Below this many captions a pool costs more to start than it saves.
 POOL_THRESHOLD = 2_000

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation.concepts.lexicon import resolve_pipeline
+from curation.concepts.lexicon import Lexicon, resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions, concepts_of
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-_FUNCTION_WORDS = {
-    "a",
-    "an",
-    "the",
-    "of",
-    "on",
-    "in",
-    "at",
-    "to",
-    "by",
-    "for",
-    "from",
-    "with",
-    "and",
-    "or",
-    "is",
-    "are",
-}
-
-
+_FUNCTION_WORDS = frozenset(
+    ["a", "an", "the", "of", "on", "in", "at", "to", "by", "for", "from", "with", "and", "or", "is", "are"]
+)
 _WORD = re.compile(r"[^\W\d_]+")
-
-
 _LATER_CAPITAL = re.compile(r"(?<=\W)[^\W\d_a-z]")
 
 
@@ -48,10 +28,11 @@ class Parser:
     def __init__(self, options: NounOptions) -> None:
         import spacy
 
-        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
-        # Heads are lemmatised once per distinct word (`singular`), so the pipeline's own lemmatiser stays off.
+        pipeline = resolve_pipeline(options.pipeline)
+        self.options, self.lexicon = options, Lexicon(pipeline)
+        # Heads are lemmatised once per distinct word (`Lexicon.singular`), so the pipeline's own lemmatiser stays off.
         exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
-        self.nlp: Language = spacy.load(self.options.pipeline, exclude=exclude)
+        self.nlp: Language = spacy.load(pipeline, exclude=exclude)
         self._ner: Any = self.nlp.get_pipe("ner") if "ner" in self.nlp.pipe_names else None
         self._disabled = ["ner"] if self._ner is not None else []
         self._pos = _penn_parts_of_speech(self.nlp)
@@ -70,7 +51,9 @@ class Parser:
             named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
             for _ in self._ner.pipe(named, batch_size=batch_size):
                 pass
-        return [concepts_of(doc, self.options, titled) for doc, (_, titled) in zip(docs, cased, strict=True)]
+        return [
+            concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
+        ]
 
 
 def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:

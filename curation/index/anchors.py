@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.concepts.extractor import ConceptExtractor
+from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.index.embedding import embed_all
@@ -59,7 +60,7 @@ def embed_anchors(
     parameters = {"index": index.manifest["fingerprint"], **caption_parameters(captions)}
     with RunFolder(out, "anchors", parameters, shards) as folder:
         if not folder.was_finished:
-            vocabulary = read_vocabulary(listed, nouns.pipeline) if listed else None
+            vocabulary = read_vocabulary(listed, Lexicon(nouns.pipeline)) if listed else None
             known = index.manifest["parameters"].get("vocabulary_digest")
             if listed and known not in (None, file_digest(listed)):
                 raise MisuseError(f"{listed}: the vocabulary of the index has changed since; put the old one back")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import resolve_pipeline
+from curation.concepts.lexicon import Lexicon, resolve_pipeline
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
@@ -88,7 +88,7 @@ def build_index(
     from curation.encoding.encoder import resolve_device, resolve_precision
 
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
-    vocabulary = read_vocabulary(options.vocabulary, options.nouns.pipeline) if options.vocabulary else None
+    vocabulary = read_vocabulary(options.vocabulary, Lexicon(options.nouns.pipeline)) if options.vocabulary else None
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
