@@ -7,14 +7,15 @@ its compounds kept: "Two red fire trucks" -> "fire truck".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from curation.concepts.lexicon import Lexicon, in_set_phrase, medium_words, not_names, set_phrases
+from curation.concepts.lexicon import Lexicon, in_set_phrase, medium_words, not_names, resolve_pipeline, set_phrases
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
 
+OWN_PARSER = "spacy"
 NAME_LABELS = frozenset(
     ["PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LANGUAGE"]
 )
@@ -46,6 +47,7 @@ class NounOptions:
     names: keep people, brands and places (words that carry an entity label).
     max_words: longer phrases keep their last words, which hold the head.
     max_chars: only so much of a caption is parsed; parsing memory grows with length.
+    parser: what reads captions, by its name in `PARSERS`; one that is no grammar minds what of all this it can.
     """
 
     pipeline: str = "auto"
@@ -53,6 +55,14 @@ class NounOptions:
     names: bool = False
     max_words: int = 4
     max_chars: int = 2_000
+    parser: str = OWN_PARSER
+
+    def parameters(self) -> dict[str, Any]:
+        """As a manifest names them; the house's own parser goes without saying."""
+        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline)}
+        if self.parser == OWN_PARSER:
+            del named["parser"]
+        return {f"noun_{name}": value for name, value in named.items()}
 
 
 def concepts_of(doc: Doc, options: NounOptions, lexicon: Lexicon, titled: bool = False) -> list[str]:

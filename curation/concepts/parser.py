@@ -1,15 +1,19 @@
-"""Captions -> concepts in this process: a spaCy pipeline with only the components that concepts need."""
+"""Parsers: captions -> the concepts that they name.
+
+A new parser is a class, and one entry of `PARSERS`, here or in a package of its own (entry point `cocu.parsers`).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from curation.concepts.lexicon import Lexicon, resolve_pipeline
-from curation.concepts.noun_phrases import NounOptions, concepts_of
+from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
+from files.registry import Registry
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -22,8 +26,27 @@ _WORD = re.compile(r"[^\W\d_]+")
 _LATER_CAPITAL = re.compile(r"(?<=\W)[^\W\d_a-z]")
 
 
+class CaptionParser(Protocol):
+    """What names the concepts of captions. It is made once in each process that parses.
+
+    help: for the command line, in a few words. needs_torch: whether workers have to load torch, for seconds and
+    hundreds of megabytes.
+    """
+
+    help: str
+    needs_torch: bool
+
+    def __init__(self, options: NounOptions) -> None: ...
+
+    def concepts(self, captions: Sequence[str]) -> list[list[str]]:
+        """Concepts of each caption, in the normal form of `Lexicon`; [] where a caption names nothing."""
+
+
 class Parser:
     """A spaCy pipeline with only the components that concepts need, each run only on captions that need it."""
+
+    help = "noun phrases, as spaCy's grammar finds them"
+    needs_torch = False
 
     def __init__(self, options: NounOptions) -> None:
         import spacy
@@ -54,6 +77,15 @@ class Parser:
         return [
             concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
         ]
+
+
+def _check(entry: object) -> None:
+    if not (isinstance(entry, type) and callable(getattr(entry, "concepts", None))):
+        raise ValueError(f"{entry!r} is no class with a method `concepts`")
+
+
+PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", _check)
+PARSERS.add(OWN_PARSER, Parser)
 
 
 def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import Lexicon, resolve_pipeline
+from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
@@ -48,14 +48,13 @@ class IndexOptions:
 
     def parameters(self, precision: str) -> dict[str, Any]:
         """The manifest's parameters; `precision` is the resolved one."""
-        nouns = asdict(self.nouns) | {"pipeline": resolve_pipeline(self.nouns.pipeline)}
         return {
             "model": self.encoder.model,
             "pretrained": self.encoder.pretrained,
             "precision": precision,
             "weights": weights_digest(self.encoder),
             **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
-            **{f"noun_{name}": value for name, value in nouns.items()},
+            **self.nouns.parameters(),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
