@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import caption, write_tar
 from curation.reading import pairs
-from curation.reading.pairs import CaptionOptions, Pair, checked_captions, json_field, read_pairs
-from curation.reading.shards import Shard, find_shards
+from curation.reading.pairs import CaptionOptions, Pair, checked_captions
+from curation.reading.shards import Shard, find_shards, read_pairs
+from curation.reading.tars import json_field
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from tests.tiny_world import make_shards, pair_members, picture
