@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,8 +13,8 @@ import pyarrow.parquet as pq
 from curation.curated.shards import CuratedShard
 from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
-from curation.index.anchors import AnchorShards, caption_parameters, embed_anchors, index_captions
-from curation.index.opened import Index, index_shards
+from curation.index.anchors import AnchorShards, embed_anchors
+from curation.index.opened import Index, index_captions, index_identity, index_shards
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
@@ -43,9 +41,9 @@ def run_curation(
     """
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
-    parameters = {**_index_identity(index), **asdict(options), "anchors": anchors is not None}
+    parameters = {**index_identity(index), **asdict(options), "anchors": anchors is not None}
     if anchors:
-        parameters |= caption_parameters(captions)
+        parameters |= captions.parameters()
     with RunFolder(out, "curated", parameters, shards) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
@@ -56,8 +54,7 @@ def run_curation(
         clock = Stopwatch()
         if anchors:
             source = anchors.embedded or out / "anchors"
-            work = (anchors.device, anchors.batch_size, anchors.workers)
-            embedded = embed_anchors(index, shards, source, captions, *work)
+            embedded = embed_anchors(index, anchors, source)
             clock.lap("embed anchors")
         statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
         support = None
@@ -141,25 +138,6 @@ def _copy_concepts(index: Index, out: Path) -> None:
     if not path.exists():
         with atomic(path) as temporary:
             pq.write_table(pq.read_table(index.path / "concepts.parquet", columns=CONCEPTS.names), temporary)
-
-
-def _index_identity(index: Index) -> dict[str, Any]:
-    """What tells one index from another: enough to refuse going on with a different one."""
-    manifest = index.manifest
-    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
-    content = {
-        "parameters": manifest["parameters"],
-        "fingerprint": manifest["fingerprint"],
-        "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
-        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
-    }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    return {
-        **{f"index_{name}": manifest["parameters"][name] for name in names},
-        "index_rows": len(index.rows),
-        "index_concepts": len(index.vocabulary),
-        "index_content": digest,
-    }
 
 
 def _summary(

@@ -14,7 +14,7 @@ from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
-from curation.encoding.encoder import Encoder
+from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
@@ -53,7 +53,7 @@ class IndexOptions:
             "pretrained": self.encoder.pretrained,
             "precision": precision,
             "weights": weights_digest(self.encoder),
-            **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
+            **self.captions.parameters(),
             **self.nouns.parameters(),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
@@ -62,11 +62,6 @@ class IndexOptions:
             "memory": self.memory,
             "min_recall": self.min_recall,
         }
-
-
-def physical_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def build_index(
@@ -84,8 +79,6 @@ def build_index(
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
-    from curation.encoding.encoder import resolve_device, resolve_precision
-
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
     vocabulary = read_vocabulary(options.vocabulary, Lexicon(options.nouns.pipeline)) if options.vocabulary else None
     parameters = options.parameters(precision)
@@ -173,6 +166,11 @@ def finish_index(
         pair_shards=len(shards),
         indexes=indexes,
     )
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def build_one(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from files.errors import MisuseError
@@ -49,6 +49,10 @@ class CaptionOptions:
                 "--all-captions needs --caption-field, the JSON field that holds the list of captions "
                 "(or, for a table, --caption-column)"
             )
+
+    def parameters(self) -> dict[str, Any]:
+        """As a manifest names them."""
+        return {f"caption_{name}": value for name, value in asdict(self).items()}
 
 
 def checksum_of(pair: int, before: int = 0) -> int:

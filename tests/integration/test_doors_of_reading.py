@@ -16,8 +16,7 @@ from benchmarks.speed.tiny_pairs import THINGS, caption
 from curation.concepts import extractor
 from curation.concepts.noun_phrases import NounOptions
 from curation.concepts.parser import PARSERS
-from curation.index.anchors import index_nouns
-from curation.index.opened import open_index
+from curation.index.opened import index_nouns, open_index
 from curation.reading.captioned_tables import BadRow, Row
 from curation.reading.formats import Format, NewMembers, Original
 from curation.reading.pairs import CaptionOptions, Pair
