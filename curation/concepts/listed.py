@@ -21,10 +21,11 @@ def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str
                 break
 
 
-def read_vocabulary(path: str, lexicon: Lexicon) -> frozenset[str]:
+def read_vocabulary(path: str, lexicon: Lexicon, digest: str | None = None) -> frozenset[str]:
     """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form.
 
-    Raises MisuseError for a file that is not there, is no UTF-8 text or lists nothing.
+    digest: what `file_digest` gave when the index was built; None: unknown. Raises MisuseError for a file that is not
+    there, is no UTF-8 text, lists nothing or has changed.
     """
     try:
         with open(path, encoding="utf-8") as lines:
@@ -36,6 +37,8 @@ def read_vocabulary(path: str, lexicon: Lexicon) -> frozenset[str]:
     listed = frozenset(lexicon.normal_form(phrase) for phrase in phrases if phrase)
     if not listed:
         raise MisuseError(f"{path}: lists no concept; give one a line")
+    if digest not in (None, file_digest(path)):
+        raise MisuseError(f"{path}: the vocabulary of the index has changed since; put the old one back")
     return listed
 
 
