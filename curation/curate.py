@@ -22,7 +22,7 @@ from curation.ranking.relevance import RANKINGS
 from curation.ranking.support import fit_support
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
-from curation.runs.each_shard import Stage, each_shard
+from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch, say
@@ -91,7 +91,7 @@ def _curate_all(
         checksum, first = embedded[shard.name].get("checksum"), first_rows[shard.name]
         return _curate_shard(curator, shard, folder.path, embeddings, checksum, captions, first, bar).record(), ()
 
-    each_shard(folder, "curated", [Stage("curate", "pairs", shards, curate)])
+    each_shard(folder, "curated", [ShardStage("curate", "pairs", shards, curate)])
 
 
 def _curate_shard(

@@ -19,7 +19,7 @@ from curation.concepts.listed import keep_listed
 from curation.encoding.encoder import Encoder
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, read_captions, read_pairs
-from curation.runs.each_shard import Stage, each_shard
+from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress
@@ -97,8 +97,8 @@ def embed_all(
         result = embed_shard(shard, out, encoder, extractor, options, vocabulary, bar.advance)
         return result.record(), result.rejects
 
-    pairs = Stage("embed pairs", "pairs", shards, partial(embed, captions))
-    each_shard(folder, "read", (pairs, Stage("embed extra captions", "captions", extra, partial(embed, None))))
+    pairs = ShardStage("embed pairs", "pairs", shards, partial(embed, captions))
+    each_shard(folder, "read", (pairs, ShardStage("embed extra captions", "captions", extra, partial(embed, None))))
 
 
 def embed_shard(

@@ -1,6 +1,6 @@
 """Tables of captions: (image path, caption) rows beside a folder of images, and captions without images.
 
-What kind of file holds the rows does not matter here: that is for the classes that derive from `Table`.
+What kind of file holds the rows does not matter here: that is for the classes that derive from `CaptionedTable`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class BadRow:
 Row = dict[str, Any] | BadRow
 
 
-class Table(Format):
+class CaptionedTable(Format):
     """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text."""
 
     @abstractmethod

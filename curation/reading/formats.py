@@ -1,6 +1,6 @@
 """What a format of shards is: how the pairs of a file are read, and what a curated shard copies of them.
 
-A new format is a class that derives from `Format`, or from `Table` or `TextTable`, and its entry in `FORMATS`.
+A new format is a class that derives from `Format`, or from `CaptionedTable` or `TextTable`, and its entry in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Format(ABC):
     """A file of a format, or a part of one: what reads a shard.
 
     suffixes: endings of the names of such files, lower case, with their dots.
-    size, rows, offset: as in `Shard`. A file is one shard, but for a `Table`.
+    size, rows, offset: as in `Shard`. A file is one shard, but for a `CaptionedTable`.
     """
 
     suffixes: Sequence[str]

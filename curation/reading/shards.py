@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from curation.reading.captioned_tables import Table
+from curation.reading.captioned_tables import CaptionedTable
 from curation.reading.formats import Format
 from curation.reading.pairs import CaptionOptions, Pair, checked_captions
 from curation.reading.tables import CsvTable, JsonLines, ParquetTable, TsvTable
@@ -61,11 +61,11 @@ def find_shards(names: Sequence[str]) -> list[Shard]:
     scheme that is not read.
     """
     found = _find(names)
-    whole = [url for url, _, known in found if not issubclass(known, Table)]
+    whole = [url for url, _, known in found if not issubclass(known, CaptionedTable)]
     sizes = dict(zip(whole, sizes_of(whole), strict=True))
     shards: list[Shard] = []
     for url, label, known in found:
-        if issubclass(known, Table):
+        if issubclass(known, CaptionedTable):
             shards.extend(_parts(url, label, known))
         else:
             shards.append(Shard(label, url, sizes[url]))
@@ -76,7 +76,7 @@ def find_caption_tables(names: Sequence[str]) -> list[Shard]:
     """Tables of captions without pictures, cut into shards. Raises MisuseError for a name that is no table."""
     shards: list[Shard] = []
     for url, label, known in _find(names):
-        if not issubclass(known, Table):
+        if not issubclass(known, CaptionedTable):
             raise MisuseError(f"{url}: not a table of captions; expected {', '.join(_table_suffixes())}")
         shards.extend(_parts(url, label, known))
     return distinct(shards)
@@ -97,10 +97,10 @@ def _formats() -> dict[str, type[Format]]:
 
 
 def _table_suffixes() -> list[str]:
-    return [suffix for suffix, known in _formats().items() if issubclass(known, Table)]
+    return [suffix for suffix, known in _formats().items() if issubclass(known, CaptionedTable)]
 
 
-def _parts(url: str, label: str, known: type[Table]) -> list[Shard]:
+def _parts(url: str, label: str, known: type[CaptionedTable]) -> list[Shard]:
     """A table cut into shards of rows; an empty table gives none."""
     return [
         Shard(f"{label}-{i:05d}", url, stop - start, (start, stop), offset)
@@ -137,7 +137,7 @@ def read_captions(shard: Shard) -> Iterator[Pair | Reject]:
 
     Raises what `read_pairs` raises, and MisuseError when the table has no caption column.
     """
-    assert isinstance(shard.reader, Table)
+    assert isinstance(shard.reader, CaptionedTable)
     try:
         for row in shard.reader.caption_rows():
             if isinstance(row, Reject):

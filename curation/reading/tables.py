@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from curation.reading.captioned_tables import BadRow, Row, Table
+from curation.reading.captioned_tables import BadRow, CaptionedTable, Row
 from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
 
@@ -45,7 +45,7 @@ class Lines:
         return text
 
 
-class TextTable(Table):
+class TextTable(CaptionedTable):
     """A table of lines of text."""
 
     @abstractmethod
@@ -53,7 +53,7 @@ class TextTable(Table):
         """(byte where it starts, row) from `offset` on, 0 for the beginning."""
 
     def cut(self, rows: int) -> list[tuple[int, int, int]]:
-        """As `Table`."""
+        """As `CaptionedTable`."""
         parts, total = [], 0
         with open_bytes(self.url) as source:
             for offset, _ in self.rows(Lines(source), 0):
@@ -63,7 +63,7 @@ class TextTable(Table):
         return [(start, min(start + rows, total), offset) for start, offset in parts]
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
-        """As `Table`."""
+        """As `CaptionedTable`."""
         with open_bytes(self.url, seek=True) as source:
             yield from (row for _, row in islice(self.rows(Lines(source), self.offset), self.stop - self.start))
 
@@ -143,13 +143,13 @@ class JsonLines(TextTable):
             start = lines.offset
 
 
-class ParquetTable(Table):
+class ParquetTable(CaptionedTable):
     """A Parquet file; text comes as bytes."""
 
     suffixes = (".parquet",)
 
     def cut(self, rows: int) -> list[tuple[int, int, int]]:
-        """As `Table`; offsets are 0."""
+        """As `CaptionedTable`; offsets are 0."""
         with _parquet(self.url) as file:
             total = file.metadata.num_rows
         return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
@@ -160,7 +160,7 @@ class ParquetTable(Table):
             return list(file.schema_arrow.names)
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
-        """As `Table`."""
+        """As `CaptionedTable`."""
         with _parquet(self.url) as file:
             groups: list[int] = []
             first = skip = 0

@@ -16,7 +16,7 @@ SHOWN_FAILURES = 20
 
 
 @dataclass(frozen=True)
-class Stage:
+class ShardStage:
     """One stage. name, unit: what its progress is called and counts.
 
     work: does a shard, moving the bar, and gives the record of it to keep and the rejects.
@@ -28,7 +28,7 @@ class Stage:
     work: Callable[[Shard, Progress], tuple[Mapping[str, Any], Sequence[Reject]]]
 
 
-def each_shard(folder: RunFolder, verb: str, stages: Iterable[Stage]) -> None:
+def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage]) -> None:
     """Do the stages. Raises CocuError for shards that could not be had, after all others; verb: "read", in its words.
 
     A MisuseError ends the work at once: a wrong option is wrong for all of them.

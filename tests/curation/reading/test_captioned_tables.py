@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curation.reading import shards
 from curation.reading import tables as table_files
-from curation.reading.captioned_tables import CaptionRow, ImageRow, Table, table_key
+from curation.reading.captioned_tables import CaptionedTable, CaptionRow, ImageRow, table_key
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
@@ -50,7 +50,7 @@ def read(path: Path, **options: Any) -> list[Pair | Reject]:
 
 
 def caption_rows(shard: Shard) -> list[CaptionRow | Reject]:
-    assert isinstance(shard.reader, Table)
+    assert isinstance(shard.reader, CaptionedTable)
     return list(shard.reader.caption_rows())
 
 
