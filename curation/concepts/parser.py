@@ -1,6 +1,7 @@
 """Parsers: captions -> the concepts that they name.
 
-A new parser is a class, and one entry of `PARSERS`, here or in a package of its own (entry point `cocu.parsers`).
+A new parser is a class, and its entry in `PARSERS`, in a file of this room or in a package of its own (entry point
+`cocu.parsers`).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _check(entry: object) -> None:
         raise ValueError(f"{entry!r} is no class with a method `concepts`")
 
 
-PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", _check)
+PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", "curation.concepts", _check)
 PARSERS.add(OWN_PARSER, Parser)
 
 

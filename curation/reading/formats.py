@@ -1,6 +1,7 @@
 """What a format of shards is: how the pairs of a file are read, and what a curated shard copies of them.
 
-A new format is a class that derives from `Format`, or from `CaptionedTable` or `TextTable`, and its entry in `FORMATS`.
+A new format is a class that derives from `Format`, or from `CaptionedTable` or `TextTable`, and its entry in `FORMATS`,
+in a file of this room.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from curation.reading.pairs import CaptionOptions, Pair
+from files.registry import Registry
 from files.rejects import Reject
 from files.tar_headers import tar_member
 
@@ -40,6 +42,9 @@ class Format(ABC):
     @abstractmethod
     def weight(self, pairs: Sequence[Pair]) -> int:
         """About the part of the shard's size that pairs stand for."""
+
+
+FORMATS: Registry[type[Format]] = Registry("format", room="curation.reading")
 
 
 class Original(Protocol):

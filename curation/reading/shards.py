@@ -7,24 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from curation.reading.captioned_tables import CaptionedTable
-from curation.reading.formats import Format
+from curation.reading.formats import FORMATS, Format
 from curation.reading.pairs import CaptionOptions, Pair, checked_captions
-from curation.reading.tables import CsvTable, JsonLines, ParquetTable, TsvTable
-from curation.reading.tars import Tar
 from files.addresses import unreachable
 from files.errors import MisuseError
-from files.registry import Registry
 from files.rejects import Reject
 from files.shard_names import file_names, find_urls, shard_suffix, sizes_of
 
 ROWS_PER_TABLE_SHARD = 10_000
-
-FORMATS: Registry[type[Format]] = Registry("format")
-FORMATS.add("tar", Tar)
-FORMATS.add("csv", CsvTable)
-FORMATS.add("tsv", TsvTable)
-FORMATS.add("jsonl", JsonLines)
-FORMATS.add("parquet", ParquetTable)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from curation.reading.captioned_tables import BadRow, CaptionedTable, Row
+from curation.reading.formats import FORMATS
 from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
 
@@ -175,6 +176,12 @@ class ParquetTable(CaptionedTable):
             batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(columns)))
             rows_in = chain.from_iterable(_batch_rows(batch) for batch in batches)
             yield from islice(rows_in, skip, skip + self.stop - self.start)
+
+
+FORMATS.add("csv", CsvTable)
+FORMATS.add("tsv", TsvTable)
+FORMATS.add("jsonl", JsonLines)
+FORMATS.add("parquet", ParquetTable)
 
 
 @contextmanager

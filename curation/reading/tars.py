@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from curation.reading.captioned_tables import caption_by_key
-from curation.reading.formats import Format, Original
+from curation.reading.formats import FORMATS, Format, Original
 from curation.reading.pairs import (
     CAPTION_FIELDS,
     IMAGE_FIELDS,
@@ -67,6 +67,9 @@ class Tar(Format):
     def weight(self, pairs: Sequence[Pair]) -> int:
         """Bytes of the tar, about."""
         return sum(len(pair.image) + BESIDES for pair in pairs)
+
+
+FORMATS.add("tar", Tar)
 
 
 class _StoredSample:

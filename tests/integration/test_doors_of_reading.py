@@ -18,9 +18,8 @@ from curation.concepts.noun_phrases import NounOptions
 from curation.concepts.parser import PARSERS
 from curation.index.opened import index_nouns, open_index
 from curation.reading.captioned_tables import BadRow, Row
-from curation.reading.formats import Format, NewMembers, Original
+from curation.reading.formats import FORMATS, Format, NewMembers, Original
 from curation.reading.pairs import CaptionOptions, Pair
-from curation.reading.shards import FORMATS
 from curation.reading.tables import Lines, TextTable
 from files.registry import Registry
 from files.rejects import Reject
@@ -48,7 +47,8 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the doors hold is as it was when the test ends."""
     door: Registry[Any]
     for door in (PARSERS, FORMATS):
-        for held in ("_entries", "_packages"):
+        list(door)  # the house's own are there
+        for held in ("_added", "_packages"):
             monkeypatch.setattr(door, held, dict(getattr(door, held)))
 
 
@@ -193,6 +193,6 @@ def test_an_index_of_a_format_that_is_gone_says_so(world: World, tmp_path: Path)
     FORMATS.add("hex", HexLines)
     data = written(tmp_path, "hex")
     succeed("index", "build", data, "--model", world.model, "--out", tmp_path / "index", "--max-rejects", 0.5)
-    del FORMATS._entries["hex"]
+    del FORMATS._added["hex"]
     answer = cocu("curate", "run", tmp_path / "index", "--out", tmp_path / "curated", "--neighbours", 3)
     assert (answer.code, "0.hex: no shard; its name ends in none of .tar, " in answer.err) == (2, True)
