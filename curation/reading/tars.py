@@ -88,12 +88,12 @@ class _StoredSample:
         return pair_checksum(self._sample, self._content)
 
     def parts(self, without: Collection[str]) -> bytes:
-        if all(member.field not in without for member in self._sample.members):
+        kept = [member for member in self._sample.members if member.field not in without]
+        if len(kept) == len(self._sample.members):
             return bytes(self._raw) + bytes(-len(self._raw) % BLOCK)  # the padding may have been cut off
         start = self._sample.start
-        kept = (member for member in self._sample.members if member.field not in without)
         raw = [self._raw[member.start - start : member.offset + member.size - start] for member in kept]
-        return b"".join(bytes(part) + bytes(-len(part) % BLOCK) for part in raw)
+        return b"".join(part for piece in raw for part in (piece, bytes(-len(piece) % BLOCK)))
 
     def data(self, field: str) -> bytes | None:
         member = self._sample.member((field,))
