@@ -19,8 +19,6 @@ from files.errors import MisuseError
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-SUFFIXES = (*TAR_SUFFIXES, *TABLE_SUFFIXES)
 MOST_SHARDS = 1_000_000
 # A file name holds 255 bytes, and outputs add endings to the shard's.
 MOST_NAME_BYTES = 150
@@ -30,9 +28,7 @@ Kinds = tuple[Sequence[str], Sequence[str]]
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
-def find_urls(
-    names: Iterable[str], suffixes: Sequence[str] = SUFFIXES, tables: Sequence[str] = TABLE_SUFFIXES
-) -> list[str]:
+def find_urls(names: Iterable[str], suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
     """Addresses of the shards that names stand for, in the order given, each once.
 
     suffixes: of the shards that are looked for; tables: those among them of tables. A folder gives its tars, else those
@@ -49,7 +45,7 @@ def sizes_of(urls: Sequence[str]) -> list[int]:
         return list(pool.map(_size, urls))
 
 
-def shard_suffix(url: str, suffixes: Sequence[str] = SUFFIXES) -> str:
+def shard_suffix(url: str, suffixes: Sequence[str] = TAR_SUFFIXES) -> str:
     """The ending that tells what a file is, in lower case (".tar.gz", ".csv"); "" for any other."""
     name = _file_name(url).lower()
     return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
@@ -68,7 +64,7 @@ def _check_name(name: str) -> None:
     _checked([name])
 
 
-def expand(name: str, suffixes: Sequence[str] = SUFFIXES, tables: Sequence[str] = TABLE_SUFFIXES) -> list[str]:
+def expand(name: str, suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
     """Addresses that one name stands for, as `find_urls` gives them."""
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
@@ -158,7 +154,7 @@ def _checked(urls: list[str]) -> list[str]:
     return urls
 
 
-def with_folders(urls: Sequence[str], joint: str = "/", suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+def with_folders(urls: Sequence[str], joint: str = "/", suffixes: Sequence[str] = TAR_SUFFIXES) -> list[str]:
     """File stems, with as many parent folders as it takes to tell them apart ("a/0.tar", "b/0.tar" -> a/0, b/0).
 
     Where the data lie on a machine does not matter, so that a run can go on elsewhere. Files that differ in nothing but
@@ -178,7 +174,7 @@ def with_folders(urls: Sequence[str], joint: str = "/", suffixes: Sequence[str] 
     return names
 
 
-def file_names(urls: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+def file_names(urls: Sequence[str], suffixes: Sequence[str] = TAR_SUFFIXES) -> list[str]:
     """A short name for each shard that the files made of it can have, none twice ("a/0.tar", "b/0.tar" -> a-0, b-0)."""
     names = with_folders(urls, "-", suffixes)
     if len(set(names)) < len(names):

@@ -164,7 +164,7 @@ def sibling_captions(url: str) -> dict[str, str]:
 
     Raises CocuError when there is one that cannot be read.
     """
-    suffix = shard_suffix(url, TAR_SUFFIXES)
+    suffix = shard_suffix(url)
     if not suffix or not url.lower().endswith(suffix):  # a signed address has no siblings
         return {}
     return caption_by_key(url[: -len(suffix)] + ".parquet")
