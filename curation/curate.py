@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -13,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curation.curated.shards import CuratedShard
-from curation.curated.tables import ARCHIVES, PAIRS, TableWriter
+from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
-from curation.index.anchors import AnchorShards, caption_parameters, embed_anchors, index_captions
-from curation.index.opened import Index, index_shards
+from curation.index.anchors import AnchorShards, embed_anchors
+from curation.index.opened import Index, index_captions, index_identity, index_shards
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
@@ -24,12 +22,13 @@ from curation.ranking.relevance import RANKINGS
 from curation.ranking.support import fit_support
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
+from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch, say
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.atomic import atomic
-from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 
 
 def run_curation(
@@ -42,9 +41,9 @@ def run_curation(
     """
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
-    parameters = {**_index_identity(index), **asdict(options), "anchors": anchors is not None}
+    parameters = {**index_identity(index), **asdict(options), "anchors": anchors is not None}
     if anchors:
-        parameters |= caption_parameters(captions)
+        parameters |= captions.parameters()
     with RunFolder(out, "curated", parameters, shards) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
@@ -55,8 +54,7 @@ def run_curation(
         clock = Stopwatch()
         if anchors:
             source = anchors.embedded or out / "anchors"
-            work = (anchors.device, anchors.batch_size, anchors.workers)
-            embedded = embed_anchors(index, shards, source, captions, *work)
+            embedded = embed_anchors(index, anchors, source)
             clock.lap("embed anchors")
         statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
         support = None
@@ -83,34 +81,17 @@ def _curate_all(
     captions: CaptionOptions,
     own: bool,
 ) -> None:
-    left = [shard for shard in shards if not folder.done(shard.name)]
-    if len(left) < len(shards):
-        say(f"curate: {len(shards) - len(left)} of {len(shards)} shards are done already")
     first_rows: dict[str, int] = {}
     row = 0
     for shard in shards:
         first_rows[shard.name] = row if own else -1
         row += embedded[shard.name]["pairs"] if own else 0
-    failures: list[str] = []
-    with Progress("curate", sum(shard.size for shard in left)) as bar:
-        for shard in left:
-            try:
-                checksum = embedded[shard.name].get("checksum")
-                tally = _curate_shard(
-                    curator, shard, folder.path, embeddings, checksum, captions, first_rows[shard.name], bar
-                )
-            except MisuseError:  # a wrong option is wrong for all of them
-                raise
-            except CocuError as error:
-                failures.append(str(error))
-                continue
-            folder.commit(shard.name, tally.record())
-    if failures:
-        raise CocuError(
-            f"{len(failures)} of {len(shards)} shards could not be curated; the others are done and kept:\n  "
-            + "\n  ".join(failures[:20])
-            + "\nrun the same command again when they are back"
-        )
+
+    def curate(shard: Shard, bar: Progress) -> tuple[dict[str, Any], Sequence[Reject]]:
+        checksum, first = embedded[shard.name].get("checksum"), first_rows[shard.name]
+        return _curate_shard(curator, shard, folder.path, embeddings, checksum, captions, first, bar).record(), ()
+
+    each_shard(folder, "curated", [ShardStage("curate", "pairs", shards, curate)])
 
 
 def _curate_shard(
@@ -156,27 +137,7 @@ def _copy_concepts(index: Index, out: Path) -> None:
     path = out / "tables" / "concepts.parquet"
     if not path.exists():
         with atomic(path) as temporary:
-            columns = ["concept_id", "concept", "count"]
-            pq.write_table(pq.read_table(index.path / "concepts.parquet", columns=columns), temporary)
-
-
-def _index_identity(index: Index) -> dict[str, Any]:
-    """What tells one index from another: enough to refuse going on with a different one."""
-    manifest = index.manifest
-    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
-    content = {
-        "parameters": manifest["parameters"],
-        "fingerprint": manifest["fingerprint"],
-        "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
-        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
-    }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    return {
-        **{f"index_{name}": manifest["parameters"][name] for name in names},
-        "index_rows": len(index.rows),
-        "index_concepts": len(index.vocabulary),
-        "index_content": digest,
-    }
+            pq.write_table(pq.read_table(index.path / "concepts.parquet", columns=CONCEPTS.names), temporary)
 
 
 def _summary(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation.concepts.lexicon import normal_form
+from curation.concepts.lexicon import Lexicon
 from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of, name_hashes, text_hashes
@@ -83,10 +83,8 @@ class Curator:
         self.index, self.options, self.support = index, options, support
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
-        pipeline = index.manifest["parameters"]["noun_pipeline"]
-        self.filters = filters_of(
-            options, index.vocabulary, index.rows, statistics, lambda word: normal_form(word, pipeline)
-        )
+        lexicon = Lexicon(index.manifest["parameters"]["noun_pipeline"])
+        self.filters = filters_of(options, index.vocabulary, index.rows, statistics, lexicon.normal_form)
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
     def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: CurationTally) -> CuratedBlock:

@@ -19,23 +19,24 @@ from files.errors import MisuseError
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-SUFFIXES = (*TAR_SUFFIXES, *TABLE_SUFFIXES)
 MOST_SHARDS = 1_000_000
 # A file name holds 255 bytes, and outputs add endings to the shard's.
 MOST_NAME_BYTES = 150
 LOOKUPS_AT_ONCE = 16
+# Endings of what holds pairs, of which a folder may hold many, and of tables, of which it holds one.
+Kinds = tuple[Sequence[str], Sequence[str]]
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
-def find_urls(names: Iterable[str], suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+def find_urls(names: Iterable[str], suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
     """Addresses of the shards that names stand for, in the order given, each once.
 
-    suffixes: of the shards that are looked for. A folder gives its tars, else those of the folders in it, else its one
-    table; a pattern gives the tars that it matches, else the tables, else what the folders that it matches give.
+    suffixes: of the shards that are looked for; tables: those among them of tables. A folder gives its tars, else those
+    of the folders in it, else its one table; a pattern gives the tars that it matches, else the tables, else what the
+    folders that it matches give.
     Raises MisuseError for a name that stands for nothing, is a command, or has a scheme that is not read.
     """
-    return list(dict.fromkeys(url for name in names for url in expand(name, suffixes)))
+    return list(dict.fromkeys(url for name in names for url in expand(name, suffixes, tables)))
 
 
 def sizes_of(urls: Sequence[str]) -> list[int]:
@@ -44,10 +45,10 @@ def sizes_of(urls: Sequence[str]) -> list[int]:
         return list(pool.map(_size, urls))
 
 
-def shard_suffix(url: str) -> str:
+def shard_suffix(url: str, suffixes: Sequence[str] = TAR_SUFFIXES) -> str:
     """The ending that tells what a file is, in lower case (".tar.gz", ".csv"); "" for any other."""
     name = _file_name(url).lower()
-    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
+    return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
 
 
 def _check_name(name: str) -> None:
@@ -63,13 +64,14 @@ def _check_name(name: str) -> None:
     _checked([name])
 
 
-def expand(name: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+def expand(name: str, suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
     """Addresses that one name stands for, as `find_urls` gives them."""
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
+    kinds = [one for one in suffixes if one not in tables], [one for one in suffixes if one in tables]
     _check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
-        return _expand_one(name, suffixes)
+        return _expand_one(name, kinds)
     # Counted beforehand, too: a range is expanded in one go, however long it is.
     count = math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(name))
     try:
@@ -78,52 +80,52 @@ def expand(name: str, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
         raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
     if max(count, len(parts)) > MOST_SHARDS:
         raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
-    return [url for part in parts for url in _expand_one(part, suffixes)]
+    return [url for part in parts for url in _expand_one(part, kinds)]
 
 
-def _expand_one(part: str, suffixes: Sequence[str]) -> list[str]:
+def _expand_one(part: str, kinds: Kinds) -> list[str]:
     _check_name(part)
     if is_remote(part):
-        return _remote(part, suffixes)
+        return _remote(part, kinds)
     path = os.path.abspath(os.path.expanduser(part.removeprefix("file://")))
     if os.path.isdir(path):
-        return _folder(Path(path), suffixes)
+        return _folder(Path(path), kinds)
     if os.path.exists(path):
-        if shard_suffix(path) not in suffixes or not os.path.isfile(path):
-            raise MisuseError(f"{part}: not a shard; expected a file of kind {', '.join(suffixes)}")
+        if not shard_suffix(path, [*kinds[0], *kinds[1]]) or not os.path.isfile(path):
+            raise MisuseError(f"{part}: not a shard; expected a file of kind {_listed(kinds)}")
         return [path]
     found = sorted(glob.glob(path, recursive=True))
     if not found:
         raise MisuseError(f"{part}: no such file or folder, and no file matches it as a pattern")
-    chosen = _wanted([url for url in found if os.path.isfile(url)], suffixes)
+    chosen = _wanted([url for url in found if os.path.isfile(url)], kinds)
     if not chosen:
-        chosen = [url for folder in found if os.path.isdir(folder) for url in _folder(Path(folder), suffixes)]
+        chosen = [url for folder in found if os.path.isdir(folder) for url in _folder(Path(folder), kinds)]
     if not chosen:
-        raise MisuseError(f"{part}: matches {len(found):,} files, none of them a shard ({', '.join(suffixes)})")
+        raise MisuseError(f"{part}: matches {len(found):,} files, none of them a shard ({_listed(kinds)})")
     return _checked(chosen)
 
 
-def _remote(part: str, suffixes: Sequence[str]) -> list[str]:
+def _remote(part: str, kinds: Kinds) -> list[str]:
     if any(mark in part for mark in "*?[") and not part.startswith("http"):
-        found = _wanted(remote_glob(part), suffixes)
+        found = _wanted(remote_glob(part), kinds)
         if not found:
-            raise MisuseError(f"{part}: matches no shard ({', '.join(suffixes)})")
+            raise MisuseError(f"{part}: matches no shard ({_listed(kinds)})")
         return _checked(found)
-    if shard_suffix(part) not in suffixes:
-        kind = "neither a tar nor a table" if _kinds(suffixes)[1] else "not a tar"
+    if not shard_suffix(part, [*kinds[0], *kinds[1]]):
+        kind = "neither a tar nor a table" if kinds[1] else "not a tar"
         raise MisuseError(f"{part}: {kind}; name the shards, for instance with braces or '*.tar'")
     return [part]
 
 
-def _folder(folder: Path, suffixes: Sequence[str]) -> list[str]:
+def _folder(folder: Path, kinds: Kinds) -> list[str]:
     """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table."""
 
     def files(paths: Iterable[Path], kind: Sequence[str]) -> list[str]:
         # Hidden files are leavings of other programs, "._00000.tar" for instance.
-        shards = (path for path in paths if not path.name.startswith(".") and shard_suffix(path.name) in kind)
+        shards = (path for path in paths if not path.name.startswith(".") and shard_suffix(path.name, kind))
         return sorted(str(path) for path in shards if path.is_file())
 
-    tar, table = _kinds(suffixes)
+    tar, table = kinds
     if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
         return _checked(tars)
     tables = files(folder.iterdir(), table)
@@ -135,15 +137,14 @@ def _folder(folder: Path, suffixes: Sequence[str]) -> list[str]:
     return _checked(tables)
 
 
-def _wanted(urls: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+def _wanted(urls: Sequence[str], kinds: Kinds) -> list[str]:
     """The tars among them, else the tables: beside img2dataset's tars lie tables and JSON files."""
-    tar, table = ([url for url in urls if shard_suffix(url) in kind] for kind in _kinds(suffixes))
+    tar, table = ([url for url in urls if shard_suffix(url, kind)] for kind in kinds)
     return tar or table
 
 
-def _kinds(suffixes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Those of tars, and those of tables."""
-    return [one for one in suffixes if one in TAR_SUFFIXES], [one for one in suffixes if one in TABLE_SUFFIXES]
+def _listed(kinds: Kinds) -> str:
+    return ", ".join([*kinds[0], *kinds[1]])
 
 
 def _checked(urls: list[str]) -> list[str]:
@@ -153,13 +154,13 @@ def _checked(urls: list[str]) -> list[str]:
     return urls
 
 
-def with_folders(urls: Sequence[str], joint: str = "/") -> list[str]:
+def with_folders(urls: Sequence[str], joint: str = "/", suffixes: Sequence[str] = TAR_SUFFIXES) -> list[str]:
     """File stems, with as many parent folders as it takes to tell them apart ("a/0.tar", "b/0.tar" -> a/0, b/0).
 
     Where the data lie on a machine does not matter, so that a run can go on elsewhere. Files that differ in nothing but
     their endings keep the same name. The root is a folder without a name, which counts where the joint is a slash.
     """
-    stems = [_stem(url) for url in urls]
+    stems = [_stem(url, suffixes) for url in urls]
     parts = [[part for part in url.replace("://", "/").split("/")[:-1] if part or joint == "/"] for url in urls]
     names = stems
     for depth in range(1, 1 + max(map(len, parts), default=0)):
@@ -173,11 +174,11 @@ def with_folders(urls: Sequence[str], joint: str = "/") -> list[str]:
     return names
 
 
-def file_names(urls: Sequence[str]) -> list[str]:
+def file_names(urls: Sequence[str], suffixes: Sequence[str] = TAR_SUFFIXES) -> list[str]:
     """A short name for each shard that the files made of it can have, none twice ("a/0.tar", "b/0.tar" -> a-0, b-0)."""
-    names = with_folders(urls, "-")
+    names = with_folders(urls, "-", suffixes)
     if len(set(names)) < len(names):
-        names = [f"{i:05d}-{_stem(url)}" for i, url in enumerate(urls)]
+        names = [f"{i:05d}-{_stem(url, suffixes)}" for i, url in enumerate(urls)]
     return [_as_file_name(name) for name in names]
 
 
@@ -194,8 +195,8 @@ def _file_name(url: str) -> str:
     return PurePosixPath(urlsplit(url).path if is_remote(url) else Path(url).as_posix()).name
 
 
-def _stem(url: str) -> str:
-    return _file_name(url)[: -len(shard_suffix(url)) or None]
+def _stem(url: str, suffixes: Sequence[str]) -> str:
+    return _file_name(url)[: -len(shard_suffix(url, suffixes)) or None]
 
 
 def _size(url: str) -> int:

@@ -114,6 +114,11 @@ def write_header(name: str, size: int) -> bytes:
     return b"".join((raw.ljust(100, b"\0"), _OWNER, digits, _TIME, summed, _REST))
 
 
+def tar_member(name: str, data: bytes) -> bytes:
+    """One tar member: header, data, padding."""
+    return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
+
+
 def write_end(file: BinaryIO) -> None:
     """The end of a tar: two blocks of zeros, and more until a record is full."""
     file.write(END_OF_ARCHIVE)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curation.reading.pairs import CaptionOptions, Pair, read_pairs
-from curation.reading.shards import find_shards
+from curation.reading.pairs import CaptionOptions, Pair
+from curation.reading.shards import find_shards, read_pairs
 from curation.recovery.naming import named_in_texts, phrases_of
 from curation.recovery.truth import read_synonyms
 

@@ -112,8 +112,8 @@ def checks(request: Request) -> Iterator[Finding]:
 
 def _shards(data: str) -> tuple[Finding, int]:
     """Whether there are shards and the first pairs of the first one can be read; and the bytes of all."""
-    from curation.reading.pairs import CaptionOptions, read_pairs
-    from curation.reading.shards import find_shards
+    from curation.reading.pairs import CaptionOptions
+    from curation.reading.shards import find_shards, read_pairs
     from files.rejects import Reject
 
     try:

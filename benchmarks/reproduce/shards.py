@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.reproduce.steps import write_json
-from curation.curated.shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts, tar_member
+from curation.curated.shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts
 from curation.curated.tables import ARCHIVES
 from curation.runs.manifest import read_manifest
 from data_cards.cards import read_card
@@ -33,7 +33,7 @@ from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from files.tar import read_samples
-from files.tar_headers import write_end
+from files.tar_headers import tar_member, write_end
 
 Concepts = list[dict[str, Any]]  # as in `.concepts.json`, best first
 

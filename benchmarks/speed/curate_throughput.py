@@ -29,7 +29,6 @@ import pyarrow.parquet as pq
 from benchmarks.speed import synthetic
 from benchmarks.speed.measure import print_table
 from curation.concepts.noun_phrases import NounOptions
-from curation.curated.shards import tar_member
 from curation.encoding.model_names import EncoderSpec
 from curation.index.build import IndexOptions, finish_index
 from curation.index.embedding import schema
@@ -37,6 +36,7 @@ from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.run_folder import RunFolder
+from files.tar_headers import tar_member
 
 PAIRS_PER_SHARD = 5_000
 PRESETS = ("paper", "default")

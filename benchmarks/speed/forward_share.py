@@ -28,12 +28,12 @@ from PIL import Image
 from benchmarks.speed.measure import print_table
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.noun_phrases import NounOptions
-from curation.curated.shards import tar_member
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
 from curation.index.embedding import ShardResult, embed_shard
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_shards
+from files.tar_headers import tar_member
 
 WORDS = ["dog", "cat", "horse", "boat", "car", "tree", "street", "beach", "bench", "kite", "bus", "bird", "sheep"]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from curation.concepts.lexicon import resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions
-from curation.concepts.parser import Parser
+from curation.concepts.parser import PARSERS, CaptionParser
 from files.workers import WorkerPool
-
-if TYPE_CHECKING:
-    pass
 
 # Below this many captions a pool costs more to start than it saves.
 POOL_THRESHOLD = 2_000
@@ -28,10 +24,11 @@ class ConceptExtractor:
 
     def __init__(self, options: NounOptions, processes: int = 1, batch_size: int = 256) -> None:
         self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
+        self._made = PARSERS[options.parser]
         self.processes = processes
         self.batch_size = batch_size
         self._pool: WorkerPool | None = None
-        self._parser: Parser | None = None
+        self._parser: CaptionParser | None = None
         self._seen = 0
 
     def __enter__(self) -> ConceptExtractor:
@@ -48,24 +45,24 @@ class ConceptExtractor:
         self._seen += len(captions)
         if self._pool is None and (self.processes < 2 or self._seen < POOL_THRESHOLD):
             if self._parser is None:
-                self._parser = Parser(self.options)
-            return self._parser.concepts(captions, self.batch_size)
+                self._parser = self._made(self.options)
+            return self._parser.concepts(captions)
         if self._pool is None:
-            self._pool = WorkerPool(self.processes, _start_worker, (self.options,))
+            self._pool = WorkerPool(self.processes, _start_worker, (self._made, self.options))
         chunks = [captions[i : i + self.batch_size] for i in range(0, len(captions), self.batch_size)]
         return [row for rows in self._pool.map(_work, chunks) for row in rows]
 
 
-_worker: Parser | None = None
+_worker: CaptionParser | None = None
 
 
-def _start_worker(options: NounOptions) -> None:
+def _start_worker(made: type[CaptionParser], options: NounOptions) -> None:
     global _worker
-    # spaCy imports torch when it finds it, for seconds and hundreds of megabytes that parsing does not need.
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
-    _worker = Parser(options)
+    if not getattr(made, "needs_torch", True):  # spaCy imports torch when it finds it
+        sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    _worker = made(options)
 
 
 def _work(captions: Sequence[str]) -> list[list[str]]:
     assert _worker is not None
-    return _worker.concepts(captions, len(captions))
+    return _worker.concepts(captions)

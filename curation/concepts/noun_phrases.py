@@ -7,24 +7,15 @@ its compounds kept: "Two red fire trucks" -> "fire truck".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from curation.concepts.lexicon import (
-    head_form,
-    in_set_phrase,
-    is_adjective,
-    is_verb_form,
-    known_words,
-    medium_words,
-    not_names,
-    set_phrases,
-    singular,
-)
+from curation.concepts.lexicon import Lexicon, in_set_phrase, medium_words, not_names, resolve_pipeline, set_phrases
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
 
+OWN_PARSER = "spacy"
 NAME_LABELS = frozenset(
     ["PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LANGUAGE"]
 )
@@ -58,6 +49,7 @@ class NounOptions:
     names: keep people, brands and places (words that carry an entity label).
     max_words: longer phrases keep their last words, which hold the head.
     max_chars: only so much of a caption is parsed; parsing memory grows with length.
+    parser: what reads captions, by its name in `PARSERS`; one that is no grammar minds what of all this it can.
     """
 
     pipeline: str = "auto"
@@ -65,9 +57,17 @@ class NounOptions:
     names: bool = False
     max_words: int = 4
     max_chars: int = 2_000
+    parser: str = OWN_PARSER
+
+    def parameters(self) -> dict[str, Any]:
+        """As a manifest names them; the house's own parser goes without saying."""
+        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline)}
+        if self.parser == OWN_PARSER:
+            del named["parser"]
+        return {f"noun_{name}": value for name, value in named.items()}
 
 
-def concepts_of(doc: Doc, options: NounOptions, titled: bool = False) -> list[str]:
+def concepts_of(doc: Doc, options: NounOptions, lexicon: Lexicon, titled: bool = False) -> list[str]:
     """Distinct concepts of a parsed caption, in order of appearance.
 
     titled: its capitals said nothing and were taken out before parsing.
@@ -76,19 +76,19 @@ def concepts_of(doc: Doc, options: NounOptions, titled: bool = False) -> list[st
     for chunk in doc.noun_chunks:
         root = chunk.root.i
         part: list[Token] = []
-        for token in _without_verb([t for t in chunk if t.i <= root], options.pipeline):
+        for token in _without_verb([t for t in chunk if t.i <= root], lexicon):
             if token.dep_ == "poss" and token.pos_ in ("NOUN", "PROPN"):
-                owner = _phrase([*part, token], options, titled)  # "the dog's toy" shows a dog, too
+                owner = _phrase([*part, token], options, lexicon, titled)  # "the dog's toy" shows a dog, too
                 if owner:
                     found.setdefault(owner)
-            if _separates(token, part, root):
-                listed = _phrase(part, options, titled, before_head=True) if part else None
+            if _separates(token, part, root, lexicon):
+                listed = _phrase(part, options, lexicon, titled, before_head=True) if part else None
                 if listed:
                     found.setdefault(listed)
                 part = []
             else:
                 part.append(token)
-        phrase = _phrase(part, options, titled) if part else None
+        phrase = _phrase(part, options, lexicon, titled) if part else None
         if phrase:
             found.setdefault(phrase)
     return list(found)
@@ -104,16 +104,16 @@ def _is_word(text: str) -> bool:
     )
 
 
-def _is_name(token: Token, text: str, titled: bool, pipeline: str) -> bool:
+def _is_name(token: Token, text: str, titled: bool, lexicon: Lexicon) -> bool:
     if text in not_names():
         return False
     if titled:  # no capitals to go by: what the tagger takes for a name, or the list of nouns does not know
-        return token.tag_ in ("NNP", "NNPS") or singular(text, pipeline) not in known_words("noun", pipeline)
+        return token.tag_ in ("NNP", "NNPS") or lexicon.singular(text) not in lexicon.known_words("noun")
     # The small pipeline also labels plain lower-case nouns now and then; names are written with capitals.
     return token.ent_type_ in NAME_LABELS and not token.text.islower()
 
 
-def _units(tokens: Sequence[Token], pipeline: str) -> list[tuple[str, Token]]:
+def _units(tokens: Sequence[Token], lexicon: Lexicon) -> list[tuple[str, Token]]:
     """Words of a phrase, lower case, each with its token; "t-shirt" is one word though the tokeniser split it."""
     units: list[tuple[str, Token]] = []
     run: list[Token] = []
@@ -121,34 +121,34 @@ def _units(tokens: Sequence[Token], pipeline: str) -> list[tuple[str, Token]]:
         if token.lower_ == "-" or (run and run[-1].lower_ == "-"):
             run.append(token)
             continue
-        units.extend(_hyphenated(run, pipeline) if len(run) > 1 else ((t.lower_, t) for t in run))
+        units.extend(_hyphenated(run, lexicon) if len(run) > 1 else ((t.lower_, t) for t in run))
         run = [token]
-    units.extend(_hyphenated(run, pipeline) if len(run) > 1 else ((t.lower_, t) for t in run))
+    units.extend(_hyphenated(run, lexicon) if len(run) > 1 else ((t.lower_, t) for t in run))
     return units
 
 
-def _hyphenated(run: Sequence[Token], pipeline: str) -> list[tuple[str, Token]]:
+def _hyphenated(run: Sequence[Token], lexicon: Lexicon) -> list[tuple[str, Token]]:
     """Words of tokens between which hyphens stand: one where that is a word, else as it would be written without."""
     parts = [token for token in run if token.lower_ != "-"]
     texts = [token.lower_ for token in parts]
     if len(parts) < 2:
         return list(zip(texts, parts, strict=True))
-    nouns, whole = known_words("noun", pipeline), "-".join(texts)
+    nouns, whole = lexicon.known_words("noun"), "-".join(texts)
     if tuple(texts) in set_phrases():
         return list(zip(texts, parts, strict=True))
-    if singular(whole, pipeline) in nouns or whole in medium_words() or len(texts[0]) == 1:
+    if lexicon.singular(whole) in nouns or whole in medium_words() or len(texts[0]) == 1:
         return [(whole, parts[-1])]
     spaced = any(token.whitespace_ for token in run[:-1])
-    describing = parts[0].pos_ == "NUM" or medium_words().get(texts[0]) is not None or is_adjective(texts[0], pipeline)
+    describing = parts[0].pos_ == "NUM" or medium_words().get(texts[0]) is not None or lexicon.is_adjective(texts[0])
     if describing and not spaced:
         # "blond-hair" is hair, but a "long-sleeve shirt" is no sleeve
         return [(texts[-1], parts[-1])] if parts[-1].dep_ not in ("compound", "nmod", "amod") else []
-    if spaced or all(singular(text, pipeline) in nouns for text in texts):
+    if spaced or all(lexicon.singular(text) in nouns for text in texts):
         return list(zip(texts, parts, strict=True))  # "ice-cream" is written "ice cream", too
     return [(whole, parts[-1])]
 
 
-def _modifies(token: Token, text: str, options: NounOptions) -> bool:
+def _modifies(token: Token, text: str, options: NounOptions, lexicon: Lexicon) -> bool:
     """Whether a word before the head belongs to the concept."""
     scope = medium_words().get(text)
     if token.pos_ == "ADJ":
@@ -156,12 +156,12 @@ def _modifies(token: Token, text: str, options: NounOptions) -> bool:
     if scope in ("any", "modifier", "colour", "colour or thing"):
         return False
     if token.tag_ in ("VB", "VBP"):  # no verb in base form comes before a noun: "skate park", "ski equipment"
-        return token.dep_ in ("compound", "amod") and text in known_words("noun", options.pipeline)
+        return token.dep_ in ("compound", "amod") and text in lexicon.known_words("noun")
     if token.pos_ == "VERB":  # "shopping cart", but not "playing banjo"
         return token.dep_ == "compound" and scope != "head"
     if token.pos_ not in ("NOUN", "PROPN") or token.dep_ not in ("compound", "nmod", "conj"):
         return False
-    return options.adjectives or not is_adjective(text, options.pipeline)
+    return options.adjectives or not lexicon.is_adjective(text)
 
 
 def _names_nothing(head: Token, text: str, before_head: bool) -> bool:
@@ -174,21 +174,23 @@ def _names_nothing(head: Token, text: str, before_head: bool) -> bool:
     return scope in ("any", "colour", "head") or (scope == "of" and _before_of(head))
 
 
-def _phrase(tokens: Sequence[Token], options: NounOptions, titled: bool, before_head: bool = False) -> str | None:
+def _phrase(
+    tokens: Sequence[Token], options: NounOptions, lexicon: Lexicon, titled: bool, before_head: bool = False
+) -> str | None:
     """Normal form of the phrase that ends in its head, or None when nothing of it names content.
 
     before_head: it is the first part of "a bowler hat and plaid suit".
     """
-    head, pipeline = tokens[-1], options.pipeline
+    head = tokens[-1]
     if head.pos_ not in ("NOUN", "PROPN"):
         return None
-    *before, (last, token) = _units(tokens, pipeline) or [("", tokens[0])]
+    *before, (last, token) = _units(tokens, lexicon) or [("", tokens[0])]
     if token is not head:
         return None
     texts = [text for text, _ in before]
     together = in_set_phrase([*texts, last])
     if not together[-1]:
-        last_form = head_form(last, bool(texts), pipeline)
+        last_form = lexicon.head_form(last, bool(texts))
         together = in_set_phrase([*texts, last_form])
         if together[-1]:
             last = last_form
@@ -198,15 +200,15 @@ def _phrase(tokens: Sequence[Token], options: NounOptions, titled: bool, before_
         if joined
         or (
             _is_word(text)
-            and _modifies(modifier, text, options)
-            and (options.names or not _is_name(modifier, text, titled, pipeline))
+            and _modifies(modifier, text, options, lexicon)
+            and (options.names or not _is_name(modifier, text, titled, lexicon))
         )
     ]
     if together[-1]:
         words.append(last)
     else:
-        last = head_form(last, bool(words) or _before_of(head), pipeline)
-        if not options.names and _is_name(head, last, titled, pipeline):
+        last = lexicon.head_form(last, bool(words) or _before_of(head))
+        if not options.names and _is_name(head, last, titled, lexicon):
             return None
         if _is_word(last) and not _names_nothing(head, last, before_head):
             words.append(last)
@@ -219,7 +221,7 @@ def _before_of(token: Token) -> bool:
     return token.i + 1 < len(token.doc) and token.nbor().lower_ == "of"
 
 
-def _without_verb(tokens: Sequence[Token], pipeline: str) -> Sequence[Token]:
+def _without_verb(tokens: Sequence[Token], lexicon: Lexicon) -> Sequence[Token]:
     """The tokens of a noun chunk without a verb at its end: "a girl dances" -> "a girl"."""
     head = tokens[-1]
     if (
@@ -228,17 +230,17 @@ def _without_verb(tokens: Sequence[Token], pipeline: str) -> Sequence[Token]:
         and not tokens[-2].lower_.endswith("ing")  # "a row reading books"
         and tokens[0].lower_ in _SINGULAR_DETERMINERS
         and not any(t.pos_ == "NUM" or t.lower_ in _COUNTING for t in tokens[1:-1])
-        and is_verb_form(head.lower_, pipeline)
+        and lexicon.is_verb_form(head.lower_)
         and not (head.i + 1 < len(head.doc) and head.nbor().tag_ in _FINITE)
     ):
         return tokens[:-1]
     return tokens
 
 
-def _separates(token: Token, part: Sequence[Token], root: int) -> bool:
+def _separates(token: Token, part: Sequence[Token], root: int, lexicon: Lexicon) -> bool:
     """Whether a token parts a noun chunk in two: "black dress and heels", "shirt playing keyboard"."""
     if token.pos_ == "CCONJ" or token.lower_ in _SEPARATORS:
         return True
     if token.i == root or token.tag_ != "VBG" or not part or part[-1].pos_ not in ("NOUN", "PROPN"):
         return False
-    return (token.lower_, singular(token.nbor().lower_)) not in set_phrases()
+    return (token.lower_, lexicon.singular(token.nbor().lower_)) not in set_phrases()

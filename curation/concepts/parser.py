@@ -1,57 +1,62 @@
-"""Captions -> concepts in this process: a spaCy pipeline with only the components that concepts need."""
+"""Parsers: captions -> the concepts that they name.
+
+A new parser is a class, and its entry in `PARSERS`, in a file of this room or in a package of its own (entry point
+`cocu.parsers`).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from curation.concepts.lexicon import resolve_pipeline
-from curation.concepts.noun_phrases import NounOptions, concepts_of
+from curation.concepts.lexicon import Lexicon, resolve_pipeline
+from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
+from files.registry import Registry
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-_FUNCTION_WORDS = {
-    "a",
-    "an",
-    "the",
-    "of",
-    "on",
-    "in",
-    "at",
-    "to",
-    "by",
-    "for",
-    "from",
-    "with",
-    "and",
-    "or",
-    "is",
-    "are",
-}
-
-
+_FUNCTION_WORDS = frozenset(
+    ["a", "an", "the", "of", "on", "in", "at", "to", "by", "for", "from", "with", "and", "or", "is", "are"]
+)
 _WORD = re.compile(r"[^\W\d_]+")
-
-
 _LATER_CAPITAL = re.compile(r"(?<=\W)[^\W\d_a-z]")
+
+
+class CaptionParser(Protocol):
+    """What names the concepts of captions. It is made once in each process that parses.
+
+    help: for the command line, in a few words. needs_torch: whether workers have to load torch, for seconds and
+    hundreds of megabytes.
+    """
+
+    help: str
+    needs_torch: bool
+
+    def __init__(self, options: NounOptions) -> None: ...
+
+    def concepts(self, captions: Sequence[str]) -> list[list[str]]:
+        """Concepts of each caption, in the normal form of `Lexicon`; [] where a caption names nothing."""
 
 
 class Parser:
     """A spaCy pipeline with only the components that concepts need, each run only on captions that need it."""
 
+    help = "noun phrases, as spaCy's grammar finds them"
+    needs_torch = False
+
     def __init__(self, options: NounOptions) -> None:
         import spacy
 
-        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
-        # Heads are lemmatised once per distinct word (`singular`), so the pipeline's own lemmatiser stays off.
+        pipeline = resolve_pipeline(options.pipeline)
+        self.options, self.lexicon = options, Lexicon(pipeline)
+        # Heads are lemmatised once per distinct word (`Lexicon.singular`), so the pipeline's own lemmatiser stays off.
         exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
-        self.nlp: Language = spacy.load(self.options.pipeline, exclude=exclude)
+        self.nlp: Language = spacy.load(pipeline, exclude=exclude)
         self._ner: Any = self.nlp.get_pipe("ner") if "ner" in self.nlp.pipe_names else None
         self._disabled = ["ner"] if self._ner is not None else []
         self._pos = _penn_parts_of_speech(self.nlp)
@@ -70,7 +75,18 @@ class Parser:
             named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
             for _ in self._ner.pipe(named, batch_size=batch_size):
                 pass
-        return [concepts_of(doc, self.options, titled) for doc, (_, titled) in zip(docs, cased, strict=True)]
+        return [
+            concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
+        ]
+
+
+def _check(entry: object) -> None:
+    if not (isinstance(entry, type) and callable(getattr(entry, "concepts", None))):
+        raise ValueError(f"{entry!r} is no class with a method `concepts`")
+
+
+PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", "curation.concepts", _check)
+PARSERS.add(OWN_PARSER, Parser)
 
 
 def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:

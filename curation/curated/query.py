@@ -21,20 +21,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from curation.curated.tables import TABLES
 from curation.runs.manifest import read_manifest
 from files.errors import CocuError, MisuseError
-
-# What each view must at least have; a writer may add columns.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "pairs": ("key", "shard", "caption", "caption_concepts"),
-    "archives": (
-        *("key", "shard", "rank", "concept_id", "concept", "score", "global", "local"),
-        *("support", "cluster", "in_caption"),
-    ),
-    "concepts": ("concept_id", "concept", "count"),
-    "rejects": ("shard", "key", "reason"),
-}
-_REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
 
 _CONFIG = {
     "autoload_known_extensions": "false",
@@ -131,12 +120,12 @@ def _views(curated: Path) -> dict[str, Any]:
 
 def _dataset(name: str, files: list[str]) -> Any:
     if not files:
-        return _REJECTS.empty_table()
+        return TABLES[name].empty_table()
     try:
         source = ds.dataset(files, format="parquet")
     except (pa.ArrowException, OSError) as error:
         raise CocuError(f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder") from error
-    lacking = [column for column in COLUMNS[name] if column not in source.schema.names]
+    lacking = [column for column in TABLES[name].names if column not in source.schema.names]
     if lacking:
         raise MisuseError(
             f"{files[0]}: has no column {', '.join(lacking)}, another version wrote it; curate into a new folder"
@@ -161,7 +150,7 @@ def _only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.S
     if kind != "SELECT":
         raise MisuseError(
             f"{kind} statements are not run, a query only reads: SELECT, FROM, WITH, DESCRIBE, "
-            f"SHOW or SUMMARIZE over {', '.join(COLUMNS)}. --out FILE writes the result to a file"
+            f"SHOW or SUMMARIZE over {', '.join(TABLES)}. --out FILE writes the result to a file"
         )
     return statements[0]
 
@@ -181,7 +170,7 @@ def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuE
     """DuckDB's message, and what helps: what the views hold, or why a file cannot be read."""
     message = _FOREIGN_SUGGESTION.sub("", str(error)).strip()
     if isinstance(error, duckdb.PermissionException) or message.startswith("Permission Error"):
-        return MisuseError(f"{message}\nA query reads {', '.join(COLUMNS)} and no other file.")
+        return MisuseError(f"{message}\nA query reads {', '.join(TABLES)} and no other file.")
     if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory"):
         return CocuError(f"{message}\nAsk for less at once: fewer columns, WHERE, or LIMIT.")
     if ".parquet" in message:
@@ -195,7 +184,7 @@ def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuE
 
 def _catalogue(connection: duckdb.DuckDBPyConnection) -> str:
     lines = ["There is:"]
-    for name in COLUMNS:
+    for name in TABLES:
         rows = connection.execute(f"DESCRIBE {name}").fetchall()
         lines.append(f"  {name}({', '.join(f'{row[0]} {row[1]}' for row in rows)})")
     return "\n".join(lines)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from curation.reading.pairs import CaptionOptions, checksum_of, pair_checksum, table_pairs
+from curation.reading.pairs import CaptionOptions, checksum_of
 from curation.reading.shards import Shard
-from files.addresses import open_tar, unreachable
+from files.addresses import unreachable
 from files.atomic import atomic
 from files.errors import CocuError
-from files.rejects import Reject, is_utf8
-from files.tar import Member, Sample, read_samples
-from files.tar_headers import BLOCK, write_end, write_header
+from files.rejects import is_utf8
+from files.tar_headers import tar_member, write_end
 
 CONCEPTS_VERSION = 1
 CONCEPTS_FIELD = "concepts.json"
@@ -68,12 +67,7 @@ class CuratedShard:
 
     def __enter__(self) -> CuratedShard:
         with ExitStack() as stack:
-            if self.shard.is_table:
-                found = table_pairs(self.shard, self.options)
-                self._rows = (item for item in found if not isinstance(item, Reject))
-            else:
-                self._tar = stack.enter_context(open_tar(self.shard.url, self.shard.size)).file
-                self._samples = (s for s in read_samples(self._tar) if isinstance(s, Sample))
+            self._originals = stack.enter_context(self.shard.reader.originals(self.options))
             self._target: BinaryIO = stack.enter_context(stack.enter_context(atomic(self.out)).open("wb"))
             self._stack = stack.pop_all()
         return self
@@ -92,7 +86,7 @@ class CuratedShard:
         """Write pairs, the next ones in the order of the source. Raises CocuError when the source lacks one."""
         for pair in pairs:
             try:
-                members = list(self._table_members(pair) if self.shard.is_table else self._tar_members(pair))
+                members = self._copied(pair)
             except OSError as error:
                 raise unreachable(self.shard.url, error) from error
             self._target.write(b"".join([*members, tar_member(f"{pair.key}.{CONCEPTS_FIELD}", pair.json())]))
@@ -102,45 +96,18 @@ class CuratedShard:
         if expected is not None and self.checksum != expected:
             raise CocuError(f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}")
 
-    def _tar_members(self, pair: PairConcepts) -> Iterator[bytes]:
-        sample = next((s for s in self._samples if s.key == pair.key), None)
-        if sample is None:
-            raise self._missing(pair.key)
-        self._tar.seek(sample.start)
-        raw = memoryview(self._tar.read(sample.end - sample.start))
-
-        def read(member: Member) -> bytes:
-            at = member.offset - sample.start
-            return bytes(raw[at : at + member.size])
-
-        self.checksum = checksum_of(pair_checksum(sample, read), self.checksum)
-        replaced = {CONCEPTS_FIELD, "json"} if self.caption_field else {CONCEPTS_FIELD}
-        described: Any = {}
-        if all(member.field not in replaced for member in sample.members):
-            yield bytes(raw) + bytes(-len(raw) % BLOCK)  # the padding may have been cut off
-        else:
-            for member in sample.members:
-                if member.field not in replaced:
-                    part = raw[member.start - sample.start : member.offset + member.size - sample.start]
-                    yield bytes(part) + bytes(-len(part) % BLOCK)
-                elif member.field == "json":
-                    described = _parsed(read(member))
-        if self.caption_field:
-            yield tar_member(f"{pair.key}.json", with_caption(described, self.caption_field, pair))
-
-    def _table_members(self, pair: PairConcepts) -> Iterator[bytes]:
-        found = next((item for item in self._rows if item[0].key == pair.key), None)
-        if found is None:
-            raise self._missing(pair.key)
-        row, source = found
-        self.checksum = checksum_of(source.checksum, self.checksum)
-        yield tar_member(f"{pair.key}{row.suffix}", source.image)
-        yield tar_member(f"{pair.key}.txt", pair.caption.encode())
-        if self.caption_field:
-            yield tar_member(f"{pair.key}.json", with_caption({}, self.caption_field, pair))
-
-    def _missing(self, key: str) -> CocuError:
-        return CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+    def _copied(self, pair: PairConcepts) -> list[bytes]:
+        original = next((one for one in self._originals if one.key == pair.key), None)
+        if original is None:
+            raise CocuError(
+                f"{self.shard.url}: pair {pair.key!r} is in the index but no longer in the shard; {CHANGED}"
+            )
+        self.checksum = checksum_of(original.checksum, self.checksum)
+        if not self.caption_field:
+            return [original.parts({CONCEPTS_FIELD})]
+        described = _parsed(original.data("json") or b"{}")
+        enriched = with_caption(described, self.caption_field, pair)
+        return [original.parts({CONCEPTS_FIELD, "json"}), tar_member(f"{pair.key}.json", enriched)]
 
 
 def _parsed(data: bytes) -> Any:
@@ -165,11 +132,6 @@ def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes:
     text = json.dumps(described, ensure_ascii=False)
     # Texts of the web hold halves of letters, which only JSON's own escapes can write.
     return text.encode() if is_utf8(text) else json.dumps(described).encode()
-
-
-def tar_member(name: str, data: bytes) -> bytes:
-    """One tar member: header, data, padding. Time and owner are zero: the same input gives the same bytes."""
-    return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
 
 
 def read_concepts(data: bytes) -> list[dict[str, Any]]:

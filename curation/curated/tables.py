@@ -1,17 +1,21 @@
-"""The tables of a curated shard: `tables/archives` (one row per pair and concept) and `tables/pairs`."""
+"""The tables of a curated folder: `archives` (one row per pair and concept), `pairs`, `concepts` and `rejects`."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.index.vocabulary import Vocabulary
+from curation.runs.run_folder import REJECTS
 from files.atomic import atomic
+
+if TYPE_CHECKING:  # a query over the tables needs no encoder
+    from curation.index.vocabulary import Vocabulary
 
 ARCHIVES = pa.schema(
     [
@@ -36,6 +40,8 @@ PAIRS = pa.schema(
         ("caption_concepts", pa.list_(pa.string())),
     ]
 )
+CONCEPTS = pa.schema([("concept_id", pa.int32()), ("concept", pa.string()), ("count", pa.int64())])
+TABLES = {"pairs": PAIRS, "archives": ARCHIVES, "concepts": CONCEPTS, "rejects": REJECTS}
 
 
 class TableWriter:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.encoding.model_names import EncoderSpec, load_encoder
+from data_cards.prompt import PROMPT
 from files.errors import MisuseError
 from files.pictures import BadPicture, decode
 
 if TYPE_CHECKING:
     import torch
 
-PROMPT = "a photo of a {}"
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 # Texts are sorted by length over this many batches, so that a batch is hardly padded.
@@ -109,7 +109,7 @@ class Encoder:
         return found
 
     def encode_concepts(self, concepts: Sequence[str]) -> np.ndarray:
-        """t(c) of the paper: unit vectors float16 [C, D] of "a photo of a {c}"."""
+        """t(c) of the paper: unit vectors float16 [C, D] of each concept in `PROMPT`."""
         return self.encode_texts([PROMPT.format(concept) for concept in concepts])
 
     def fingerprint(self) -> list[float]:

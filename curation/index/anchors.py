@@ -3,72 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.listed import file_digest, read_vocabulary
-from curation.concepts.noun_phrases import NounOptions
+from curation.concepts.lexicon import Lexicon
+from curation.concepts.listed import read_vocabulary
 from curation.index.embedding import embed_all
-from curation.index.opened import Index, open_encoder
+from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.run_folder import RunFolder
-from files.errors import MisuseError
-
-
-def index_nouns(index: Index) -> NounOptions:
-    """The noun options that the index was built with."""
-    parameters = index.manifest["parameters"]
-    prefix = "noun_"
-    return NounOptions(**{k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)})
-
-
-def index_captions(index: Index) -> CaptionOptions:
-    """The caption options that the index was built with."""
-    parameters = index.manifest["parameters"]
-    return CaptionOptions(
-        parameters["caption_field"],
-        parameters["caption_all_captions"],
-        parameters["caption_image_column"],
-        parameters["caption_caption_column"],
-    )
-
-
-def caption_parameters(captions: CaptionOptions) -> dict[str, Any]:
-    """Where captions are found, as a manifest names it."""
-    return {f"caption_{name}": value for name, value in asdict(captions).items()}
-
-
-def embed_anchors(
-    index: Index,
-    shards: Sequence[Shard],
-    out: Path,
-    captions: CaptionOptions,
-    device: str = "auto",
-    batch_size: int = 64,
-    workers: int = 4,
-) -> dict[str, Any]:
-    """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
-
-    Raises MisuseError when the encoder is no longer the one that built the index.
-    """
-    listed = index.manifest["parameters"]["vocabulary"]
-    nouns = index_nouns(index)
-    parameters = {"index": index.manifest["fingerprint"], **caption_parameters(captions)}
-    with RunFolder(out, "anchors", parameters, shards) as folder:
-        if not folder.was_finished:
-            vocabulary = read_vocabulary(listed, nouns.pipeline) if listed else None
-            known = index.manifest["parameters"].get("vocabulary_digest")
-            if listed and known not in (None, file_digest(listed)):
-                raise MisuseError(f"{listed}: the vocabulary of the index has changed since; put the old one back")
-            encoder = open_encoder(index, device, batch_size, workers)
-            with ConceptExtractor(nouns, workers) as extractor:
-                embed_all(folder, shards, [], encoder, extractor, captions, vocabulary)
-            pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
-            folder.finish({"pairs": pairs, "rejects": folder.reject_counts()})
-        return folder.manifest
 
 
 @dataclass(frozen=True)
@@ -85,3 +31,22 @@ class AnchorShards:
     batch_size: int = 64
     workers: int = 4
     embedded: Path | None = None
+
+
+def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, Any]:
+    """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
+
+    Raises MisuseError when the encoder or the vocabulary is no longer the one that built the index.
+    """
+    parameters = {"index": index.manifest["fingerprint"], **anchors.captions.parameters()}
+    with RunFolder(out, "anchors", parameters, anchors.shards) as folder:
+        if not folder.was_finished:
+            nouns, built = index_nouns(index), index.manifest["parameters"]
+            encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers)
+            path, digest = built["vocabulary"], built.get("vocabulary_digest")
+            vocabulary = read_vocabulary(path, Lexicon(nouns.pipeline), digest) if path else None
+            with ConceptExtractor(nouns, anchors.workers) as extractor:
+                embed_all(folder, anchors.shards, [], encoder, extractor, anchors.captions, vocabulary)
+            pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)
+            folder.finish({"pairs": pairs, "rejects": folder.reject_counts()})
+        return folder.manifest

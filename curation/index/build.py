@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import resolve_pipeline
+from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
-from curation.encoding.encoder import Encoder
+from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
@@ -48,14 +48,13 @@ class IndexOptions:
 
     def parameters(self, precision: str) -> dict[str, Any]:
         """The manifest's parameters; `precision` is the resolved one."""
-        nouns = asdict(self.nouns) | {"pipeline": resolve_pipeline(self.nouns.pipeline)}
         return {
             "model": self.encoder.model,
             "pretrained": self.encoder.pretrained,
             "precision": precision,
             "weights": weights_digest(self.encoder),
-            **{f"caption_{name}": value for name, value in asdict(self.captions).items()},
-            **{f"noun_{name}": value for name, value in nouns.items()},
+            **self.captions.parameters(),
+            **self.nouns.parameters(),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
@@ -63,11 +62,6 @@ class IndexOptions:
             "memory": self.memory,
             "min_recall": self.min_recall,
         }
-
-
-def physical_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def build_index(
@@ -85,10 +79,8 @@ def build_index(
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
-    from curation.encoding.encoder import resolve_device, resolve_precision
-
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
-    vocabulary = read_vocabulary(options.vocabulary, options.nouns.pipeline) if options.vocabulary else None
+    vocabulary = read_vocabulary(options.vocabulary, Lexicon(options.nouns.pipeline)) if options.vocabulary else None
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
@@ -174,6 +166,11 @@ def finish_index(
         pair_shards=len(shards),
         indexes=indexes,
     )
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def build_one(

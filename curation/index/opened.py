@@ -1,30 +1,25 @@
-"""A finished index, opened for retrieval, and the encoder that built it."""
+"""A finished index, opened for retrieval, and what its manifest says of how it was built."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
 from curation.index.caption_rows import CaptionRows, read_rows
 from curation.index.neighbours import NearestRows, SearchSettings
 from curation.index.vocabulary import Vocabulary, read_vocabulary_table
+from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
+from curation.runs.manifest import read_manifest
 from curation.runs.parquet_parts import reading
-
-
-def index_shards(index: Index) -> list[Shard]:
-    """The shards of pairs that the index was built from."""
-    known = {item["name"]: item for item in index.manifest["inputs"]}
-    shards = [
-        Shard(**{**known[name], "rows": tuple(known[name]["rows"]) if known[name]["rows"] else None})
-        for name in index.manifest["order"]
-    ]
-    return shards[: index.manifest["pair_shards"]]
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,6 @@ class Index:
 
 def open_index(path: Path) -> Index:
     """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
-    from curation.runs.manifest import read_manifest
-
     manifest = read_manifest(path, "index")
     rows = read_rows(path / "rows")
 
@@ -71,3 +64,47 @@ def open_encoder(index: Index, device: str = "auto", batch_size: int = 64, worke
     encoder = Encoder(spec, device, batch_size, workers)
     encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
     return encoder
+
+
+def index_shards(index: Index) -> list[Shard]:
+    """The shards of pairs that the index was built from."""
+    known = {item["name"]: item for item in index.manifest["inputs"]}
+    shards = [
+        Shard(**{**known[name], "rows": tuple(known[name]["rows"]) if known[name]["rows"] else None})
+        for name in index.manifest["order"]
+    ]
+    return shards[: index.manifest["pair_shards"]]
+
+
+def index_captions(index: Index) -> CaptionOptions:
+    """The caption options that the index was built with."""
+    return CaptionOptions(**_named(index, "caption_"))
+
+
+def index_nouns(index: Index) -> NounOptions:
+    """The noun options that the index was built with."""
+    return NounOptions(**_named(index, "noun_"))
+
+
+def _named(index: Index, prefix: str) -> dict[str, Any]:
+    parameters = index.manifest["parameters"]
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def index_identity(index: Index) -> dict[str, Any]:
+    """What tells one index from another: enough to refuse going on with a different one."""
+    manifest = index.manifest
+    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
+    content = {
+        "parameters": manifest["parameters"],
+        "fingerprint": manifest["fingerprint"],
+        "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
+        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return {
+        **{f"index_{name}": manifest["parameters"][name] for name in names},
+        "index_rows": len(index.rows),
+        "index_concepts": len(index.vocabulary),
+        "index_content": digest,
+    }

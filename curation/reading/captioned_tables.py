@@ -1,31 +1,29 @@
-"""Tables of captions: (image path, caption) rows beside a folder of images, and captions without images."""
+"""Tables of captions: (image path, caption) rows beside a folder of images, and captions without images.
+
+What kind of file holds the rows does not matter here: that is for the classes that derive from `CaptionedTable`.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from curation.reading.shards import Shard
-from curation.reading.tables import BadRow, read_rows, table_columns
+from curation.reading.formats import Format, NewMembers, Original
+from curation.reading.pairs import MAX_IMAGE_BYTES, CaptionOptions, Pair, checked_captions
 from files.addresses import filesystem, is_remote, open_bytes
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
-
-
-@dataclass(frozen=True)
-class ColumnNames:
-    """Columns chosen by the user; None takes the first of the usual names that the table has."""
-
-    image: str | None = None
-    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,9 @@ class ImageRow:
     caption: Any
 
     @property
-    def suffix(self) -> str:
-        """Ending of the picture's name, lower case, with its dot."""
-        return PurePosixPath(self.image).suffix.lower()
+    def field(self) -> str:
+        """Ending of the picture's name, lower case, without its dot."""
+        return PurePosixPath(self.image).suffix.lower().removeprefix(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +52,110 @@ class CaptionRow:
     image: str | None
 
 
-def table_rows(shard: Shard, columns: ColumnNames) -> Iterator[ImageRow | Reject]:
-    """Rows of a part of a table of (image path, caption); paths are relative to the table's folder.
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read, and why."""
 
-    Raises MisuseError when the table lacks a column.
-    """
-    names = table_columns(shard.url)
-    image = _pick(shard.url, names, columns.image, IMAGE_COLUMNS, "image", "--image-column")
-    caption = _pick(shard.url, names, columns.caption, CAPTION_COLUMNS, "caption", "--caption-column")
-    for number, row in _numbered(shard, (image, caption)):
-        if isinstance(row, BadRow):
-            yield Reject(f"row {number:,}", row.reason)
-            continue
-        path = _text(row.get(image))
-        if not path:
-            yield Reject(f"row {number:,}", "no image: the cell is empty")
-        elif not is_utf8(path):
-            yield Reject(path, "image name is not UTF-8")
-        elif "://" in path and not is_remote(shard.url):
-            yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
-        else:
-            yield ImageRow(table_key(path), _beside(shard.url, path), row.get(caption))
+    reason: str
+
+
+Row = dict[str, Any] | BadRow
+
+
+class CaptionedTable(Format):
+    """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text."""
+
+    @abstractmethod
+    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+        """The whole table in parts of so many rows: first row, row after the last, offset of the first.
+
+        Raises MisuseError when it is no such table.
+        """
+
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+
+    @abstractmethod
+    def read(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows, with at least these columns. What is text may come as bytes."""
+
+    def pairs(self, options: CaptionOptions) -> Iterator[Pair | Reject]:
+        """Pairs in the order of the rows. Raises MisuseError when the table lacks a column."""
+        yield from (item if isinstance(item, Reject) else item[1] for item in self._pairs(options))
+
+    @contextmanager
+    def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
+        """What a pair has in a tar: its picture under its own ending, and its caption."""
+        found = (item for item in self._pairs(options) if not isinstance(item, Reject))
+        yield (
+            NewMembers(pair.key, pair.checksum, ((row.field, pair.image), ("txt", pair.captions[0].encode())))
+            for row, pair in found
+        )
+
+    def weight(self, pairs: Sequence[Pair]) -> int:
+        """Rows."""
+        return len(pairs)
+
+    def image_rows(self, options: CaptionOptions) -> Iterator[ImageRow | Reject]:
+        """Rows of (image path, caption); paths are relative to the table's folder.
+
+        Raises MisuseError when the table lacks a column.
+        """
+        names = self.columns()
+        image = _pick(self.url, names, options.image_column, IMAGE_COLUMNS, "image", "--image-column")
+        caption = _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column")
+        for number, row in enumerate(self.read((image, caption)), self.start + 1):
+            if isinstance(row, BadRow):
+                yield Reject(f"row {number:,}", row.reason)
+                continue
+            path = _text(row.get(image))
+            if not path:
+                yield Reject(f"row {number:,}", "no image: the cell is empty")
+            elif not is_utf8(path):
+                yield Reject(path, "image name is not UTF-8")
+            elif "://" in path and not is_remote(self.url):
+                yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
+            else:
+                yield ImageRow(table_key(path), _beside(self.url, path), row.get(caption))
+
+    def caption_rows(self) -> Iterator[CaptionRow | Reject]:
+        """Rows of captions alone: a caption, and where the table has them a key and an image.
+
+        Raises MisuseError when the table has no caption column.
+        """
+        names = self.columns()
+        caption = _pick(self.url, names, None, CAPTION_COLUMNS, "caption", None)
+        wanted = [name for name in ("key", "image") if name in names]
+        for number, row in enumerate(self.read((caption, *wanted)), self.start + 1):
+            if isinstance(row, BadRow):
+                yield Reject(f"row {number:,}", row.reason)
+                continue
+            key, image = (_text(row.get(name)) for name in ("key", "image"))
+            if not is_utf8(key + image):
+                yield Reject(key or f"row {number:,}", "key or image name is not UTF-8")
+            else:
+                yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
+
+    def _pairs(self, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
+        seen: set[str] = set()
+        for row in self.image_rows(options):
+            if isinstance(row, Reject):
+                yield row
+                continue
+            if row.key in seen:
+                yield Reject(row.key, "repeated key: an earlier row has it")
+                continue
+            captions = checked_captions(row.key, row.caption, options.all_captions)
+            if isinstance(captions, Reject):
+                yield captions
+                continue
+            image = read_image(row, MAX_IMAGE_BYTES)
+            if isinstance(image, Reject):
+                yield image
+                continue
+            seen.add(row.key)
+            yield row, Pair(row.key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)))
 
 
 def table_key(path: str) -> str:
@@ -111,25 +192,6 @@ def _regular_file(path: str, flags: int) -> int:
     return file
 
 
-def caption_rows(shard: Shard) -> Iterator[CaptionRow | Reject]:
-    """Rows of a part of a caption-only table: a caption, and where it has them a key and an image.
-
-    Raises MisuseError when the table has no caption column.
-    """
-    names = table_columns(shard.url)
-    caption = _pick(shard.url, names, None, CAPTION_COLUMNS, "caption", None)
-    wanted = [name for name in ("key", "image") if name in names]
-    for number, row in _numbered(shard, (caption, *wanted)):
-        if isinstance(row, BadRow):
-            yield Reject(f"row {number:,}", row.reason)
-            continue
-        key, image = (_text(row.get(name)) for name in ("key", "image"))
-        if not is_utf8(key + image):
-            yield Reject(key or f"row {number:,}", "key or image name is not UTF-8")
-        else:
-            yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
-
-
 def caption_by_key(url: str) -> dict[str, str]:
     """Captions of img2dataset's Parquet output by key; {} when there is no such file or it has no such columns.
 
@@ -154,6 +216,16 @@ def caption_by_key(url: str) -> dict[str, str]:
         raise CocuError(f"{url}: {' '.join(str(error).split())}") from error
 
 
+def _beside(table: str, path: str) -> str:
+    if "://" in path:
+        return path
+    if not is_remote(table):
+        return str(Path(table).parent / path)
+    if path.startswith("/"):
+        return f"{table.partition('://')[0]}://{path.lstrip('/')}"
+    return f"{table.rpartition('/')[0]}/{path}"
+
+
 def _pick(
     url: str, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
 ) -> str:
@@ -165,23 +237,7 @@ def _pick(
     return name
 
 
-def _numbered(shard: Shard, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """The rows of a part with their numbers in the table, from 1."""
-    start, stop = shard.rows or (0, 0)
-    return enumerate(read_rows(shard.url, start, stop, shard.offset, columns), start + 1)
-
-
 def _text(cell: Any) -> str:
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "surrogateescape")
     return "" if cell is None else str(cell)
-
-
-def _beside(table: str, path: str) -> str:
-    if "://" in path:
-        return path
-    if not is_remote(table):
-        return str(Path(table).parent / path)
-    if path.startswith("/"):
-        return f"{table.partition('://')[0]}://{path.lstrip('/')}"
-    return f"{table.rpartition('/')[0]}/{path}"

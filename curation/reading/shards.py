@@ -1,12 +1,18 @@
-"""Where pairs come from: names given by the user -> shards in a fixed order, local or remote."""
+"""Where pairs come from: names given by the user -> shards in a fixed order, local or remote -> their pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from curation.reading.captioned_tables import CaptionedTable
+from curation.reading.formats import FORMATS, Format
+from curation.reading.pairs import CaptionOptions, Pair, checked_captions
+from files.addresses import unreachable
 from files.errors import MisuseError
-from files.shard_names import TABLE_SUFFIXES, TAR_SUFFIXES, file_names, find_urls, shard_suffix, sizes_of
+from files.rejects import Reject
+from files.shard_names import file_names, find_urls, shard_suffix, sizes_of
 
 ROWS_PER_TABLE_SHARD = 10_000
 
@@ -28,10 +34,14 @@ class Shard:
     rows: tuple[int, int] | None = None
     offset: int = 0
 
-    @property
-    def is_table(self) -> bool:
-        """Whether it is a part of a table."""
-        return self.rows is not None
+    @cached_property
+    def reader(self) -> Format:
+        """What reads it. Raises MisuseError where no format has its ending."""
+        formats = _formats()
+        suffix = shard_suffix(self.url, list(formats))
+        if not suffix:
+            raise MisuseError(f"{self.url}: no shard; its name ends in none of {', '.join(formats)}")
+        return formats[suffix](self.url, self.size, self.rows, self.offset)
 
 
 def find_shards(names: Sequence[str]) -> list[Shard]:
@@ -40,36 +50,51 @@ def find_shards(names: Sequence[str]) -> list[Shard]:
     Which those are, `find_urls` says. Raises MisuseError for a name that stands for nothing, is a command, or has a
     scheme that is not read.
     """
-    urls = find_urls(names)
-    tars = [url for url in urls if shard_suffix(url) in TAR_SUFFIXES]
-    sizes = dict(zip(tars, sizes_of(tars), strict=True))
+    found = _find(names)
+    whole = [url for url, _, known in found if not issubclass(known, CaptionedTable)]
+    sizes = dict(zip(whole, sizes_of(whole), strict=True))
     shards: list[Shard] = []
-    for url, label in zip(urls, file_names(urls), strict=True):
-        if url in sizes:
-            shards.append(Shard(label, url, sizes[url]))
+    for url, label, known in found:
+        if issubclass(known, CaptionedTable):
+            shards.extend(_parts(url, label, known))
         else:
-            shards.extend(table_shards(url, label))
+            shards.append(Shard(label, url, sizes[url]))
     return distinct(shards)
 
 
 def find_caption_tables(names: Sequence[str]) -> list[Shard]:
     """Tables of captions without pictures, cut into shards. Raises MisuseError for a name that is no table."""
-    urls = find_urls(names)
-    for url in urls:
-        if shard_suffix(url) not in TABLE_SUFFIXES:
-            raise MisuseError(f"{url}: not a table of captions; expected {', '.join(TABLE_SUFFIXES)}")
-    return distinct(
-        shard for url, label in zip(urls, file_names(urls), strict=True) for shard in table_shards(url, label)
-    )
+    shards: list[Shard] = []
+    for url, label, known in _find(names):
+        if not issubclass(known, CaptionedTable):
+            raise MisuseError(f"{url}: not a table of captions; expected {', '.join(_table_suffixes())}")
+        shards.extend(_parts(url, label, known))
+    return distinct(shards)
 
 
-def table_shards(url: str, label: str) -> list[Shard]:
+def _find(names: Sequence[str]) -> list[tuple[str, str, type[Format]]]:
+    """(address, short name, format) of each file."""
+    formats = _formats()
+    suffixes = list(formats)
+    urls = find_urls(names, suffixes, _table_suffixes())
+    labels = file_names(urls, suffixes)
+    return [(url, name, formats[shard_suffix(url, suffixes)]) for url, name in zip(urls, labels, strict=True)]
+
+
+def _formats() -> dict[str, type[Format]]:
+    """The format of each ending."""
+    return {suffix: known for known in FORMATS.values() for suffix in known.suffixes}
+
+
+def _table_suffixes() -> list[str]:
+    return [suffix for suffix, known in _formats().items() if issubclass(known, CaptionedTable)]
+
+
+def _parts(url: str, label: str, known: type[CaptionedTable]) -> list[Shard]:
     """A table cut into shards of rows; an empty table gives none."""
-    from curation.reading.tables import cut_table
-
     return [
         Shard(f"{label}-{i:05d}", url, stop - start, (start, stop), offset)
-        for i, (start, stop, offset) in enumerate(cut_table(url, ROWS_PER_TABLE_SHARD))
+        for i, (start, stop, offset) in enumerate(known(url).cut(ROWS_PER_TABLE_SHARD))
     ]
 
 
@@ -84,3 +109,31 @@ def distinct(shards: Iterable[Shard], taken: Iterable[str] = ()) -> list[Shard]:
         names.add(name)
         found.append(replace(shard, name=name))
     return found
+
+
+def read_pairs(shard: Shard, options: CaptionOptions) -> Iterator[Pair | Reject]:
+    """Pairs of a shard in file order. A broken shard gives its readable pairs and one reject with key "".
+
+    Raises CocuError when the shard as a whole cannot be had (missing, unreachable, changed).
+    """
+    try:
+        yield from shard.reader.pairs(options)
+    except OSError as error:
+        raise unreachable(shard.url, error) from error
+
+
+def read_captions(shard: Shard) -> Iterator[Pair | Reject]:
+    """Captions of a table without pictures, as pairs that hold the name of their picture instead of the picture.
+
+    Raises what `read_pairs` raises, and MisuseError when the table has no caption column.
+    """
+    assert isinstance(shard.reader, CaptionedTable)
+    try:
+        for row in shard.reader.caption_rows():
+            if isinstance(row, Reject):
+                yield row
+                continue
+            captions = checked_captions(row.key, row.caption, False)
+            yield captions if isinstance(captions, Reject) else Pair(row.key, (row.image or "").encode(), captions)
+    except OSError as error:
+        raise unreachable(shard.url, error) from error

@@ -1,18 +1,19 @@
-"""Rows of CSV, TSV, JSONL and Parquet files, from any row on; a row that cannot be read does not stop the others."""
+"""CSV, TSV, JSONL and Parquet files, read from any row on; a row that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
 import csv
 import json
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
+from curation.reading.captioned_tables import BadRow, CaptionedTable, Row
+from curation.reading.formats import FORMATS
 from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
-from files.shard_names import shard_suffix
 
 BATCH = 1_000
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
@@ -21,71 +22,17 @@ MOST_LINE_BYTES = 8 << 20
 LINES_ASKED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be read, and why."""
-
-    reason: str
-
-
-Row = dict[str, Any] | BadRow
-
-
-def cut_table(url: str, rows: int) -> list[tuple[int, int, int]]:
-    """A table in parts of so many rows: first row, row after the last, byte where the first starts (text tables).
-
-    Raises MisuseError when it is no such table.
-    """
-    if _is_parquet(url):
-        with _parquet(url) as file:
-            total = file.metadata.num_rows
-        return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
-    parts, total = [], 0
-    with open_bytes(url) as source:
-        for offset, _ in _text_rows(url, source, 0):
-            if total % rows == 0:
-                parts.append((total, offset))
-            total += 1
-    return [(start, min(start + rows, total), offset) for start, offset in parts]
-
-
-def table_columns(url: str) -> list[str]:
-    """Names of the columns of a table; of JSON lines, those of the first ones."""
-    if _is_parquet(url):
-        with _parquet(url) as file:
-            return list(file.schema_arrow.names)
-    with open_bytes(url) as source:
-        if shard_suffix(url) == ".jsonl":
-            first = (row for _, row in islice(_json_lines(_Lines(source)), LINES_ASKED) if isinstance(row, dict))
-            return list(dict.fromkeys(name for row in first for name in row))
-        return _header(url, _Lines(source))
-
-
-def read_rows(url: str, start: int, stop: int, offset: int, columns: Sequence[str]) -> Iterator[Row]:
-    """Rows [start, stop) of a table, with at least these columns. Text of Parquet files comes as bytes.
-
-    offset: byte where the first row starts, as `cut_table` gave it.
-    """
-    if _is_parquet(url):
-        yield from _parquet_rows(url, start, stop, columns)
-        return
-    with open_bytes(url, seek=True) as source:
-        yield from (row for _, row in islice(_text_rows(url, source, offset), stop - start))
-
-
-def _is_parquet(url: str) -> bool:
-    return shard_suffix(url) == ".parquet"
-
-
-class _Lines:
+class Lines:
     """Lines of a file; `offset` is the byte where the next one starts. Bytes that are no UTF-8 become surrogates."""
 
     def __init__(self, source: BinaryIO) -> None:
         self.source, self.offset = source, 0
 
     def seek(self, offset: int) -> None:
-        self.source.seek(offset)
-        self.offset = offset
+        """Go to a byte; 0, where it stands at first, asks nothing of the source."""
+        if offset:
+            self.source.seek(offset)
+            self.offset = offset
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -99,59 +46,142 @@ class _Lines:
         return text
 
 
-def _text_rows(url: str, source: BinaryIO, offset: int) -> Iterator[tuple[int, Row]]:
-    """(byte where it starts, row) of a text table from `offset` on, 0 for its beginning."""
-    lines = _Lines(source)
-    if shard_suffix(url) == ".jsonl":
-        if offset:
-            lines.seek(offset)
-        return _json_lines(lines)
-    header = _header(url, lines)
-    if offset:
+class TextTable(CaptionedTable):
+    """A table of lines of text."""
+
+    @abstractmethod
+    def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:
+        """(byte where it starts, row) from `offset` on, 0 for the beginning."""
+
+    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+        """As `CaptionedTable`."""
+        parts, total = [], 0
+        with open_bytes(self.url) as source:
+            for offset, _ in self.rows(Lines(source), 0):
+                if total % rows == 0:
+                    parts.append((total, offset))
+                total += 1
+        return [(start, min(start + rows, total), offset) for start, offset in parts]
+
+    def read(self, columns: Sequence[str]) -> Iterator[Row]:
+        """As `CaptionedTable`."""
+        with open_bytes(self.url, seek=True) as source:
+            yield from (row for _, row in islice(self.rows(Lines(source), self.offset), self.stop - self.start))
+
+
+class CsvTable(TextTable):
+    """Comma-separated values under a header."""
+
+    suffixes = (".csv",)
+
+    def columns(self) -> list[str]:
+        """The header."""
+        with open_bytes(self.url) as source:
+            return self._header(Lines(source))
+
+    def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:
+        """As `TextTable`."""
+        header = self._header(lines)
         lines.seek(offset)
-    return _csv_lines(_reader(url, lines), lines, header)
-
-
-def _json_lines(lines: _Lines) -> Iterator[tuple[int, Row]]:
-    start = lines.offset
-    for line in lines:
-        if not line.isspace():
+        reader = self._reader(lines)
+        while True:
+            start = lines.offset
             try:
-                row = json.loads(line)
-                yield start, row if isinstance(row, dict) else BadRow("broken row: not a JSON object")
-            except (ValueError, RecursionError) as error:
-                yield start, BadRow(f"broken row: not JSON: {error}")
-        start = lines.offset
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield start, BadRow(f"broken row: {error}")
+                continue
+            if cells is None:
+                return
+            if len(cells) == len(header):
+                yield start, dict(zip(header, cells, strict=True))
+            elif cells:
+                yield start, BadRow(f"broken row: {len(cells)} cells under a header of {len(header)}")
 
-
-def _reader(url: str, lines: _Lines) -> Iterator[list[str]]:
-    csv.field_size_limit(MOST_LINE_BYTES)
-    if shard_suffix(url) == ".tsv":
-        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(lines)
-
-
-def _header(url: str, lines: _Lines) -> list[str]:
-    try:
-        return next(_reader(url, lines), [])
-    except csv.Error as error:
-        raise MisuseError(f"{url}: cannot be read as a table ({error})") from error
-
-
-def _csv_lines(reader: Iterator[list[str]], lines: _Lines, header: list[str]) -> Iterator[tuple[int, Row]]:
-    while True:
-        start = lines.offset
+    def _header(self, lines: Lines) -> list[str]:
         try:
-            cells = next(reader, None)
+            return next(self._reader(lines), [])
         except csv.Error as error:
-            yield start, BadRow(f"broken row: {error}")
-            continue
-        if cells is None:
-            return
-        if len(cells) == len(header):
-            yield start, dict(zip(header, cells, strict=True))
-        elif cells:
-            yield start, BadRow(f"broken row: {len(cells)} cells under a header of {len(header)}")
+            raise MisuseError(f"{self.url}: cannot be read as a table ({error})") from error
+
+    def _reader(self, lines: Lines) -> Iterator[list[str]]:
+        csv.field_size_limit(MOST_LINE_BYTES)
+        return csv.reader(lines)
+
+
+class TsvTable(CsvTable):
+    """Values between tabs, never quoted."""
+
+    suffixes = (".tsv",)
+
+    def _reader(self, lines: Lines) -> Iterator[list[str]]:
+        csv.field_size_limit(MOST_LINE_BYTES)
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+class JsonLines(TextTable):
+    """A JSON object on each line."""
+
+    suffixes = (".jsonl",)
+
+    def columns(self) -> list[str]:
+        """Fields of the first lines."""
+        with open_bytes(self.url) as source:
+            first = (row for _, row in islice(self.rows(Lines(source), 0), LINES_ASKED) if isinstance(row, dict))
+            return list(dict.fromkeys(name for row in first for name in row))
+
+    def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:
+        """As `TextTable`."""
+        lines.seek(offset)
+        start = lines.offset
+        for line in lines:
+            if not line.isspace():
+                try:
+                    row = json.loads(line)
+                    yield start, row if isinstance(row, dict) else BadRow("broken row: not a JSON object")
+                except (ValueError, RecursionError) as error:
+                    yield start, BadRow(f"broken row: not JSON: {error}")
+            start = lines.offset
+
+
+class ParquetTable(CaptionedTable):
+    """A Parquet file; text comes as bytes."""
+
+    suffixes = (".parquet",)
+
+    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+        """As `CaptionedTable`; offsets are 0."""
+        with _parquet(self.url) as file:
+            total = file.metadata.num_rows
+        return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
+
+    def columns(self) -> list[str]:
+        """Those of the schema."""
+        with _parquet(self.url) as file:
+            return list(file.schema_arrow.names)
+
+    def read(self, columns: Sequence[str]) -> Iterator[Row]:
+        """As `CaptionedTable`."""
+        with _parquet(self.url) as file:
+            groups: list[int] = []
+            first = skip = 0
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if first + rows > self.start and first < self.stop:
+                    skip = skip if groups else self.start - first
+                    groups.append(group)
+                first += rows
+            if not groups:
+                return
+            batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(columns)))
+            rows_in = chain.from_iterable(_batch_rows(batch) for batch in batches)
+            yield from islice(rows_in, skip, skip + self.stop - self.start)
+
+
+FORMATS.add("csv", CsvTable)
+FORMATS.add("tsv", TsvTable)
+FORMATS.add("jsonl", JsonLines)
+FORMATS.add("parquet", ParquetTable)
 
 
 @contextmanager
@@ -168,23 +198,6 @@ def _parquet(url: str) -> Iterator[Any]:
             yield file
         except pa.ArrowException as error:
             raise CocuError(f"{url}: broken Parquet: {error}") from error
-
-
-def _parquet_rows(url: str, start: int, stop: int, columns: Sequence[str]) -> Iterator[Row]:
-    with _parquet(url) as file:
-        groups: list[int] = []
-        first = skip = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if first + rows > start and first < stop:
-                skip = skip if groups else start - first
-                groups.append(group)
-            first += rows
-        if not groups:
-            return
-        batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(columns)))
-        rows_in = chain.from_iterable(_batch_rows(batch) for batch in batches)
-        yield from islice(rows_in, skip, skip + stop - start)
 
 
 def _batch_rows(batch: Any) -> Iterator[Row]:

@@ -52,12 +52,12 @@ def phrases_of(synonyms: Mapping[str, Sequence[str]], normal: Normal | None = No
 
     A phrase listed for several objects names the one that bears it as its own name, else the first
     listed. normal: puts a phrase into the form of a concept; by default
-    `curation.concepts.extractor.normal_form`.
+    `Lexicon().normal_form`.
     """
     if normal is None:
-        from curation.concepts.lexicon import normal_form
+        from curation.concepts.lexicon import Lexicon
 
-        normal = normal_form
+        normal = Lexicon().normal_form
     objects = tuple(synonyms)
     claims: dict[tuple[str, ...], dict[int, None]] = {}
     for index, name in enumerate(objects):

@@ -96,7 +96,7 @@ def score_folder(
     picture and is named neither by a concept of the caption nor by the caption's words: the words
     catch what the parser takes for something else, such as the tie of "a man in a shirt and tie
     motioning". named_by="concepts" or "words" looks at one of them only.
-    normal: puts a word into the form of a concept; by default `curation.concepts.extractor.normal_form`.
+    normal: puts a word into the form of a concept; by default `Lexicon().normal_form`.
 
     Raises MisuseError for bad arguments and truth of other pairs, CocuError for tables that
     cannot be read or do not fit together.

@@ -15,6 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from curation.reading.shards import Shard
 from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
@@ -26,6 +29,7 @@ from files.rejects import Reject
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 120
 REJECTS_AT_ONCE = 10_000
+REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
 
 
 class RunFolder:
@@ -175,17 +179,13 @@ class RunFolder:
 
     def write_rejects(self, before: Path | None = None) -> None:
         """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
-        with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, REJECTS) as writer:
             for batch in parquet_batches(before, REJECTS_AT_ONCE) if before else ():
                 writer.write_batch(batch)
             for shard, record in sorted(self.records.items()):
                 rows = [{"shard": shard, "key": key, "reason": reason} for key, reason in record.get("rejects", ())]
                 if rows:
-                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    writer.write_table(pa.Table.from_pylist(rows, REJECTS))
 
     def finish(self, summary: Mapping[str, Any], rejects: Path | None = None, **extra: Any) -> None:
         """Write rejects.parquet and the final manifest, then drop the per-shard state files.

@@ -14,8 +14,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from curation.reading.pairs import CaptionOptions, Pair, read_pairs
-from curation.reading.shards import Shard, find_shards
+from curation.reading.pairs import CaptionOptions, Pair
+from curation.reading.shards import Shard, find_shards, read_pairs
 from files.addresses import open_bytes, open_tar
 from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards

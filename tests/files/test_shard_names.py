@@ -54,7 +54,8 @@ def test_two_ways_to_name_the_same_shards() -> None:
 
 def test_only_the_wanted_kinds_are_found(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,caption\n")
-    assert expand(str(tmp_path)) == [str(tmp_path / "t.csv")]
+    both = ((*TAR_SUFFIXES, ".csv"), (".csv",))
+    assert expand(str(tmp_path), *both) == [str(tmp_path / "t.csv")]
     for name, said in [
         (tmp_path, r"holds no shards \(\.tar, "),
         (tmp_path / "t.csv", r"not a shard; expected a file of kind \.tar,.*\.tar\.xz$"),
@@ -62,10 +63,10 @@ def test_only_the_wanted_kinds_are_found(tmp_path: Path) -> None:
         ("https://host/t.csv", "not a tar; name the shards"),
     ]:
         with pytest.raises(MisuseError, match=said):
-            expand(str(name), TAR_SUFFIXES)
+            expand(str(name))
     tars = [str(write_tar(tmp_path / "deep" / f"{i}.tar", [("a.jpg", bytes(i))])) for i in range(2)]
-    assert expand(str(tmp_path)) == expand(str(tmp_path), TAR_SUFFIXES) == tars
-    assert find_urls([tars[1], str(tmp_path)], TAR_SUFFIXES) == tars[::-1]
+    assert expand(str(tmp_path)) == expand(str(tmp_path), *both) == tars
+    assert find_urls([tars[1], str(tmp_path)], *both) == tars[::-1]
     assert sizes_of(tars) == [Path(tar).stat().st_size for tar in tars]
 
 

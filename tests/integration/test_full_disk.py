@@ -15,8 +15,8 @@ import pytest
 from curation.curated.tables import PAIRS, TableWriter
 from curation.index import neighbours
 from curation.index.array_files import ArrayWriter
-from curation.reading.pairs import CaptionOptions, read_pairs
-from curation.reading.shards import find_shards
+from curation.reading.pairs import CaptionOptions
+from curation.reading.shards import find_shards, read_pairs
 from files.errors import CocuError
 from tests.integration.commands import cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same

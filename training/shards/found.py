@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from files.addresses import is_remote
 from files.errors import MisuseError
-from files.shard_names import TAR_SUFFIXES, find_urls, shard_suffix, sizes_of, with_folders
+from files.shard_names import find_urls, shard_suffix, sizes_of, with_folders
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def find_data(sources: Sequence[str | Source]) -> tuple[list[Shard], list[Collec
     weights = [source.weight for source in given]
     if None in weights and any(weight is not None for weight in weights):
         raise MisuseError("some data sources have a weight and others have none; give one to each, or to none")
-    urls = [find_urls(source.names, TAR_SUFFIXES) for source in given]
+    urls = [find_urls(source.names) for source in given]
     every = list(dict.fromkeys(url for some in urls for url in some))
     shards = [Shard(*of) for of in zip(_short_names(every), every, sizes_of(every), strict=True)]
     number = {url: i for i, url in enumerate(every)}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data_cards.miniature.captions.writer import VISIBLE
-from data_cards.miniature.clip.measures import PROMPT, Figures
+from data_cards.miniature.clip.measures import Figures
+from data_cards.prompt import PROMPT
 
 _CARD = """\
 ---

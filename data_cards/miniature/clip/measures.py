@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from data_cards.cards import Card
 from data_cards.miniature.captions.writer import VISIBLE
 
-PROMPT = "a photo of a {}"
-
 
 @dataclass(frozen=True)
 class Figures:

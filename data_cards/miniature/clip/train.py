@@ -33,9 +33,10 @@ from torch.optim import Optimizer
 from data_cards.cards import Card, read_card
 from data_cards.miniature.captions.writer import VISIBLE
 from data_cards.miniature.clip.card import Training, write_card
-from data_cards.miniature.clip.measures import PROMPT, Figures, measure
+from data_cards.miniature.clip.measures import Figures, measure
 from data_cards.miniature.clip.pairs import ClipPairs, Source, draw_pairs, tokenise
 from data_cards.miniature.pairs import check_request
+from data_cards.prompt import PROMPT
 from files.errors import MisuseError
 
 MODEL: dict[str, Any] = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curation.concepts import extractor as nouns
 from curation.concepts import lexicon
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import medium_words, normal_form, resolve_pipeline, set_phrases, singular
+from curation.concepts.lexicon import Lexicon, medium_words, resolve_pipeline, set_phrases
 from curation.concepts.listed import keep_listed, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from files.errors import MisuseError
@@ -143,10 +143,12 @@ def test_each_concept_once_in_order_of_appearance(extractor: ConceptExtractor) -
     ],
 )
 def test_singular(words: str, expected: str) -> None:
+    singular = Lexicon().singular
     assert [singular(word) for word in words.split()] == expected.split()
 
 
 def test_normal_form_of_listed_phrases() -> None:
+    normal_form = Lexicon().normal_form
     assert normal_form("Fire Trucks") == "fire truck"
     assert normal_form("wine glasses") == "wine glass"
     assert normal_form("glasses") == "glasses"
@@ -162,7 +164,7 @@ def test_listed_concepts_take_the_longest_listed_tail(tmp_path: Path) -> None:
     ]
     path = tmp_path / "vocabulary.txt"
     path.write_text("# things\nFire Trucks\n\nmountains  # high ones\nT-Shirts\n", encoding="utf-8")
-    assert read_vocabulary(str(path)) == {"fire truck", "mountain", "t-shirt"}
+    assert read_vocabulary(str(path), Lexicon()) == {"fire truck", "mountain", "t-shirt"}
 
 
 def test_a_vocabulary_that_cannot_be_used_is_misuse(tmp_path: Path) -> None:
@@ -170,11 +172,11 @@ def test_a_vocabulary_that_cannot_be_used_is_misuse(tmp_path: Path) -> None:
     empty.write_text("# nothing\n\n", encoding="utf-8")
     broken.write_bytes(b"caf\xe9\n")
     with pytest.raises(MisuseError, match="lists no concept"):
-        read_vocabulary(str(empty))
+        read_vocabulary(str(empty), Lexicon())
     with pytest.raises(MisuseError, match="not UTF-8"):
-        read_vocabulary(str(broken))
+        read_vocabulary(str(broken), Lexicon())
     with pytest.raises(MisuseError, match=r"--vocabulary .*No such file"):
-        read_vocabulary(str(tmp_path / "missing.txt"))
+        read_vocabulary(str(tmp_path / "missing.txt"), Lexicon())
 
 
 def test_a_pool_gives_the_same_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:

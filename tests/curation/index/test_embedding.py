@@ -15,7 +15,7 @@ from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
 from curation.index import embedding as embeddings
-from curation.index.embedding import embed_extra_captions, embed_shard
+from curation.index.embedding import embed_shard
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_caption_tables, find_shards
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
@@ -88,7 +88,7 @@ def test_captions_without_pictures(tmp_path: Path, encoder: Encoder, extractor: 
     )
     pq.write_table(table, tmp_path / "extra.parquet")
     (shard,) = find_caption_tables([str(tmp_path / "extra.parquet")])
-    result = embed_extra_captions(shard, tmp_path / "out.parquet", encoder, extractor)
+    result = embed_shard(shard, tmp_path / "out.parquet", encoder, extractor, None)
     found = pq.read_table(tmp_path / "out.parquet")
     assert found.schema == embeddings.schema(encoder.dim)
     assert found.drop_columns(["image_vec", "text_vec"]).to_pylist() == [

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from curation.reading import shards
 from curation.reading import tables as table_files
-from curation.reading.captioned_tables import CaptionRow, ImageRow, caption_rows, table_key
-from curation.reading.pairs import CaptionOptions, Pair, read_pairs
-from curation.reading.shards import find_caption_tables, find_shards
+from curation.reading.captioned_tables import CaptionedTable, CaptionRow, ImageRow, table_key
+from curation.reading.pairs import CaptionOptions, Pair
+from curation.reading.shards import Shard, find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from tests.tiny_world import picture
@@ -47,6 +47,11 @@ def write(path: Path, rows: list[dict[str, Any]], row_group: int = 3) -> Path:
 
 def read(path: Path, **options: Any) -> list[Pair | Reject]:
     return [item for shard in find_shards([str(path)]) for item in read_pairs(shard, CaptionOptions(**options))]
+
+
+def caption_rows(shard: Shard) -> list[CaptionRow | Reject]:
+    assert isinstance(shard.reader, CaptionedTable)
+    return list(shard.reader.caption_rows())
 
 
 def reasons(found: list[Pair | Reject]) -> dict[str, str]:
@@ -193,8 +198,9 @@ def test_parts_join_to_the_whole_table(
     path = tmp_path_factory.mktemp("t") / f"t.{form}"
     write(path, [{"image": image, "caption": caption} for image, caption in [("first", "row"), *rows]], row_group=2)
     joined = []
-    for start, stop, offset in table_files.cut_table(str(path), part):
-        rows_in = list(table_files.read_rows(str(path), start, stop, offset, ["image", "caption"]))
+    table = {"csv": table_files.CsvTable, "jsonl": table_files.JsonLines, "parquet": table_files.ParquetTable}[form]
+    for start, stop, offset in table(str(path)).cut(part):
+        rows_in = list(table(str(path), 0, (start, stop), offset).read(["image", "caption"]))
         assert len(rows_in) == stop - start
         joined += rows_in
     texts = [[cell.decode() if isinstance(cell, bytes) else cell for cell in row.values()] for row in joined]  # type: ignore[union-attr]
@@ -206,7 +212,7 @@ def test_lines_without_end_do_not_fill_the_memory(tmp_path: Path, monkeypatch: p
     path = tmp_path / "a.jsonl"
     path.write_text('{"caption": "' + "x" * 1_000 + '"}\n{"caption": "good"}\n')
     (shard,) = find_caption_tables([str(path)])
-    found = list(caption_rows(shard))
+    found = caption_rows(shard)
     assert found[-1] == CaptionRow(str(len(found) - 1), "good", None)
     assert all(isinstance(item, Reject) for item in found[:-1])
 
@@ -220,10 +226,10 @@ def test_caption_only_tables(tmp_path: Path) -> None:
         assert isinstance(second, CaptionRow)
         assert (first.key, first.image, second.key, second.image) == ("k1", "x/1.jpg", "1", None)
     path = write(tmp_path / "bare.tsv", [{"sentence": "a cat"}])
-    assert list(caption_rows(find_caption_tables([str(path)])[0])) == [CaptionRow("0", "a cat", None)]
+    assert caption_rows(find_caption_tables([str(path)])[0]) == [CaptionRow("0", "a cat", None)]
     path = write(tmp_path / "none.tsv", [{"words": "a cat"}])
     with pytest.raises(MisuseError, match=r"none.tsv: no caption column \(looked for caption, "):
-        list(caption_rows(find_caption_tables([str(path)])[0]))
+        caption_rows(find_caption_tables([str(path)])[0])
 
 
 def test_remote_tables_with_their_images_beside_them() -> None:
@@ -280,4 +286,4 @@ def test_keys_of_image_paths(path: str, key: str) -> None:
 
 
 def test_suffix_of_an_image_row() -> None:
-    assert ImageRow("a", "x/a.JPG", "").suffix == ".jpg"
+    assert ImageRow("a", "x/a.JPG", "").field == "jpg"

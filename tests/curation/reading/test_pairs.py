@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import caption, write_tar
-from curation.reading import pairs
-from curation.reading.pairs import CaptionOptions, Pair, checked_captions, json_field, read_pairs
-from curation.reading.shards import Shard, find_shards
+from curation.reading import pairs, tars
+from curation.reading.pairs import CaptionOptions, Pair, checked_captions
+from curation.reading.shards import Shard, find_shards, read_pairs
+from curation.reading.tars import json_field
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from tests.tiny_world import make_shards, pair_members, picture
@@ -157,7 +158,7 @@ def test_repeated_keys_missing_parts_and_bad_keys_do_not_stop_the_others(tmp_pat
 
 
 def test_oversized_picture_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "MAX_IMAGE_BYTES", 1_000)
+    monkeypatch.setattr(tars, "MAX_IMAGE_BYTES", 1_000)
     found = one(tmp_path, ("a.jpg", bytes(1_001)), ("a.txt", b"x"))
     assert found == Reject("a", "oversized picture file: 1,001 bytes, the limit is 1,000")
 

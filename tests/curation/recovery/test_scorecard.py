@@ -237,7 +237,9 @@ def test_real_captions_leave_these_gaps(tmp_path: Path, shared: Path) -> None:
 
 
 def test_real_synonyms_name_their_objects(shared: Path) -> None:
-    from curation.concepts.lexicon import normal_form
+    from curation.concepts.lexicon import Lexicon
+
+    normal_form = Lexicon().normal_form
     from curation.recovery.naming import named_by_concepts, phrases_of
 
     mini = shared / "data" / "coco_mini"

@@ -1,0 +1,170 @@
+"""Tars of pairs as WebDataset and img2dataset write them: a sample of each, with its picture and its captions."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, BinaryIO
+
+from curation.reading.captioned_tables import caption_by_key
+from curation.reading.formats import FORMATS, Format, Original
+from curation.reading.pairs import (
+    CAPTION_FIELDS,
+    IMAGE_FIELDS,
+    JSON_FIELDS,
+    MAX_IMAGE_BYTES,
+    MAX_TEXT_BYTES,
+    CaptionOptions,
+    Pair,
+    checked_captions,
+)
+from files.addresses import open_tar
+from files.errors import CocuError
+from files.rejects import Reject, is_utf8
+from files.shard_names import TAR_SUFFIXES, shard_suffix
+from files.tar import Member, Sample, read_member, read_samples
+from files.tar_headers import BLOCK
+
+# Bytes of a tar that a pair takes besides its picture: two headers, a caption, padding.
+BESIDES = 2_300
+
+
+class Tar(Format):
+    """A tar, plain or packed; one shard."""
+
+    suffixes = TAR_SUFFIXES
+
+    def pairs(self, options: CaptionOptions) -> Iterator[Pair | Reject]:
+        """One pair or reject of each sample; last, what is wrong with the tar."""
+        with open_tar(self.url, self.size) as tar:
+            fault = tar.fault
+            fallback: dict[str, str] | None = None
+            for sample in read_samples(tar.file):
+                if isinstance(sample, Reject):
+                    if sample.key == "" and fault:  # two views of one fault
+                        sample, fault = Reject("", f"{sample.reason}; {fault}"), ""
+                    yield sample
+                    continue
+                if options.field is None and fallback is None and sample.member(CAPTION_FIELDS) is None:
+                    try:
+                        fallback = sibling_captions(self.url)
+                    except CocuError as error:
+                        fallback = {}
+                        yield Reject("", f"captions beside the shard cannot be read: {error}")
+                yield _pair(tar.file, sample, options, fallback or {})
+            if fault:
+                yield Reject("", fault)
+
+    @contextmanager
+    def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
+        """The samples, rejects of the reading among them."""
+        with open_tar(self.url, self.size) as tar:
+            yield (_StoredSample(tar.file, item) for item in read_samples(tar.file) if isinstance(item, Sample))
+
+    def weight(self, pairs: Sequence[Pair]) -> int:
+        """Bytes of the tar, about."""
+        return sum(len(pair.image) + BESIDES for pair in pairs)
+
+
+FORMATS.add("tar", Tar)
+
+
+class _StoredSample:
+    """A sample, copied byte for byte with whatever lies between its members."""
+
+    def __init__(self, tar: BinaryIO, sample: Sample) -> None:
+        self.key, self._tar, self._sample = sample.key, tar, sample
+
+    @cached_property
+    def _raw(self) -> memoryview:
+        self._tar.seek(self._sample.start)
+        return memoryview(self._tar.read(self._sample.end - self._sample.start))
+
+    @property
+    def checksum(self) -> int:
+        return pair_checksum(self._sample, self._content)
+
+    def parts(self, without: Collection[str]) -> bytes:
+        kept = [member for member in self._sample.members if member.field not in without]
+        if len(kept) == len(self._sample.members):
+            return bytes(self._raw) + bytes(-len(self._raw) % BLOCK)  # the padding may have been cut off
+        start = self._sample.start
+        raw = [self._raw[member.start - start : member.offset + member.size - start] for member in kept]
+        return b"".join(part for piece in raw for part in (piece, bytes(-len(piece) % BLOCK)))
+
+    def data(self, field: str) -> bytes | None:
+        member = self._sample.member((field,))
+        return None if member is None else self._content(member)
+
+    def _content(self, member: Member) -> bytes:
+        at = member.offset - self._sample.start
+        return bytes(self._raw[at : at + member.size])
+
+
+def pair_checksum(sample: Sample, read: Callable[[Member], bytes]) -> int:
+    """CRC-32 of the members of a sample that make the pair: its picture, its text, its JSON."""
+    checksum = 0
+    for fields in (IMAGE_FIELDS, CAPTION_FIELDS, JSON_FIELDS):
+        member = sample.member(fields)
+        if member is not None and member.size <= MAX_IMAGE_BYTES:
+            checksum = zlib.crc32(read(member), checksum)
+    return checksum
+
+
+def _pair(tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict[str, str]) -> Pair | Reject:
+    if not is_utf8(sample.key):
+        return Reject(sample.key, "key is not UTF-8")
+    image = sample.member(IMAGE_FIELDS)
+    if image is None:
+        return Reject(sample.key, "no image")
+    if image.size > MAX_IMAGE_BYTES:
+        return Reject(sample.key, f"oversized picture file: {image.size:,} bytes, the limit is {MAX_IMAGE_BYTES:,}")
+    captions = _sample_captions(tar, sample, options, fallback)
+    if isinstance(captions, Reject):
+        return captions
+    data = read_member(tar, image)
+    checksum = pair_checksum(sample, lambda member: data if member is image else read_member(tar, member))
+    return Pair(sample.key, data, captions, checksum)
+
+
+def _sample_captions(
+    tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict[str, str]
+) -> tuple[str, ...] | Reject:
+    member = sample.member(CAPTION_FIELDS if options.field is None else JSON_FIELDS)
+    if member is not None and member.size > MAX_TEXT_BYTES:
+        return Reject(sample.key, f"oversized text member: {member.size:,} bytes, the limit is {MAX_TEXT_BYTES:,}")
+    raw: Any = read_member(tar, member) if member else None
+    if options.field is None:
+        raw = fallback.get(sample.key) if raw is None else raw
+    elif raw is not None:
+        try:
+            raw = json_field(raw, options.field)
+        except UnicodeDecodeError:
+            return Reject(sample.key, "caption is not UTF-8")
+        except (ValueError, RecursionError) as error:
+            return Reject(sample.key, f"broken .json member: {error}")
+    return checked_captions(sample.key, raw, options.all_captions)
+
+
+def json_field(raw: bytes, field: str) -> Any:
+    """Value at a dotted path of a JSON object, None where the path ends early. Raises ValueError on broken JSON."""
+    value = json.loads(raw)
+    for name in field.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def sibling_captions(url: str) -> dict[str, str]:
+    """Captions of img2dataset's Parquet file beside a shard, by key; {} where there is none.
+
+    Raises CocuError when there is one that cannot be read.
+    """
+    suffix = shard_suffix(url)
+    if not suffix or not url.lower().endswith(suffix):  # a signed address has no siblings
+        return {}
+    return caption_by_key(url[: -len(suffix)] + ".parquet")

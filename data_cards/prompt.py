@@ -1,0 +1,5 @@
+"""The sentence that stands for a concept or a class: what curation embeds, and what the tiny CLIP is taught."""
+
+from __future__ import annotations
+
+PROMPT = "a photo of a {}"
