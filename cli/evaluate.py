@@ -76,13 +76,13 @@ def run(
     wanted = [benchmark_of(one) for one in benchmark]
 
     from cli.printing.results import print_results
-    from evaluation.evaluate import Options, evaluate_all
+    from evaluation.evaluate import EvaluateOptions, evaluate_all
     from evaluation.labels.inference import Rules
     from evaluation.models.segmenters import load_segmenter
     from training.processes import joined
 
     with joined(device, exact=True) as place, _progress(place.leads) as progress:
-        options = Options(
+        options = EvaluateOptions(
             split=split,
             limit=limit,
             batch=batch,

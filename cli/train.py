@@ -73,12 +73,12 @@ def run(
     """Train a recipe. Under torchrun, on as many GPUs and nodes as it starts processes for."""
     from training.processes import Wish
     from training.recipes.recipe_file import load_recipe
-    from training.run.trainer import Options, train
+    from training.run.trainer import TrainOptions, train
 
     measure = _measure(benchmark, val)
     outcome = train(
         load_recipe(recipe, settings or []),
-        Options(
+        TrainOptions(
             run=out,
             data=_sources(data, shares),
             val=_sources(val or [], None),

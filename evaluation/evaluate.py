@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluateOptions:
     """What a run may choose; the cards say the rest.
 
     split: in place of the cards'. limit: pictures of each benchmark, spread evenly over it. batch: pictures that are
@@ -63,7 +63,7 @@ class Opened:
     benchmark: Benchmark
 
 
-def open_all(wanted: Sequence[tuple[Card, Path]], options: Options) -> list[Opened]:
+def open_all(wanted: Sequence[tuple[Card, Path]], options: EvaluateOptions) -> list[Opened]:
     """Find the benchmarks, and files that are missing. Raises MisuseError, or CocuError for a tar."""
     if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
         raise MisuseError(f"benchmark {twice!r} is given twice; results are kept by name, use two --out folders")
@@ -80,7 +80,7 @@ def evaluate_all(
     segmenter: Segmenter,
     wanted: Sequence[tuple[Card, Path]],
     out: Path,
-    options: Options,
+    options: EvaluateOptions,
     place: Place,
     *,
     command: Sequence[str] = (),
@@ -127,7 +127,7 @@ def evaluate_all(
 def evaluate(
     segmenter: Segmenter,
     opened: Opened,
-    options: Options,
+    options: EvaluateOptions,
     place: Place,
     progress: Progress = lambda name, done, total: None,
 ) -> Result:
@@ -167,7 +167,7 @@ def evaluate(
     )
 
 
-def vectors_of(segmenter: Segmenter, card: Card, options: Options) -> Tensor:
+def vectors_of(segmenter: Segmenter, card: Card, options: EvaluateOptions) -> Tensor:
     """Unit vectors of the classes that text names [C, D]."""
     if options.first_prompt_only:
         first = tuple(one.model_copy(update={"prompts": one.prompts[:1]}) for one in card.classes)
@@ -175,7 +175,7 @@ def vectors_of(segmenter: Segmenter, card: Card, options: Options) -> Tensor:
     return class_vectors(segmenter, card, options.templates)
 
 
-def _begin(wanted: Sequence[tuple[Card, Path]], out: Path, options: Options, overwrite: bool) -> list[Opened]:
+def _begin(wanted: Sequence[tuple[Card, Path]], out: Path, options: EvaluateOptions, overwrite: bool) -> list[Opened]:
     opened = open_all(wanted, options)
     if out.exists() and not out.is_dir():
         raise MisuseError(f"{out}: is a file; give a folder")
@@ -199,7 +199,7 @@ def _remove_results(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _rules(card: Card, options: Options) -> dict[str, Any]:
+def _rules(card: Card, options: EvaluateOptions) -> dict[str, Any]:
     """What results.json says of how it was measured, beyond the card."""
     said: dict[str, Any] = {
         "templates": options.templates,

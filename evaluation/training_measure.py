@@ -24,7 +24,7 @@ def validation_measure(
     templates: TemplateSet = "simple",
     batch: int = 16,
 ) -> Callable[[Any], dict[str, float]]:
-    """What gives {"miou": ...} of a learner on a benchmark, for training.trainer.Options.measure.
+    """What gives {"miou": ...} of a learner on a benchmark, for TrainOptions.measure.
 
     limit: pictures, spread evenly over the benchmark. The benchmark is opened at once, so that what is wrong with it
     is said before anything is trained. Raises MisuseError, CocuError; when called, BadItem.

@@ -27,7 +27,7 @@ SHOWN = 5  # recovered concepts of a picture
 
 
 @dataclass(frozen=True)
-class Pair:
+class ShownPair:
     """One curated pair. recovered: concepts that its caption omits, best first, and whether the picture shows them."""
 
     picture: Image.Image
@@ -36,7 +36,7 @@ class Pair:
     recovered: tuple[tuple[str, bool], ...]
 
 
-def curated_pairs(folder: Path) -> Iterator[Pair]:
+def curated_pairs(folder: Path) -> Iterator[ShownPair]:
     """The pairs of a curated folder's shards, in order."""
     said = read_card("miniature").synonyms()
     for shard in sorted((folder / "shards").glob("*.tar")):
@@ -46,10 +46,10 @@ def curated_pairs(folder: Path) -> Iterator[Pair]:
                     yield _pair({member.field: read_member(tar, member) for member in sample.members}, said)
 
 
-def _pair(members: dict[str, bytes], said: Mapping[str, Sequence[str]]) -> Pair:
+def _pair(members: dict[str, bytes], said: Mapping[str, Sequence[str]]) -> ShownPair:
     shown = {word for thing in json.loads(members["json"])["objects"] for word in said[thing["name"]]}
     concepts = json.loads(members["concepts.json"])["concepts"]
-    return Pair(
+    return ShownPair(
         picture=Image.open(io.BytesIO(members["jpg"])).convert("RGB"),
         caption=members["txt"].decode(),
         named=tuple(c["concept"] for c in concepts if c["in_caption"]),
@@ -57,7 +57,7 @@ def _pair(members: dict[str, bytes], said: Mapping[str, Sequence[str]]) -> Pair:
     )
 
 
-def draw(pairs: list[Pair], out: Path) -> None:
+def draw(pairs: list[ShownPair], out: Path) -> None:
     """Write one PNG with the pairs side by side."""
     import matplotlib
 

@@ -45,14 +45,14 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Learner:
+class LearnerSetting:
     """A learner's recipe for the miniature, and the pairs of a step in it."""
 
     recipe: str
     batch: int
 
 
-LEARNERS = {"patch-alignment": Learner("miniature", 64), "groupvit": Learner("miniature_groupvit", 128)}
+LEARNERS = {"patch-alignment": LearnerSetting("miniature", 64), "groupvit": LearnerSetting("miniature_groupvit", 128)}
 
 COCU_CURATION = Curation("cocu")
 BASELINE = Arm("baseline", "main", "nouns of the caption", COCU_CURATION, concepts="caption")

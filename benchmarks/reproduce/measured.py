@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduce.arms import Arm
-from benchmarks.reproduce.plan import Place, Run, runs_of
+from benchmarks.reproduce.plan import Places, TrainingRun, runs_of
 from benchmarks.reproduce.presets import Preset
 from data_cards.cards import read_card
 from evaluation.figures.bootstrap import Interval, mean_iou_difference
 from evaluation.results.comparison import paired
-from evaluation.results.result import Counts, members_of_kind, read_counts, read_results
+from evaluation.results.result import PictureCounts, members_of_kind, read_counts, read_results
 from files.errors import CocuError
 
 BENCHMARK = "miniature"
@@ -27,9 +27,9 @@ QUALITY_K = 5
 class Measured:
     """A run that was measured: shares 0 to 1 by the names of FIGURES, and the counts of every picture."""
 
-    run: Run
+    run: TrainingRun
     figures: Mapping[str, float | None]
-    counts: Counts
+    counts: PictureCounts
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Results:
     """All that the runs of a preset left in a folder; what is not there yet is left out."""
 
     def __init__(self, preset: Preset, out: Path) -> None:
-        self.preset, self.place = preset, Place(out)
+        self.preset, self.place = preset, Places(out)
         self.runs = runs_of(preset)
         found = {run: _measured(run, self.place.eval(run.name)) for run in self.runs}
         self.measured = {run: one for run, one in found.items() if one is not None}
@@ -84,7 +84,7 @@ class Results:
             raise CocuError(f"{path}: cannot be read ({error!r}); delete it and run again") from error
 
 
-def _measured(run: Run, folder: Path) -> Measured | None:
+def _measured(run: TrainingRun, folder: Path) -> Measured | None:
     if not (folder / "results.json").is_file():
         return None
     one = next(one for one in read_results(folder)["benchmarks"] if one["name"] == BENCHMARK)

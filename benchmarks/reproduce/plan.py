@@ -12,7 +12,7 @@ from benchmarks.reproduce.steps import Step
 
 
 @dataclass(frozen=True)
-class Place:
+class Places:
     """Where in OUT everything lies."""
 
     out: Path
@@ -55,7 +55,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """One training run: an arm, a learner, a seed. watched: validated on its way."""
 
     arm: Arm
@@ -70,10 +70,10 @@ class Run:
         return f"{of_learner}{self.arm.name}-seed{self.seed}"
 
 
-def runs_of(preset: Preset) -> tuple[Run, ...]:
+def runs_of(preset: Preset) -> tuple[TrainingRun, ...]:
     """The runs of a preset, those of the main table first; of these one seed after the other."""
     return tuple(
-        Run(arm, trainings.learner, seed, watched=arm.group == "main")
+        TrainingRun(arm, trainings.learner, seed, watched=arm.group == "main")
         for trainings in preset.trainings
         for seed in trainings.seeds
         for arm in trainings.arms
@@ -82,7 +82,7 @@ def runs_of(preset: Preset) -> tuple[Run, ...]:
 
 def plan_of(preset: Preset, out: Path) -> list[Step]:
     """All steps of a preset."""
-    place = Place(out)
+    place = Places(out)
     steps = [*_data(preset, place)]
     made = set[str]()
     for run in runs_of(preset):
@@ -94,7 +94,7 @@ def plan_of(preset: Preset, out: Path) -> list[Step]:
     return steps
 
 
-def _data(preset: Preset, place: Place) -> Iterator[Step]:
+def _data(preset: Preset, place: Places) -> Iterator[Step]:
     """The pictures, their index and the validation set."""
     draw = ("cocu", "data", "miniature", "--out")
     yield Step(
@@ -129,7 +129,7 @@ def _data(preset: Preset, place: Place) -> Iterator[Step]:
     )
 
 
-def _curation(curation: Curation, place: Place) -> list[Step]:
+def _curation(curation: Curation, place: Places) -> list[Step]:
     """A curated folder, and how good it is."""
     if curation == COCU_CURATION:
         return [_score(curation, place)]
@@ -145,7 +145,7 @@ def _curation(curation: Curation, place: Place) -> list[Step]:
     return [rewrite, _score(curation, place)]
 
 
-def _curate(curation: Curation, place: Place) -> Step:
+def _curate(curation: Curation, place: Places) -> Step:
     out = place.curated(curation)
     return Step(
         f"curate-{curation.name}",
@@ -155,7 +155,7 @@ def _curate(curation: Curation, place: Place) -> Step:
     )
 
 
-def _score(curation: Curation, place: Place) -> Step:
+def _score(curation: Curation, place: Places) -> Step:
     truth = ("--truth", str(place.pairs / "truth.parquet"), "--synonyms", str(place.pairs / "synonyms.json"))
     return Step(
         f"score-{curation.name}",
@@ -165,7 +165,7 @@ def _score(curation: Curation, place: Place) -> Step:
     )
 
 
-def _training(run: Run, preset: Preset, place: Place) -> Step:
+def _training(run: TrainingRun, preset: Preset, place: Places) -> Step:
     """Runs of the main table are measured on their way; validation changes nothing that is learnt."""
     folder = place.run(run.name)
     options = ["--data", str(place.curated(run.arm.curation) / "shards"), "--out", str(folder)]
@@ -186,7 +186,7 @@ def _training(run: Run, preset: Preset, place: Place) -> Step:
     )
 
 
-def _evaluation(run: Run, preset: Preset, place: Place) -> Step:
+def _evaluation(run: TrainingRun, preset: Preset, place: Places) -> Step:
     """Of the last checkpoint: the best one was chosen by the very pictures that it is measured on."""
     checkpoint, out = _last_checkpoint(run, preset, place), place.eval(run.name)
     options = ("--benchmark", f"miniature={place.validation}", "--device", preset.device, "--gallery", "0")
@@ -198,5 +198,5 @@ def _evaluation(run: Run, preset: Preset, place: Place) -> Step:
     )
 
 
-def _last_checkpoint(run: Run, preset: Preset, place: Place) -> Path:
+def _last_checkpoint(run: TrainingRun, preset: Preset, place: Places) -> Path:
     return place.run(run.name) / "checkpoints" / f"step-{preset.steps(run.learner):08d}"

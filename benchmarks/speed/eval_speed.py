@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> float:
     )
     learner = GroupViT(config_of(given.size)).to(given.device).eval()
     ours = Ours(learner_segmenter(learner, "random", precision=given.precision), card, given.windows_at_once)
-    peer = Peer(learner, ours)
+    peer = PeerSegmenter(learner, ours)
     check_agreement(ours, peer)
     random = np.random.default_rng(0)
     pictures: list[Picture] = [random.integers(0, 256, (*COCO_SIDES, 3), np.uint8) for _ in range(given.pictures)]
@@ -114,7 +114,7 @@ class Ours:
         return [found.labels for found in segment_images(self.segmenter, self.card, self.vectors, pictures, self.rules)]
 
 
-class Peer:
+class PeerSegmenter:
     """transformers' GroupViTModel of the same weights, at the size of the windows, which is the only one it takes."""
 
     def __init__(self, learner: GroupViT, ours: Ours) -> None:
@@ -202,7 +202,7 @@ class Peer:
 
 
 @torch.inference_mode()
-def check_agreement(ours: Ours, peer: Peer) -> None:
+def check_agreement(ours: Ours, peer: PeerSegmenter) -> None:
     """Raise ArithmeticError unless the soft mixture of our groups is the peer's logits, and its two ways are one."""
     assert ours.card.window is not None
     pixels = torch.randn(1, 3, ours.card.window.size, ours.card.window.size, device=ours.segmenter.device)

@@ -76,7 +76,7 @@ def measure(names: Sequence[str], given: argparse.Namespace) -> dict[str, float]
     augmentation = Augmentation(given.size, given.augment)
     maker = PairMaker(files, augmentation, ConceptChoice("curated-cluster", CONCEPTS), CONTEXT, seed=0)
     paths = [files.path(number) for number in range(len(shards))]
-    peer = Peer(paths, given.size, given.augment)
+    peer = PeerPipeline(paths, given.size, given.augment)
 
     once = Stages(maker, files, augmentation, places)
     stages: dict[str, list[float]] = {name: [] for name in once.names}
@@ -164,7 +164,7 @@ class Stages:
         return augment.draw_crop(height, width, self.augmentation.crop_scale, Random(i))
 
 
-class Peer:
+class PeerPipeline:
     """webdataset, torchvision v2 on Pillow images, open_clip's tokenizer."""
 
     def __init__(self, paths: Sequence[str], size: int, level: str) -> None:
@@ -213,7 +213,7 @@ class Peer:
 class PeerStream(IterableDataset[Any]):
     """The peer as a data set whose workers all read all shards."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: PeerPipeline) -> None:
         self.peer = peer
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -226,7 +226,7 @@ class PeerStream(IterableDataset[Any]):
             yield from map(self.peer.pair, webdataset.decode("pilrgb")(iter(pipeline)))
 
 
-def whole_loaders(names: Sequence[str], peer: Peer, given: argparse.Namespace) -> tuple[float, float]:
+def whole_loaders(names: Sequence[str], peer: PeerPipeline, given: argparse.Namespace) -> tuple[float, float]:
     """Pairs/s of both loaders with worker processes, medians over turns; who waits has its queues full and rests."""
     ours, theirs = [], []
     other = iter(DataLoader(PeerStream(peer), given.batch, num_workers=given.workers))

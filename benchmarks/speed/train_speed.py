@@ -65,13 +65,13 @@ def main(arguments: list[str] | None = None) -> float:
     config = config_of(given.size)
     batch = make_batch(config, given.batch or BATCH[given.size], given.concepts, given.device)
     ours = GroupViT(config).to(given.device).train()
-    peer = Peer(ours)
+    peer = PeerLearner(ours)
     # On the CPU our model cuts by itself, unless it is compiled; then, and for a device, it is the caller who does.
     cut = batch.cut(multiple=8) if given.compile or given.device == "cuda" else batch
     runs = {
-        "ours": Step(ours, cut, given.precision, given.compile),
-        "peer": Step(peer, batch, given.precision, given.compile),
-        "peer, texts cut": Step(Peer(ours), batch.cut(), given.precision, given.compile),
+        "ours": TimedStep(ours, cut, given.precision, given.compile),
+        "peer": TimedStep(peer, batch, given.precision, given.compile),
+        "peer, texts cut": TimedStep(PeerLearner(ours), batch.cut(), given.precision, given.compile),
     }
     check_agreement(list(runs.values()))
     clock = time.process_time if given.processor_time else time.perf_counter
@@ -109,18 +109,18 @@ def ratio(peer: list[float], ours: list[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Batch:
+class NoiseBatch:
     """pixels [B, 3, H, W]; texts int64 [B * (1 + K), context]: captions, then the concepts of each image."""
 
     pixels: Tensor
     texts: Tensor
 
-    def cut(self, multiple: int = 1) -> Batch:
+    def cut(self, multiple: int = 1) -> NoiseBatch:
         """With texts as long as the longest."""
-        return Batch(self.pixels, trim_padding(self.texts, multiple))
+        return NoiseBatch(self.pixels, trim_padding(self.texts, multiple))
 
 
-def make_batch(config: GroupViTConfig, pairs: int, concepts: int, device: str) -> Batch:
+def make_batch(config: GroupViTConfig, pairs: int, concepts: int, device: str) -> NoiseBatch:
     """Noise for pictures, and texts of lengths as they come (see above)."""
     text = config.text
     captions = torch.empty(pairs).log_normal_(2.55, 0.35).round()
@@ -130,10 +130,10 @@ def make_batch(config: GroupViTConfig, pairs: int, concepts: int, device: str) -
     place = torch.arange(text.context_length)
     tokens[place == lengths[:, None] - 1] = text.vocabulary - 1
     tokens[place >= lengths[:, None]] = 0
-    return Batch(torch.randn(pairs, 3, config.image_size, config.image_size, device=device), tokens.to(device))
+    return NoiseBatch(torch.randn(pairs, 3, config.image_size, config.image_size, device=device), tokens.to(device))
 
 
-class Peer(Learner):
+class PeerLearner(Learner):
     """transformers' GroupViTModel as a learner, with the weights of ours: what its own forward computes, in parts."""
 
     def __init__(self, ours: GroupViT) -> None:
@@ -171,10 +171,10 @@ class Peer(Learner):
         raise TypeError("transformers' GroupViT is here for its training step alone")
 
 
-class Step:
+class TimedStep:
     """A training step of a learner on a batch, whole or with a stop after each part."""
 
-    def __init__(self, learner: Learner, batch: Batch, precision: str, compiled: bool) -> None:
+    def __init__(self, learner: Learner, batch: NoiseBatch, precision: str, compiled: bool) -> None:
         self.learner, self.batch = learner, batch
         self.half = precision == "bf16"
         self.encode_image: Callable[[Tensor], Tensor] = learner.encode_image
@@ -221,7 +221,7 @@ class Step:
         return [*laps, lap()]
 
 
-def check_agreement(steps: list[Step]) -> None:
+def check_agreement(steps: list[TimedStep]) -> None:
     """Raise ArithmeticError unless all have the same loss, without noise."""
     losses = []
     for step in steps:
@@ -234,7 +234,7 @@ def check_agreement(steps: list[Step]) -> None:
         raise ArithmeticError(f"the models do not compute the same: losses {losses}")
 
 
-def measure(runs: dict[str, Step], repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, list[float]]]:
+def measure(runs: dict[str, TimedStep], repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, list[float]]]:
     """Seconds of parts and of whole steps in each round, by name and part; all take turns, one round goes uncounted."""
     cuda = torch.cuda.is_available()
     last = clock()
@@ -260,11 +260,11 @@ def measure(runs: dict[str, Step], repeats: int, clock: Callable[[], float]) -> 
     return seconds
 
 
-def share_of_peak(step: Step, seconds: float) -> str:
+def share_of_peak(step: TimedStep, seconds: float) -> str:
     """How much of the GPU's bfloat16 peak the step's matrix products and attention make, by their count."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    plain = Step(step.learner, step.batch, "bf16", compiled=False)
+    plain = TimedStep(step.learner, step.batch, "bf16", compiled=False)
     with FlopCounterMode(display=False) as counter:
         plain.whole()
     rate = counter.get_total_flops() / seconds / 1e12

@@ -35,7 +35,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie."""
 
     pairs: int
@@ -49,7 +49,7 @@ class Figures:
     parameters: dict[str, Any]
 
 
-def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Figures:
+def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> ReportFigures:
     """All figures of a curated folder. Raises MisuseError for a folder that is none."""
     manifest = read_manifest(curated, "curated")
     summary = _mapping(manifest.get("summary"))
@@ -63,7 +63,7 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Figure
     # A pair with an empty archive has no rows to be counted.
     recovered_per_pair[0] = pairs - sum(n for got, n in recovered_per_pair.items() if got)
     score_range = read_score_range(connection)
-    return Figures(
+    return ReportFigures(
         pairs=pairs,
         rejects=_rejects(summary, connection),
         concepts_per_pair=_number(summary.get("concepts_per_pair"), rows / max(pairs, 1)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from curation.curated.pairs import find_pairs, sample_pairs
 from curation.curated.query import connect
-from curation.report.figures import Figures, read_figures, read_score_range, score_text
+from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
 from curation.report.gallery import Bar, bar, pair_cards
 from curation.report.histograms import drawn
 from files.atomic import atomic
@@ -74,7 +74,7 @@ def _write(out: Path, template: str, **values: Any) -> None:
         temporary.write_text(html, encoding="utf-8")
 
 
-def _tiles(figures: Figures) -> list[tuple[str, str]]:
+def _tiles(figures: ReportFigures) -> list[tuple[str, str]]:
     rejected = sum(figures.rejects.values())
     return [
         (f"{figures.pairs:,}", "pairs curated" if figures.pairs != 1 else "pair curated"),
@@ -84,7 +84,7 @@ def _tiles(figures: Figures) -> list[tuple[str, str]]:
     ]
 
 
-def _recovered(figures: Figures) -> list[_Panel]:
+def _recovered(figures: ReportFigures) -> list[_Panel]:
     bars = _bars(figures.top_recovered, "recovered")
     half = -(-len(bars) // 2)
     title = "Most often recovered, in how many pairs"
@@ -93,7 +93,7 @@ def _recovered(figures: Figures) -> list[_Panel]:
     return [(title, bars[:half], ""), (f"Most often recovered, {half + 1} to {len(bars)}", bars[half:], "")]
 
 
-def _beside(figures: Figures) -> list[_Panel]:
+def _beside(figures: ReportFigures) -> list[_Panel]:
     rejects = sorted(figures.rejects.items(), key=lambda item: -item[1])
     panels: list[_Panel] = [("Pairs left out, by reason", _bars(rejects, "reject"), "none")]
     if figures.stage_seconds:

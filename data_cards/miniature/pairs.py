@@ -27,7 +27,7 @@ MOST_PAIRS = MOST_SEED = 2**32
 
 
 @dataclass(frozen=True)
-class Pair:
+class DrawnPair:
     """A picture and what is said about it.
 
     image: uint8 [size, size, 3]. mask: uint8 [size, size], the card's class indices.
@@ -46,7 +46,7 @@ class Pair:
         return self.captions[0]
 
 
-def draw_pair(split: str, seed: int, index: int, size: int = 64) -> Pair:
+def draw_pair(split: str, seed: int, index: int, size: int = 64) -> DrawnPair:
     """Draw pair number `index` of a split, its picture `size` pixels high and wide.
 
     Pairs of two splits or two seeds have nothing in common. Raises MisuseError for an unknown split
@@ -59,7 +59,7 @@ def draw_pair(split: str, seed: int, index: int, size: int = 64) -> Pair:
         captions = tuple(write_caption(rng, drawing.scene, "full") for _ in range(FULL_CAPTIONS))
     else:
         captions = (write_caption(rng, drawing.scene, "web"),)
-    return Pair(f"{split}-{index:08d}", drawing.image, drawing.mask, captions, drawing.scene)
+    return DrawnPair(f"{split}-{index:08d}", drawing.image, drawing.mask, captions, drawing.scene)
 
 
 def check_request(split: str, seed: int, pairs: int, size: int) -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from data_cards.cards import read_card
 from data_cards.miniature.captions.names import ClassNames
-from data_cards.miniature.pairs import NAME, Pair, check_request, draw_pair
+from data_cards.miniature.pairs import NAME, DrawnPair, check_request, draw_pair
 from files.atomic import atomic, write_json
 from files.errors import MisuseError
 from files.locks import locked
@@ -40,7 +40,7 @@ _TRUTH = pa.schema([("key", pa.string()), ("object", pa.string()), ("area", pa.f
 
 
 @dataclass(frozen=True)
-class Tally:
+class DrawnTally:
     """Counts over pairs: visible stuff and things, and how many of them the captions (the first of each pair) name."""
 
     pairs: int = 0
@@ -50,8 +50,8 @@ class Tally:
     things_named: int = 0
     silent: int = 0  # captions that name nothing that shows
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+    def __add__(self, other: DrawnTally) -> DrawnTally:
+        return DrawnTally(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @property
     def visible(self) -> float:
@@ -68,7 +68,7 @@ class Tally:
 class Written:
     """What `write_miniature` did: counts of all pairs and shards; the pairs drawn this time, in how many seconds."""
 
-    tally: Tally
+    tally: DrawnTally
     shards: int
     pairs_drawn: int
     seconds: float
@@ -107,12 +107,12 @@ def write_miniature(
         if not known:
             _finish(out, parameters, jobs)
         shutil.rmtree(out / _PARTS, ignore_errors=True)
-        tally = Tally(**json.loads((out / "manifest.json").read_text(encoding="utf-8"))["tally"])
+        tally = DrawnTally(**json.loads((out / "manifest.json").read_text(encoding="utf-8"))["tally"])
     drawn = sum(job.last - job.first for job in missing)
     return Written(tally, len(jobs), drawn, time.monotonic() - start)
 
 
-def members(pair: Pair, split: str) -> list[tuple[str, bytes]]:
+def members(pair: DrawnPair, split: str) -> list[tuple[str, bytes]]:
     """What a shard holds of a pair: endings of the members' names, and their bytes."""
     written = [
         (".jpg", _encoded(Image.fromarray(pair.image), "JPEG", quality=JPEG_QUALITY, subsampling=0)),
@@ -124,7 +124,7 @@ def members(pair: Pair, split: str) -> list[tuple[str, bytes]]:
     return written
 
 
-def annotation(pair: Pair) -> dict[str, Any]:
+def annotation(pair: DrawnPair) -> dict[str, Any]:
     """The `.json` member: scene and objects; all captions where there are several."""
     scene = pair.scene
     objects = [{**vars(one), "area": round(one.area, 6)} for one in scene.objects]
@@ -132,13 +132,13 @@ def annotation(pair: Pair) -> dict[str, Any]:
     return {"scene": {"place": scene.place, "time": scene.time}, "objects": objects, **said}
 
 
-def tally(pair: Pair) -> Tally:
+def tally(pair: DrawnPair) -> DrawnTally:
     """The counts of one pair."""
     said = _names().named(pair.caption)
     shown = [one for one in pair.scene.objects if one.area >= VISIBLE]
     stuff = [one.name in said for one in shown if one.kind == "stuff"]
     things = [one.name in said for one in shown if one.kind == "thing"]
-    return Tally(1, len(stuff), len(things), sum(stuff), sum(things), not any(stuff + things))
+    return DrawnTally(1, len(stuff), len(things), sum(stuff), sum(things), not any(stuff + things))
 
 
 @cache
@@ -180,7 +180,7 @@ class _Job:
 
 def _draw_shard(job: _Job) -> int:
     rows: list[tuple[str, str, float]] = []
-    total = Tally()
+    total = DrawnTally()
     with atomic(job.shard) as temporary:
         with temporary.open("wb") as file:
             for index in range(job.first, job.last):
@@ -200,14 +200,14 @@ def _draw_shard(job: _Job) -> int:
 
 
 def _finish(out: Path, parameters: dict[str, Any], jobs: Sequence[_Job]) -> None:
-    total = Tally()
+    total = DrawnTally()
     with (
         atomic(out / "truth.parquet") as temporary,
         pq.ParquetWriter(temporary, _TRUTH, compression="zstd") as writer,
     ):
         for job in jobs:
             part = pq.read_table(job.part)
-            total += Tally(**json.loads(part.schema.metadata[b"tally"]))
+            total += DrawnTally(**json.loads(part.schema.metadata[b"tally"]))
             writer.write_table(part.replace_schema_metadata(None))
     write_json(out / "synonyms.json", read_card(NAME).synonyms())
     write_json(

@@ -51,7 +51,7 @@ def counts_of(matrix: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Figures:
+class IouFigures:
     """What a confusion matrix tells; shares 0..1, NaN where there is nothing to divide by.
 
     iou [C]: right / (of the truth + predicted - right); NaN for a class that neither truth nor prediction
@@ -65,11 +65,11 @@ class Figures:
     mean_accuracy: float
 
 
-def figures(counts: NDArray[np.int64]) -> Figures:
+def figures(counts: NDArray[np.int64]) -> IouFigures:
     """Counts [3, C] of a whole data set -> its figures."""
     right, true, _ = counts.astype(np.float64)
     iou = ious(counts.astype(np.float64))
-    return Figures(
+    return IouFigures(
         iou=iou,
         mean_iou=mean_present(iou),
         pixel_accuracy=float(_ratio(right.sum(), true.sum())),

@@ -41,7 +41,7 @@ class Bad:
 
 
 @dataclass(frozen=True)
-class Tally:
+class PictureTally:
     """What was counted over N pictures of a benchmark with C classes.
 
     indices: of the pictures in the benchmark, ascending, [N]. counts: pixels right, of the truth, predicted, int64
@@ -84,7 +84,7 @@ def tally(
     skip_bad: bool = False,
     share: Share = Share(),
     progress: Callable[[int], None] = lambda done: None,
-) -> Tally:
+) -> PictureTally:
     """Segment the pictures of `indices` and count.
 
     vectors: of the card's text classes [C', D]. batch: pictures that are segmented together. progress: told how many
@@ -110,11 +110,11 @@ def tally(
     return counter.tally(tuple(bad))
 
 
-def merged(parts: Sequence[Tally]) -> Tally:
+def merged(parts: Sequence[PictureTally]) -> PictureTally:
     """The tally of all processes' parts, in the order of the benchmark."""
     indices = np.concatenate([part.indices for part in parts])
     order = np.argsort(indices, kind="stable")
-    return Tally(
+    return PictureTally(
         indices=indices[order],
         counts=np.concatenate([part.counts for part in parts])[order],
         boundary=np.concatenate([part.boundary for part in parts])[order],
@@ -165,10 +165,10 @@ class _Counter:
         if result.swept is not None:
             self.swept += torch.stack([counts_of(confusion(labels, true, *rest)) for labels in result.swept])
 
-    def tally(self, bad: tuple[Bad, ...]) -> Tally:
+    def tally(self, bad: tuple[Bad, ...]) -> PictureTally:
         """What was counted."""
         nothing = torch.zeros(0, 3, self.classes, dtype=torch.int64)
-        return Tally(
+        return PictureTally(
             indices=np.array(self.indices, np.int64),
             counts=(torch.stack(self.counts) if self.counts else nothing).numpy(),
             boundary=(torch.stack(self.boundary) if self.boundary else nothing).numpy(),

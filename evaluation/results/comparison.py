@@ -21,7 +21,7 @@ from evaluation.figures.bootstrap import (
     mean_iou_interval,
 )
 from evaluation.figures.confusion import ious
-from evaluation.results.result import Counts, read_counts, read_results
+from evaluation.results.result import PictureCounts, read_counts, read_results
 from files.errors import CocuError, MisuseError
 
 
@@ -100,7 +100,7 @@ def _compared(
     )
 
 
-def paired(found: Sequence[Counts]) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
+def paired(found: Sequence[PictureCounts]) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
     """The keys that all have, in the order of the first, and the counts of these pictures under each."""
     others = [set(one.keys) for one in found[1:]]
     keys = tuple(key for key in found[0].keys if all(key in other for other in others))

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from data_cards.cards import Card
 from evaluation.figures.bootstrap import Interval, mean_iou_interval
-from evaluation.figures.confusion import Figures, figures
-from evaluation.figures.tally import Tally
+from evaluation.figures.confusion import IouFigures, figures
+from evaluation.figures.tally import PictureTally
 from files.atomic import write_text
 from files.errors import CocuError, MisuseError
 
@@ -45,7 +45,7 @@ class Result:
     split: str
     available: int
     keys: tuple[str, ...]
-    tally: Tally
+    tally: PictureTally
     rules: Mapping[str, Any]
     seconds: float
 
@@ -55,12 +55,12 @@ class Result:
         return self.tally.counts.sum(0)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> IouFigures:
         """Over all pictures."""
         return figures(self.total)
 
     @property
-    def boundary(self) -> Figures:
+    def boundary(self) -> IouFigures:
         """The same near outlines."""
         return figures(self.tally.boundary.sum(0))
 
@@ -175,7 +175,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Counts:
+class PictureCounts:
     """counts.npz: keys of N pictures, names of C classes, counts int64 [N, 3, C]."""
 
     keys: tuple[str, ...]
@@ -183,12 +183,12 @@ class Counts:
     counts: NDArray[np.int64]
 
 
-def read_counts(folder: Path) -> Counts:
+def read_counts(folder: Path) -> PictureCounts:
     """The counts of a benchmark. Raises CocuError where they are missing or damaged."""
     path = folder / COUNTS
     try:
         with np.load(path, allow_pickle=False) as found:
-            return Counts(tuple(found["keys"].tolist()), tuple(found["classes"].tolist()), found["counts"])
+            return PictureCounts(tuple(found["keys"].tolist()), tuple(found["classes"].tolist()), found["counts"])
     except Exception as error:  # zip, numpy and the system each raise kinds of their own
         raise CocuError(f"{path}: cannot be read ({error}); evaluate again") from error
 

@@ -21,8 +21,8 @@ from data_cards.cards import Background, Card, read_card
 from data_cards.layouts.benchmark import open_benchmark
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
-from evaluation.evaluate import Opened, Options, evaluate, evaluate_all, vectors_of
-from evaluation.figures.tally import Share, Tally, chosen_pictures, merged, tally
+from evaluation.evaluate import EvaluateOptions, Opened, evaluate, evaluate_all, vectors_of
+from evaluation.figures.tally import PictureTally, Share, chosen_pictures, merged, tally
 from evaluation.labels.inference import Rules, segment_images
 from evaluation.models.segmenters import Segmenter, load_segmenter
 from evaluation.results.background_sweep import THRESHOLDS
@@ -51,7 +51,7 @@ def segmenter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def run(
     segmenter: Segmenter, path: Path, out: Path, card: Card = MINIATURE, overwrite: bool = False, **options: Any
 ) -> dict[str, Any]:
-    chosen = Options(**{"shown": 0, **options})
+    chosen = EvaluateOptions(**{"shown": 0, **options})
     return evaluate_all(segmenter, [(card, path)], out, chosen, ALONE, overwrite=overwrite)
 
 
@@ -60,7 +60,7 @@ def label_maps(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Truth and prediction of every picture, in batches as the evaluation makes them."""
     benchmark = open_benchmark(card, path)
-    vectors = vectors_of(segmenter, card, Options())
+    vectors = vectors_of(segmenter, card, EvaluateOptions())
     found = []
     for start in range(0, len(benchmark), batch):
         items = [benchmark.item(index) for index in range(start, min(start + batch, len(benchmark)))]
@@ -124,9 +124,9 @@ def test_stuff_and_things_are_means_over_their_classes(tmp_path: Path, segmenter
     assert (one["stuff_mean_iou"]["classes"], one["things_mean_iou"]["classes"]) == (20, 32)
 
 
-def parts_of(segmenter: Segmenter, val: Path, shares: int, batch: int) -> list[Tally]:
+def parts_of(segmenter: Segmenter, val: Path, shares: int, batch: int) -> list[PictureTally]:
     benchmark = open_benchmark(MINIATURE, val)
-    vectors = vectors_of(segmenter, MINIATURE, Options())
+    vectors = vectors_of(segmenter, MINIATURE, EvaluateOptions())
     indices = np.arange(PICTURES)
     return [
         tally(segmenter, benchmark, vectors, Rules(), indices=indices, batch=batch, share=Share(number, shares))
@@ -238,8 +238,8 @@ def test_a_card_without_ignore_index(tmp_path: Path, segmenter: Segmenter, val: 
 def test_the_first_prompt_alone(segmenter: Segmenter) -> None:
     classes = tuple(one.model_copy(update={"prompts": (one.name, f"{one.name} thing")}) for one in MINIATURE.classes)
     card = MINIATURE.model_copy(update={"classes": classes})
-    both, first = (vectors_of(segmenter, card, Options(first_prompt_only=only)) for only in (False, True))
-    assert torch.equal(first, vectors_of(segmenter, MINIATURE, Options()))
+    both, first = (vectors_of(segmenter, card, EvaluateOptions(first_prompt_only=only)) for only in (False, True))
+    assert torch.equal(first, vectors_of(segmenter, MINIATURE, EvaluateOptions()))
     assert not torch.allclose(both, first, atol=1e-3)
 
 
@@ -259,17 +259,17 @@ def test_a_run_is_measured_as_its_checkpoint_is(segmenter: Segmenter, val: Path)
     learner: Any = segmenter.model
     learner.eval()
     opened = Opened(MINIATURE, val, open_benchmark(MINIATURE, val))
-    expected = evaluate(segmenter, opened, Options(), ALONE).figures.mean_iou
+    expected = evaluate(segmenter, opened, EvaluateOptions(), ALONE).figures.mean_iou
     assert measure(learner) == {"miou": expected}
     some = validation_measure(MINIATURE, val, limit=3, batch=8)(learner)["miou"]
-    limited = evaluate(segmenter, opened, Options(limit=3), ALONE)
+    limited = evaluate(segmenter, opened, EvaluateOptions(limit=3), ALONE)
     assert limited.keys == ("val-00000000", "val-00000004", "val-00000008")
     assert some == limited.figures.mean_iou
 
 
 def test_misuse(tmp_path: Path, segmenter: Segmenter, val: Path) -> None:
     with pytest.raises(MisuseError, match="given twice"):
-        evaluate_all(segmenter, [(MINIATURE, val), (MINIATURE, val)], tmp_path, Options(), ALONE)
+        evaluate_all(segmenter, [(MINIATURE, val), (MINIATURE, val)], tmp_path, EvaluateOptions(), ALONE)
     with pytest.raises(MisuseError, match="none of the benchmarks has a background"):
         run(segmenter, val, tmp_path, sweep=True)
     (tmp_path / "file").write_text("")

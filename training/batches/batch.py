@@ -45,7 +45,7 @@ class Batch:
 
 
 @dataclass
-class Counts:
+class SampleCounts:
     """What became of the samples. reasons: how often each; examples: the first few, "shard/key: reason".
 
     broken_shards: name -> why samples of it may be missing.

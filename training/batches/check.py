@@ -13,7 +13,7 @@ from files.pictures import BadPicture, with_header
 from files.tar import split_name
 from files.tar_headers import PosixInfo
 from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
-from training.shards.found import Shard, Source, find_data
+from training.shards.found import Source, TarShard, find_data
 
 LOOKED_AT = 100
 
@@ -25,7 +25,7 @@ def check_all(given: Iterable[Sequence[str | Source]], concepts: str) -> None:
             check_data(sources, concepts)
 
 
-def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> list[Shard]:
+def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> list[TarShard]:
     """The shards of the sources, after a look at the first of each collection.
 
     Raises MisuseError where there are no shards, or where none of the first pairs can be used with these concepts;
@@ -39,7 +39,7 @@ def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> 
     return shards
 
 
-def _check_first(shard: Shard, concepts: str) -> None:
+def _check_first(shard: TarShard, concepts: str) -> None:
     reasons: Counter[str] = Counter()
     for members in islice(_first_samples(shard), LOOKED_AT):
         try:
@@ -59,7 +59,7 @@ def _check_first(shard: Shard, concepts: str) -> None:
     raise MisuseError(f"{shard.url}: none of the first {reasons.total()} pairs can be used: {reason} ({count}){hint}")
 
 
-def _first_samples(shard: Shard) -> Iterator[dict[str, bytes]]:
+def _first_samples(shard: TarShard) -> Iterator[dict[str, bytes]]:
     """Members of the samples of a shard, read from its beginning, wherever it lies and however it is packed."""
     key: bytes | None = None
     members: dict[str, bytes] = {}

@@ -16,12 +16,12 @@ from typing import Any
 
 from files.errors import MisuseError
 from training.batches.augment import Augmentation
-from training.batches.batch import Batch, Counts, join_parts
+from training.batches.batch import Batch, SampleCounts, join_parts
 from training.batches.pair_maker import ConceptChoice, PairMaker
 from training.batches.raw_pairs import NO_CONCEPTS
 from training.batches.workers import Ahead, make_parts
 from training.shards.files import ShardFiles
-from training.shards.found import Shard, Source, find_data
+from training.shards.found import Source, TarShard, find_data
 from training.shards.order import Slot
 from training.shards.stream import Stream
 
@@ -59,7 +59,7 @@ class BatchOptions:
                 f"rank {self.rank} of {self.world_size} with {self.workers} workers: there is no such loader"
             )
 
-    def files(self, shards: Sequence[Shard]) -> ShardFiles:
+    def files(self, shards: Sequence[TarShard]) -> ShardFiles:
         """The shards as files."""
         return ShardFiles(shards, self.cache and self.cache / "shards", self.cache and self.cache / "tar-index")
 
@@ -101,7 +101,7 @@ class Loader:
         level = {True: "deit", False: "none"}[augment] if isinstance(augment, bool) else augment
         augmentation = Augmentation(options.image_size, level, crop_scale)
         shards, collections = find_data(sources)
-        self.counts = Counts()
+        self.counts = SampleCounts()
         self._options, self._samples = options, samples
         self._files = options.files(shards)
         try:
@@ -162,7 +162,7 @@ class Loader:
 
 
 def validation_batches(
-    sources: Sequence[str | Source], options: BatchOptions, counts: Counts | None = None
+    sources: Sequence[str | Source], options: BatchOptions, counts: SampleCounts | None = None
 ) -> Iterator[Batch]:
     """One pass over the shards in their own order, without augmentation; the last batch may be shorter.
 
@@ -175,7 +175,7 @@ def validation_batches(
         slot = Slot(options.seed, options.rank, options.world_size, window=4096, shuffle=False)
         stream = Stream(collections, files, slot, epochs=1)
         maker, closing = options.maker(files, Augmentation(options.image_size, "none")), multiprocessing.Event()
-        counts = Counts() if counts is None else counts
+        counts = SampleCounts() if counts is None else counts
         parts = make_parts(stream, files, maker, options.part, options.workers, closing, counts)
         batches = join_parts(parts, options.batch_size, pin=options.pin_memory, keep_last=True)
         ahead = Ahead(batches, options.workers, closing)

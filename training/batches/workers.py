@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from files.errors import CocuError
-from training.batches.batch import Batch, Counts, Part
+from training.batches.batch import Batch, Part, SampleCounts
 from training.batches.pair_maker import Made, PairMaker
 from training.shards.files import ShardFiles
 from training.shards.stream import Stream
@@ -30,7 +30,7 @@ BATCHES_AHEAD = 2
 
 
 def make_parts(
-    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, workers: int, closing: Event, counts: Counts
+    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, workers: int, closing: Event, counts: SampleCounts
 ) -> Iterator[Part]:
     """Parts of `size` places each in the order of the stream, made by so many processes; 0: by this one.
 

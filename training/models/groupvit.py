@@ -92,7 +92,7 @@ class GroupViT(Learner):
     def __init__(self, config: GroupViTConfig) -> None:
         super().__init__(config.image_size, config.patch_size, config.text)
         self.config = config
-        self.image_encoder = ImageEncoder(config)
+        self.image_encoder = GroupingEncoder(config)
         self.text_encoder = TextEncoder(config.text)
         sizes = (config.projection_hidden, config.projection_width)
         self.image_head = ProjectionHead(config.width, *sizes)
@@ -160,7 +160,7 @@ class GroupViT(Learner):
         return figures
 
 
-class ImageEncoder(nn.Module):
+class GroupingEncoder(nn.Module):
     """Patches -> stages of layers and grouping -> segments."""
 
     def __init__(self, config: GroupViTConfig) -> None:

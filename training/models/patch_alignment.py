@@ -86,7 +86,7 @@ class PatchAlignment(Learner):
     def __init__(self, config: PatchAlignmentConfig) -> None:
         super().__init__(config.image_size, config.patch_size, config.text)
         self.config = config
-        self.image_encoder = ImageEncoder(config)
+        self.image_encoder = PatchEncoder(config)
         self.text_encoder = TextEncoder(config.text)
         self.image_head = ResidualHead(config.width, config.projection_width)
         self.text_head = nn.Linear(config.text.width, config.projection_width, bias=False)
@@ -142,7 +142,7 @@ class PatchAlignment(Learner):
         return {"patch_agreement": float(self._last_means.square().sum(dim=-1).mean())}
 
 
-class ImageEncoder(nn.Module):
+class PatchEncoder(nn.Module):
     """A vision transformer without a class token: pixels [B, 3, H, W] -> normalised patches [B, N, width]."""
 
     def __init__(self, config: PatchAlignmentConfig) -> None:

@@ -73,7 +73,7 @@ class Optimizer(Section):
     clip: Annotated[float, Field(gt=0)] = 5.0
 
 
-class Checkpoints(Section):
+class CheckpointRule(Section):
     """When the state is saved, and how many of the last are kept. The best is kept besides.
 
     every_minutes, every_steps: whichever comes first; null: not by this measure.
@@ -114,7 +114,7 @@ class Recipe(Section):
     data: Data = Data()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
-    checkpoints: Checkpoints = Checkpoints()
+    checkpoints: CheckpointRule = CheckpointRule()
     validation: Validation = Validation()
     model: Any = None
 

@@ -119,7 +119,7 @@ class RunLog:
             self._wandb.log(finite, step=step)
 
 
-class Window:
+class LogWindow:
     """Speed since the last line of the log."""
 
     def __init__(self) -> None:

@@ -44,10 +44,10 @@ from training.processes import (
 from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import CONFIG, Checkpoints, load_state, load_weights
 from training.run.run_folder import enter
-from training.run.run_log import SKIPPED, RunLog, Window
+from training.run.run_log import SKIPPED, LogWindow, RunLog
 from training.run.validation import validation_figures
 from training.shards.found import Source
-from training.step.gradient_cache import Encoders, Features, Piece, accumulate
+from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
 from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
 from training.step.schedule import learning_rate
@@ -59,7 +59,7 @@ Measure = Callable[[Learner], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """What a run is given besides its recipe.
 
     data, val: shards to train on, and to measure on (none: no validation). resume: auto, never, or a checkpoint's
@@ -82,7 +82,7 @@ class Options:
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """What a run remembers besides weights, optimizer, random states and its place in the data."""
 
     step: int = 0
@@ -98,11 +98,11 @@ class Outcome:
     asked: Wish
     leads: bool
     steps: int
-    progress: Progress
+    progress: RunProgress
     best: Path | None
 
 
-def train(recipe: Recipe, options: Options) -> Outcome:
+def train(recipe: Recipe, options: TrainOptions) -> Outcome:
     """Train to the recipe's last step, or until SIGTERM or SIGINT; the newest checkpoint then holds the state.
 
     Raises MisuseError for arguments that do not go together, CocuError where the loss stays non-finite, or where
@@ -113,14 +113,14 @@ def train(recipe: Recipe, options: Options) -> Outcome:
             with signals.interruptible():
                 run = Run(recipe, options, place, signals, stack)
         except Asked:
-            return Outcome(signals.asked, place.leads, 0, Progress(), None)
+            return Outcome(signals.asked, place.leads, 0, RunProgress(), None)
         return run.to_the_end()
 
 
 class Run:
     """A run under way in this process."""
 
-    def __init__(self, recipe: Recipe, options: Options, place: Place, signals: Signals, stack: ExitStack) -> None:
+    def __init__(self, recipe: Recipe, options: TrainOptions, place: Place, signals: Signals, stack: ExitStack) -> None:
         self.recipe, self.options, self.place, self.signals = recipe, options, place, signals
         LOSSES[recipe.loss.kind]  # a name that nobody has is told before anything begins
         if recipe.data.batch % place.world:
@@ -158,7 +158,7 @@ class Run:
         self.epoch = self.loader.steps_per_epoch if by_epochs else None
         self.rate = learning_rate(recipe, self.epoch)
 
-        self.progress = Progress(**state["progress"]) if state else Progress()
+        self.progress = RunProgress(**state["progress"]) if state else RunProgress()
         if state:
             self.optimizer.load_state_dict(state["optimizer"])
         self.random = mine and mine["random"]
@@ -174,7 +174,7 @@ class Run:
     def to_the_end(self) -> Outcome:
         """The loop."""
         recipe, progress, steps = self.recipe, self.progress, self.rate.steps
-        asked, verdict, window, saved_at = Wish.GO_ON, None, Window(), time.monotonic()
+        asked, verdict, window, saved_at = Wish.GO_ON, None, LogWindow(), time.monotonic()
         for step in range(progress.step, steps):
             with window.waiting():
                 batch = next(self.loader)
@@ -193,7 +193,7 @@ class Run:
             window.pairs += recipe.data.batch
             if done % recipe.log_every == 0 or done == steps:
                 self._log(parts, norm, window)
-                window = Window()
+                window = LogWindow()
 
             validates = bool(self.options.val) and (
                 done == steps or due(done, recipe.validation.every_steps or self.epoch)
@@ -223,7 +223,7 @@ class Run:
         captions, concepts = sent(trimmed, device).split([1, batch.concepts.shape[1]], dim=1)
         size = recipe.data.micro_batch or len(pixels)
         pieces = [
-            Piece(some_pixels, some_captions.squeeze(1), some_concepts if recipe.concepts != "none" else None)
+            MicroBatch(some_pixels, some_captions.squeeze(1), some_concepts if recipe.concepts != "none" else None)
             for some_pixels, some_captions, some_concepts in zip(
                 pixels.split(size), captions.split(size), concepts.split(size), strict=True
             )
@@ -265,7 +265,7 @@ class Run:
             )
 
     @torch.no_grad()
-    def _log(self, parts: LossParts, norm: Tensor, window: Window) -> None:
+    def _log(self, parts: LossParts, norm: Tensor, window: LogWindow) -> None:
         """The figures of the last step; the only place in the loop where the device is waited for."""
         if self.log is None:
             return

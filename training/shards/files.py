@@ -20,7 +20,7 @@ import numpy as np
 
 from files.addresses import is_full, is_remote, no_room, open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
-from training.shards.found import Shard
+from training.shards.found import TarShard
 from training.shards.tar_index import IndexFolder, TarIndex
 
 COPIES_AT_ONCE = 2
@@ -38,7 +38,7 @@ class ShardFiles:
     indexes: folder that keeps indexes for good, None: kept in memory only.
     """
 
-    def __init__(self, shards: Sequence[Shard], copies: Path | None = None, indexes: Path | None = None) -> None:
+    def __init__(self, shards: Sequence[TarShard], copies: Path | None = None, indexes: Path | None = None) -> None:
         self.shards = shards
         self.faults: dict[int, str] = {}  # shard -> why samples of it are missing
         self._indexes = IndexFolder(indexes)

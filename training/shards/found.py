@@ -29,7 +29,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Shard:
+class TarShard:
     """One tar. name: short, unique in the run, the same on every machine. size: bytes, 0 if its server does not say."""
 
     name: str
@@ -50,7 +50,7 @@ class Collection:
     weight: float
 
 
-def find_data(sources: Sequence[str | Source]) -> tuple[list[Shard], list[Collection]]:
+def find_data(sources: Sequence[str | Source]) -> tuple[list[TarShard], list[Collection]]:
     """All shards of the run, and the collections they form.
 
     Raises MisuseError for names without shards, and where some sources have weights and others not.
@@ -63,7 +63,7 @@ def find_data(sources: Sequence[str | Source]) -> tuple[list[Shard], list[Collec
         raise MisuseError("some data sources have a weight and others have none; give one to each, or to none")
     urls = [find_urls(source.names) for source in given]
     every = list(dict.fromkeys(url for some in urls for url in some))
-    shards = [Shard(*of) for of in zip(_short_names(every), every, sizes_of(every), strict=True)]
+    shards = [TarShard(*of) for of in zip(_short_names(every), every, sizes_of(every), strict=True)]
     number = {url: i for i, url in enumerate(every)}
     if weights[0] is None:
         return shards, [Collection(tuple(range(len(every))), 1.0)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from files.errors import MisuseError
 from training.shards.files import ShardFiles
-from training.shards.found import Collection, Shard
+from training.shards.found import Collection, TarShard
 from training.shards.order import Order, Slot, spread
 
 VERSION = 1
@@ -94,7 +94,7 @@ class Stream:
         }
 
 
-def identity(shards: Sequence[Shard], collections: Sequence[Collection], slot: Slot) -> dict[str, Any]:
+def identity(shards: Sequence[TarShard], collections: Sequence[Collection], slot: Slot) -> dict[str, Any]:
     """What has to be the same for a position to mean the same samples."""
     digest = blake2b(digest_size=16)
     for collection in collections:

@@ -29,7 +29,7 @@ class Features(NamedTuple):
     concepts: Tensor | None
 
 
-class Piece(NamedTuple):
+class MicroBatch(NamedTuple):
     """A micro-batch: normalised pixels [b, 3, H, W], token ids of captions [b, T] and of concepts [b, K, T] or None."""
 
     pixels: Tensor
@@ -60,7 +60,7 @@ class Encoders(nn.Module):
 
 def accumulate(
     encoders: nn.Module,
-    pieces: Sequence[Piece],
+    pieces: Sequence[MicroBatch],
     loss_of: Callable[[Features], LossParts],
     *,
     autocast: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_cards.miniature.captions.writer import VISIBLE
-from data_cards.miniature.clip.measures import Figures
+from data_cards.miniature.clip.measures import ClipFigures
 from data_cards.prompt import PROMPT
 
 _CARD = """\
@@ -87,7 +87,7 @@ class Training:
     device: str
 
 
-def write_card(folder: Path, figures: Figures, training: Training, defaults: Mapping[str, Any]) -> None:
+def write_card(folder: Path, figures: ClipFigures, training: Training, defaults: Mapping[str, Any]) -> None:
     """Write README.md into the folder. defaults: the recipe of the command without options."""
     recipe = training.recipe
     changed = [name for name in recipe if recipe[name] != defaults[name]]

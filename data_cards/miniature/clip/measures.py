@@ -13,7 +13,7 @@ from data_cards.miniature.captions.writer import VISIBLE
 
 
 @dataclass(frozen=True)
-class Figures:
+class ClipFigures:
     """Figures of one model on N held-out pictures.
 
     ranking: mean average precision of ranking the classes of a picture, over pictures. classes: average precision of
@@ -42,7 +42,7 @@ def measure(
     captions: Mapping[str, NDArray[np.float32]],
     area: NDArray[np.float32],
     card: Card,
-) -> Figures:
+) -> ClipFigures:
     """Figures from unit vectors of pictures [N, D], of the classes' prompts [C, D], of captions [N, D] by style.
 
     area: share of each picture that each class covers, [N, C].
@@ -54,7 +54,7 @@ def measure(
     alike = images @ images.T
     np.fill_diagonal(alike, -np.inf)
     nearest = np.argpartition(-alike, 16, axis=1)[:, :16]
-    return Figures(
+    return ClipFigures(
         pictures=len(images),
         ranking=float(np.nanmean(average_precision(scores, visible))),
         classes=by_class,

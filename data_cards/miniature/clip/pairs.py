@@ -42,7 +42,7 @@ class ClipPairs:
 
 
 @dataclass(frozen=True)
-class Source:
+class DrawnSource:
     """Which pictures: those of a split and a seed, `size` pixels a side.
 
     extra: styles of captions to write besides those that the pairs come with. context_length: tokens of a caption.
@@ -55,7 +55,7 @@ class Source:
     context_length: int
 
 
-def draw_pairs(source: Source, pairs: int, workers: int = 1) -> ClipPairs:
+def draw_pairs(source: DrawnSource, pairs: int, workers: int = 1) -> ClipPairs:
     """Pictures 0 to pairs - 1 of the source; the same on any number of workers."""
     spans = [range(first, min(first + SPAN, pairs)) for first in range(0, pairs, SPAN)]
     draw = partial(_draw_span, source)
@@ -71,7 +71,7 @@ def tokenise(texts: Sequence[str], context_length: int) -> NDArray[np.uint16]:
     return found
 
 
-def _draw_span(source: Source, span: range) -> ClipPairs:
+def _draw_span(source: DrawnSource, span: range) -> ClipPairs:
     card = read_card("miniature")
     position = {name: place for place, name in enumerate(card.kinds())}
     class_names = ClassNames(card.synonyms())

@@ -33,8 +33,8 @@ from torch.optim import Optimizer
 from data_cards.cards import Card, read_card
 from data_cards.miniature.captions.writer import VISIBLE
 from data_cards.miniature.clip.card import Training, write_card
-from data_cards.miniature.clip.measures import Figures, measure
-from data_cards.miniature.clip.pairs import ClipPairs, Source, draw_pairs, tokenise
+from data_cards.miniature.clip.measures import ClipFigures, measure
+from data_cards.miniature.clip.pairs import ClipPairs, DrawnSource, draw_pairs, tokenise
 from data_cards.miniature.pairs import check_request
 from data_cards.prompt import PROMPT
 from files.errors import MisuseError
@@ -60,7 +60,7 @@ HELD_OUT_SEED = 1
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClipRecipe:
     """How the model is trained.
 
     pairs: pictures to draw, each seen `epochs` times. captions: of a picture in a step. learning_rate: of Muon, for
@@ -178,7 +178,7 @@ class ClassPrompts:
         return np.stack([said[rng.integers(len(said)) if rng.random() < 0.5 else 0] for said in self._tokens])
 
 
-def train(pairs: ClipPairs, recipe: Recipe, device: torch.device) -> tuple[TinyCLIP, list[float]]:
+def train(pairs: ClipPairs, recipe: ClipRecipe, device: torch.device) -> tuple[TinyCLIP, list[float]]:
     """A model trained on these pairs, and the loss of every step.
 
     The same arguments give the same weights on one machine, with one number of threads.
@@ -222,7 +222,7 @@ def train(pairs: ClipPairs, recipe: Recipe, device: torch.device) -> tuple[TinyC
     return clip, losses
 
 
-def make_optimizers(model: nn.Module, others: Sequence[nn.Parameter], recipe: Recipe) -> list[Optimizer]:
+def make_optimizers(model: nn.Module, others: Sequence[nn.Parameter], recipe: ClipRecipe) -> list[Optimizer]:
     """Muon for the matrices of both towers' blocks, AdamW for the rest; embeddings and vectors do not decay."""
     matrices, projections, free = [], [], list(others)
     for name, parameter in model.named_parameters():
@@ -246,13 +246,13 @@ def make_optimizers(model: nn.Module, others: Sequence[nn.Parameter], recipe: Re
     return optimizers
 
 
-def rate(step: int, recipe: Recipe) -> float:
+def rate(step: int, recipe: ClipRecipe) -> float:
     """Share of the learning rate at a step: linear warm-up, then half a cosine down to zero."""
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     return warm * (1 + math.cos(math.pi * step / recipe.steps)) / 2
 
 
-def batches(pairs: int, recipe: Recipe, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def batches(pairs: int, recipe: ClipRecipe, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Rows of each batch: all pairs in a new order in every epoch, a batch across two of them where it comes so."""
     left = np.empty(0, np.int64)
     for _ in range(recipe.steps):
@@ -262,7 +262,7 @@ def batches(pairs: int, recipe: Recipe, rng: np.random.Generator) -> Iterator[ND
         left = left[recipe.batch_size :]
 
 
-def evaluate(clip: TinyCLIP, held_out: ClipPairs, card: Card, styles: Sequence[str]) -> Figures:
+def evaluate(clip: TinyCLIP, held_out: ClipPairs, card: Card, styles: Sequence[str]) -> ClipFigures:
     """Figures on held-out pairs, whose captions come in these styles."""
     with torch.inference_mode():
         images = np.concatenate([clip.images(part).cpu().numpy() for part in _parts(held_out.pixels)])
@@ -285,15 +285,15 @@ def save(model: nn.Module, folder: Path) -> None:
     save_file(weights, folder / "open_clip_model.safetensors")
 
 
-def main(arguments: list[str] | None = None) -> Figures:
+def main(arguments: list[str] | None = None) -> ClipFigures:
     """Draw, train, measure, and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--pairs", type=int, default=Recipe.pairs, help="pictures to draw and train on")
-    parser.add_argument("--epochs", type=float, default=Recipe.epochs, help="how often each is seen")
-    parser.add_argument("--batch-size", type=int, default=Recipe.batch_size)
-    parser.add_argument("--patch-dropout", type=float, default=Recipe.patch_dropout)
-    parser.add_argument("--seed", type=int, default=Recipe.seed, help="of the pictures and of the training")
+    parser.add_argument("--pairs", type=int, default=ClipRecipe.pairs, help="pictures to draw and train on")
+    parser.add_argument("--epochs", type=float, default=ClipRecipe.epochs, help="how often each is seen")
+    parser.add_argument("--batch-size", type=int, default=ClipRecipe.batch_size)
+    parser.add_argument("--patch-dropout", type=float, default=ClipRecipe.patch_dropout)
+    parser.add_argument("--seed", type=int, default=ClipRecipe.seed, help="of the pictures and of the training")
     parser.add_argument("--held-out", type=int, default=HELD_OUT, help="pictures to measure on")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes that draw")
@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> Figures:
         parser.error(f"--epochs {given.epochs}: give more than 0")
     if given.pairs < given.batch_size:
         parser.error(f"--pairs {given.pairs}: give at least one batch, {given.batch_size}")
-    recipe = Recipe(
+    recipe = ClipRecipe(
         pairs=given.pairs,
         epochs=given.epochs,
         batch_size=given.batch_size,
@@ -315,8 +315,8 @@ def main(arguments: list[str] | None = None) -> Figures:
         seed=given.seed,
     )
     started = time.perf_counter()
-    pairs = draw_pairs(Source("clip", given.seed, size, ("web",), length), given.pairs, given.workers)
-    held_out = draw_pairs(Source("val", HELD_OUT_SEED, size, ("full",), length), given.held_out, given.workers)
+    pairs = draw_pairs(DrawnSource("clip", given.seed, size, ("web",), length), given.pairs, given.workers)
+    held_out = draw_pairs(DrawnSource("val", HELD_OUT_SEED, size, ("full",), length), given.held_out, given.workers)
     drawn = time.perf_counter()
     print(f"{given.pairs + given.held_out} pairs drawn in {drawn - started:.0f} s", flush=True)
     clip, _ = train(pairs, recipe, torch.device(given.device))
@@ -338,7 +338,7 @@ def main(arguments: list[str] | None = None) -> Figures:
             training_seconds=seconds,
             device=device_name(given.device),
         ),
-        asdict(Recipe()),
+        asdict(ClipRecipe()),
     )
     print(f"{given.out}: mean average precision {figures.ranking:.3f}; more in its README.md")
     return figures

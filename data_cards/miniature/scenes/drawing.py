@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_cards.cards import read_card
-from data_cards.miniature.scenes.places import HERDS, PLACES, STANDS, Band, Place
+from data_cards.miniature.scenes.places import HERDS, PLACES, STANDS, Band, ScenePlace
 from data_cards.miniature.scenes.scene import Scene, SceneObject
 from data_cards.miniature.stuff.catalogue import draw_stuff
 from data_cards.miniature.stuff.indoors import drawn_aside, rug_outline
@@ -70,7 +70,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Drawing:
     return canvas.finish(place.name)
 
 
-def _landscape(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int) -> Zones:
+def _landscape(canvas: _Canvas, rng: np.random.Generator, place: ScenePlace, horizon: int) -> Zones:
     """The sky, what closes the view, and the bands of the ground."""
     size, time = canvas.size, canvas.time
     above, *drifting = _pick(rng, _SKIES[time])
@@ -111,7 +111,7 @@ def _bands(canvas: _Canvas, rng: np.random.Generator, bands: tuple[Band, ...], h
     return zones
 
 
-def _room(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int) -> Zones:
+def _room(canvas: _Canvas, rng: np.random.Generator, place: ScenePlace, horizon: int) -> Zones:
     """A wall, what hangs beside it, the floor and what lies on it."""
     size = canvas.size
     wall = _pick(rng, place.backs)
@@ -155,7 +155,7 @@ class _Placed:
     aspect: float
 
 
-def _things(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: int, zones: Zones) -> None:
+def _things(canvas: _Canvas, rng: np.random.Generator, place: ScenePlace, horizon: int, zones: Zones) -> None:
     count = _pick(rng, _HOW_MANY)
     likely = _who_may_come(place, frozenset(zones), canvas.time)
     chosen: list[tuple[str, str]] = []
@@ -186,7 +186,7 @@ def _things(canvas: _Canvas, rng: np.random.Generator, place: Place, horizon: in
 
 
 @lru_cache(maxsize=512)
-def _who_may_come(place: Place, zones: frozenset[str], time: str) -> Mapping[str, float]:
+def _who_may_come(place: ScenePlace, zones: frozenset[str], time: str) -> Mapping[str, float]:
     return {
         name: weight
         for name, weight in place.things.items()

@@ -11,7 +11,7 @@ Band = tuple[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class ScenePlace:
     """A kind of scene.
 
     weight: how often it is drawn, against the others. horizon: its height's range, as a share of the
@@ -34,8 +34,8 @@ class Place:
 
 GRASS = ((1.0, (("grass", 0.0),)),)
 
-PLACES: tuple[Place, ...] = (
-    Place(
+PLACES: tuple[ScenePlace, ...] = (
+    ScenePlace(
         "street",
         13,
         ((0.6, (("road", 0.0),)), (0.4, (("grass", 0.0), ("road", 0.35)))),
@@ -53,7 +53,7 @@ PLACES: tuple[Place, ...] = (
         },
         backs={"skyline": 0.35, "forest": 0.2, "brick wall": 0.25, "": 0.2},
     ),
-    Place(
+    ScenePlace(
         "city",
         6,
         ((1.0, (("road", 0.0),)),),
@@ -72,7 +72,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.45, 0.2, 0.35),
         backs={"skyline": 1.0},
     ),
-    Place(
+    ScenePlace(
         "suburb",
         10,
         ((0.75, (("grass", 0.0), ("road", 0.55))), (0.25, GRASS[0][1])),
@@ -91,7 +91,7 @@ PLACES: tuple[Place, ...] = (
         },
         backs={"forest": 0.3, "mountain": 0.15, "": 0.55},
     ),
-    Place(
+    ScenePlace(
         "park",
         12,
         ((0.7, GRASS[0][1]), (0.3, (("lake", 0.0), ("grass", 0.45)))),
@@ -110,7 +110,7 @@ PLACES: tuple[Place, ...] = (
         },
         backs={"forest": 0.4, "skyline": 0.3, "": 0.3},
     ),
-    Place(
+    ScenePlace(
         "meadow",
         7,
         ((0.8, GRASS[0][1]), (0.2, (("wheat field", 0.0), ("grass", 0.4)))),
@@ -130,7 +130,7 @@ PLACES: tuple[Place, ...] = (
         },
         backs={"mountain": 0.3, "forest": 0.35, "": 0.35},
     ),
-    Place(
+    ScenePlace(
         "farm",
         6,
         ((0.55, (("wheat field", 0.0), ("grass", 0.5))), (0.2, (("wheat field", 0.0),)), (0.25, GRASS[0][1])),
@@ -148,7 +148,7 @@ PLACES: tuple[Place, ...] = (
         },
         backs={"mountain": 0.15, "forest": 0.25, "": 0.6},
     ),
-    Place(
+    ScenePlace(
         "beach",
         9,
         ((1.0, (("sea", 0.0), ("sand", 0.42))),),
@@ -166,7 +166,7 @@ PLACES: tuple[Place, ...] = (
         horizon=(0.3, 0.46),
         backs={"mountain": 0.15, "": 0.85},
     ),
-    Place(
+    ScenePlace(
         "harbour",
         4.5,
         ((0.75, (("sea", 0.0),)), (0.25, (("sea", 0.0), ("road", 0.72)))),
@@ -175,7 +175,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.6, 0.26, 0.14),
         backs={"skyline": 0.3, "mountain": 0.3, "": 0.4},
     ),
-    Place(
+    ScenePlace(
         "lakeside",
         5,
         ((0.8, (("lake", 0.0), ("grass", 0.55))), (0.2, (("lake", 0.0), ("sand", 0.6)))),
@@ -194,7 +194,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.66, 0.24, 0.10),
         backs={"mountain": 0.35, "forest": 0.45, "": 0.2},
     ),
-    Place(
+    ScenePlace(
         "mountains",
         4.5,
         ((0.8, GRASS[0][1]), (0.2, (("snow", 0.0),))),
@@ -213,7 +213,7 @@ PLACES: tuple[Place, ...] = (
         horizon=(0.46, 0.62),
         backs={"mountain": 1.0},
     ),
-    Place(
+    ScenePlace(
         "winter",
         4,
         ((0.85, (("snow", 0.0),)), (0.15, (("snow", 0.0), ("road", 0.6)))),
@@ -221,7 +221,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.72, 0.12, 0.16),
         backs={"mountain": 0.3, "forest": 0.35, "": 0.35},
     ),
-    Place(
+    ScenePlace(
         "desert",
         2.4,
         ((1.0, (("sand", 0.0),)),),
@@ -229,7 +229,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.5, 0.3, 0.2),
         backs={"mountain": 0.35, "": 0.65},
     ),
-    Place(
+    ScenePlace(
         "airfield",
         2.6,
         ((1.0, (("grass", 0.0), ("road", 0.45))),),
@@ -237,7 +237,7 @@ PLACES: tuple[Place, ...] = (
         horizon=(0.5, 0.66),
         backs={"forest": 0.25, "skyline": 0.2, "": 0.55},
     ),
-    Place(
+    ScenePlace(
         "garden",
         5,
         ((1.0, GRASS[0][1]),),
@@ -258,7 +258,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.86, 0.10, 0.04),
         backs={"brick wall": 0.6, "forest": 0.2, "": 0.2},
     ),
-    Place(
+    ScenePlace(
         "poolside",
         2.4,
         ((0.6, (("pool", 0.0), ("floor", 0.62))), (0.4, (("grass", 0.0), ("pool", 0.3)))),
@@ -267,7 +267,7 @@ PLACES: tuple[Place, ...] = (
         times=(0.84, 0.12, 0.04),
         backs={"brick wall": 0.4, "forest": 0.25, "": 0.35},
     ),
-    Place(
+    ScenePlace(
         "living room",
         9,
         ((0.85, (("floor", 0.0),)), (0.15, (("carpet", 0.0),))),
@@ -289,7 +289,7 @@ PLACES: tuple[Place, ...] = (
         extras={"curtain": 0.5, "carpet": 0.5},
         indoors=True,
     ),
-    Place(
+    ScenePlace(
         "dining room",
         4.5,
         ((1.0, (("floor", 0.0),)),),
@@ -300,7 +300,7 @@ PLACES: tuple[Place, ...] = (
         extras={"curtain": 0.45, "carpet": 0.35},
         indoors=True,
     ),
-    Place(
+    ScenePlace(
         "bedroom",
         3.5,
         ((0.6, (("floor", 0.0),)), (0.4, (("carpet", 0.0),))),

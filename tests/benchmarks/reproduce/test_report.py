@@ -18,7 +18,7 @@ from benchmarks.reproduce.arms import BASELINE, COCU, ORACLE, SHUFFLED, Arm, Cur
 from benchmarks.reproduce.comparison import reaches
 from benchmarks.reproduce.convergence import first_reached
 from benchmarks.reproduce.document import Block, Code, Heading, Paragraph, Picture, Table, html, markdown
-from benchmarks.reproduce.plan import Place, plan_of, runs_of
+from benchmarks.reproduce.plan import Places, plan_of, runs_of
 from benchmarks.reproduce.presets import Preset, Trainings
 from benchmarks.reproduce.report import write_report
 from benchmarks.reproduce.steps import Folder
@@ -82,7 +82,7 @@ def write_log(folder: Path, miou: list[float]) -> None:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A folder in which all steps are done."""
-    place, folder = Place(tmp_path / "out"), Folder(tmp_path / "out")
+    place, folder = Places(tmp_path / "out"), Folder(tmp_path / "out")
     steps = plan_of(PRESET, place.out)
     folder.begin({"preset": "smoke"}, steps)
     machine = {"cores": 2, "cpu": "a slow one <fast>", "gpu": []}

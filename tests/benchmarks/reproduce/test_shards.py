@@ -17,7 +17,7 @@ from benchmarks.reproduce.shards import donors, stored_pairs, swapped, write_ora
 from curation.curated.shards import read_concepts
 from curation.recovery.scorecard import score_folder
 from data_cards.cards import read_card
-from data_cards.miniature.pairs import Pair, draw_pair
+from data_cards.miniature.pairs import DrawnPair, draw_pair
 from data_cards.miniature.shards import members
 from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
@@ -29,7 +29,7 @@ FORMS = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT)
 CLASSES = [one.name for one in read_card("miniature").classes]
 
 
-def drawn(number: int) -> tuple[str, Pair]:
+def drawn(number: int) -> tuple[str, DrawnPair]:
     """A pair and its key; those of the first shard lie in a folder."""
     pair = draw_pair("train", 5, number)
     return (f"{FOLDER}/" if number < PER_SHARD else "") + pair.key, pair

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.speed import eval_speed
-from benchmarks.speed.eval_speed import Ours, Peer, check_agreement
+from benchmarks.speed.eval_speed import Ours, PeerSegmenter, check_agreement
 from benchmarks.speed.train_speed import config_of
 from data_cards.cards import Window, read_card
 from evaluation.models.segmenters import learner_segmenter
@@ -24,7 +24,7 @@ def test_a_peer_that_computes_something_else_is_found_out() -> None:
     learner = GroupViT(config_of("tiny")).eval()
     card = read_card("voc2012").model_copy(update={"window": Window(size=64, stride=32)})
     ours = Ours(learner_segmenter(learner, "random"), card, 8)
-    peer = Peer(learner, ours)
+    peer = PeerSegmenter(learner, ours)
     check_agreement(ours, peer)
     with torch.no_grad():
         peer.model.visual_projection[3].weight.mul_(torch.randn(64, 1))

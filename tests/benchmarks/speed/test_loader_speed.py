@@ -34,7 +34,7 @@ def test_its_pairs_are_good_and_as_large_as_photographs(tmp_path: Path) -> None:
 
 def test_the_peer_makes_the_same_of_a_pair(tmp_path: Path) -> None:
     shards = loader_speed.draw_shards(tmp_path, shards=1, pairs=6)
-    peer = loader_speed.Peer([str(path) for path in shards.glob("*.tar")], 32, "deit")
+    peer = loader_speed.PeerPipeline([str(path) for path in shards.glob("*.tar")], 32, "deit")
     for pixels, tokens in itertools.islice(peer.pairs(), 8):
         assert pixels.shape == (3, 32, 32)
         assert tokens.shape == (4, 77)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.speed import train_speed
-from benchmarks.speed.train_speed import PARTS, Peer, Step, check_agreement, config_of, make_batch
+from benchmarks.speed.train_speed import PARTS, PeerLearner, TimedStep, check_agreement, config_of, make_batch
 from training.models.groupvit import GroupViT
 
 
@@ -19,12 +19,12 @@ def test_a_peer_that_computes_something_else_is_found_out() -> None:
     torch.manual_seed(0)
     ours = GroupViT(config_of("tiny"))
     batch = make_batch(ours.config, 3, 2, "cpu")
-    peer = Peer(ours)
-    check_agreement([Step(ours, batch, "fp32", False), Step(peer, batch.cut(), "fp32", False)])
+    peer = PeerLearner(ours)
+    check_agreement([TimedStep(ours, batch, "fp32", False), TimedStep(peer, batch.cut(), "fp32", False)])
     with torch.no_grad():
         peer.model.text_projection[3].weight.mul_(torch.randn(64, 1))
     with pytest.raises(ArithmeticError, match="do not compute the same"):
-        check_agreement([Step(ours, batch, "fp32", False), Step(peer, batch, "fp32", False)])
+        check_agreement([TimedStep(ours, batch, "fp32", False), TimedStep(peer, batch, "fp32", False)])
 
 
 def test_texts_have_the_lengths_of_captions_and_prompts() -> None:

@@ -21,7 +21,7 @@ from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from data_cards.cards import read_card
 from data_cards.miniature.clip import built_in
-from data_cards.miniature.pairs import Pair, draw_pair
+from data_cards.miniature.pairs import DrawnPair, draw_pair
 from data_cards.miniature.shards import write_miniature
 from files.errors import MisuseError
 from tests.integration.commands import manifest, succeed
@@ -37,15 +37,15 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[Pair]:
+def drawn() -> list[DrawnPair]:
     return [draw_pair("val", UNSEEN, index) for index in range(200)]
 
 
 @pytest.fixture(scope="module")
-def pictures(encoder: Encoder, drawn: list[Pair]) -> np.ndarray:
+def pictures(encoder: Encoder, drawn: list[DrawnPair]) -> np.ndarray:
     """Unit vectors of JPEGs, as shards hold them."""
 
-    def encoded(pair: Pair) -> bytes:
+    def encoded(pair: DrawnPair) -> bytes:
         out = io.BytesIO()
         Image.fromarray(pair.image).save(out, "JPEG", quality=90)
         return out.getvalue()
@@ -54,7 +54,7 @@ def pictures(encoder: Encoder, drawn: list[Pair]) -> np.ndarray:
     return np.stack(vectors).astype(np.float32)  # type: ignore[arg-type]
 
 
-def visible(drawn: list[Pair]) -> np.ndarray:
+def visible(drawn: list[DrawnPair]) -> np.ndarray:
     """By the masks: at least one pixel in a hundred, [N, C]."""
     return np.stack([np.bincount(pair.mask.ravel(), minlength=256)[: len(NAMES)] >= 41 for pair in drawn])
 
@@ -69,7 +69,7 @@ def test_it_is_small_and_holds_float16() -> None:
         assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"torch.float16"}  # noqa: SIM118
 
 
-def test_open_clip_alone_loads_it(encoder: Encoder, drawn: list[Pair], pictures: np.ndarray) -> None:
+def test_open_clip_alone_loads_it(encoder: Encoder, drawn: list[DrawnPair], pictures: np.ndarray) -> None:
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{built_in.FOLDER}")
     tokens = open_clip.get_tokenizer(f"local-dir:{built_in.FOLDER}")(["two dogs on the grass"])
     assert tokens.max() == 49407
@@ -91,12 +91,12 @@ def test_the_package_ships_it(root: Path) -> None:
 # What it knows
 
 
-def test_it_ranks_the_classes_of_unseen_scenes(encoder: Encoder, drawn: list[Pair], pictures: np.ndarray) -> None:
+def test_it_ranks_the_classes_of_unseen_scenes(encoder: Encoder, drawn: list[DrawnPair], pictures: np.ndarray) -> None:
     scores = pictures @ encoder.encode_concepts(NAMES).astype(np.float32).T
     assert label_ranking_average_precision_score(visible(drawn), scores) >= 0.75
 
 
-def test_pictures_near_to_each_other_show_the_same(drawn: list[Pair], pictures: np.ndarray) -> None:
+def test_pictures_near_to_each_other_show_the_same(drawn: list[DrawnPair], pictures: np.ndarray) -> None:
     truth = visible(drawn)
     alike = pictures @ pictures.T
     np.fill_diagonal(alike, -1)

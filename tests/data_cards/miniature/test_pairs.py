@@ -26,7 +26,7 @@ from PIL import Image
 from curation.recovery.truth import read_synonyms, read_truth
 from data_cards.cards import read_card
 from data_cards.miniature.pairs import SPLITS, contact_sheet, draw_pair
-from data_cards.miniature.shards import Tally, tally, write_miniature
+from data_cards.miniature.shards import DrawnTally, tally, write_miniature
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from tests.examples import examples
@@ -152,14 +152,14 @@ def test_the_truth_is_what_scoring_reads(folder: tuple[str, Path]) -> None:
 
 
 def test_captions_name_between_25_and_40_percent_of_what_shows() -> None:
-    total = sum((tally(draw_pair("train", 11, index)) for index in range(1200)), Tally())
+    total = sum((tally(draw_pair("train", 11, index)) for index in range(1200)), DrawnTally())
     assert total.pairs == 1200
     assert 5 <= total.visible <= 6
     assert 0.25 <= total.named <= 0.40
     assert total.stuff_named / total.stuff < 0.1 < 0.5 < total.things_named / total.things
     assert 0.015 < total.silent / total.pairs < 0.06
     # Of the split that a CLIP learns from, captions name stuff as they name things.
-    full = sum((tally(draw_pair("clip", 11, index)) for index in range(400)), Tally())
+    full = sum((tally(draw_pair("clip", 11, index)) for index in range(400)), DrawnTally())
     assert full.stuff_named / full.stuff > 0.25
 
 

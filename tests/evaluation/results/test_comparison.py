@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_cards.cards import Card, CardClass
 from evaluation.figures.bootstrap import iou_differences, mean_iou_difference
-from evaluation.figures.tally import Tally
+from evaluation.figures.tally import PictureTally
 from evaluation.results.comparison import compare, result_names
 from evaluation.results.comparison_files import comparison_text, overview, write_comparison
 from evaluation.results.result import Result, header, summary, write_benchmark
@@ -43,7 +43,7 @@ def write(
 ) -> Path:
     one = one or card()
     keys = keys or [f"k{index}" for index in range(len(found))]
-    tally = Tally(np.arange(len(found)), found, found, np.zeros((4, 4), np.int64), np.zeros((0, 3, 4), np.int64))
+    tally = PictureTally(np.arange(len(found)), found, found, np.zeros((4, 4), np.int64), np.zeros((0, 3, 4), np.int64))
     result = Result(one, Path("data"), "val", len(found), tuple(keys), tally, {"templates": "simple", **rules}, 1.0)
     write_benchmark(folder / one.name, result)
     head = header({"name": "m", "kind": "k", "sha256": "0"}, [], "now", device="cpu", precision="fp32")

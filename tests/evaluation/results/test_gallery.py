@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_cards.cards import CardClass, read_card
-from evaluation.evaluate import Options, evaluate_all
+from evaluation.evaluate import EvaluateOptions, evaluate_all
 from evaluation.models.segmenters import load_segmenter
 from evaluation.results.gallery import GALLERY, BenchmarkGallery, PictureCard, choose, write_page
 from evaluation.results.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
@@ -58,7 +58,7 @@ def test_the_page_shows_what_is_there(tmp_path: Path, learner: str, kinds: int) 
     classes = (CardClass(name=nasty, kind="stuff"), *card.classes[1:])
     card = card.model_copy(update={"classes": classes})
     out = tmp_path / "out"
-    evaluate_all(segmenter, [(card, val)], out, Options(shown=2), ALONE)
+    evaluate_all(segmenter, [(card, val)], out, EvaluateOptions(shown=2), ALONE)
     page, tags = read(out), [tag for tag, _ in read(out).elements]
     images = [unquote(source) for source in page.sources]
     assert len(images) == len(set(images)) == 3 * 2 * kinds
@@ -102,7 +102,11 @@ def test_pictures_of_the_page_are_the_pictures(tmp_path: Path) -> None:
 
     segmenter = load_segmenter(make_checkpoint(tmp_path / "run"))
     evaluate_all(
-        segmenter, [(read_card("miniature"), make_miniature(tmp_path / "val", 3))], tmp_path / "out", Options(), ALONE
+        segmenter,
+        [(read_card("miniature"), make_miniature(tmp_path / "val", 3))],
+        tmp_path / "out",
+        EvaluateOptions(),
+        ALONE,
     )
     with Image.open(tmp_path / "out" / "miniature" / "gallery" / "000001-truth.png") as image:
         shown = np.asarray(image)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data_cards.cards import Background, Card, CardClass, read_card
-from evaluation.figures.tally import Bad, Tally
+from evaluation.figures.tally import Bad, PictureTally
 from evaluation.results.result import (
     Result,
     card_digest,
@@ -48,7 +48,7 @@ COUNTS = np.array(
 
 def result(**changes: Any) -> Result:
     total = COUNTS.sum(0)
-    tally = Tally(
+    tally = PictureTally(
         indices=np.array([0, 3]),
         counts=COUNTS,
         boundary=COUNTS // 2,

@@ -16,7 +16,7 @@ from benchmarks.speed.tiny_pairs import caption, write_tar
 from tests.tiny_world import picture
 from tests.training.loader_world import GOOD, SMALL, concepts_of, digest, loader, make_shards, members, take
 from training.batches.augment import Augmentation
-from training.batches.batch import Batch, Counts
+from training.batches.batch import Batch, SampleCounts
 from training.batches.loader import BatchOptions, validation_batches
 from training.batches.tokens import text_id
 from training.shards.files import ShardFiles
@@ -151,7 +151,7 @@ def test_sources_with_weights_are_mixed(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_is_one_pass_in_order(folder: Path, workers: int) -> None:
-    counts = Counts()
+    counts = SampleCounts()
     options = BatchOptions(8, 16, "curated-cluster", context_length=24, workers=workers)
     passes = [list(validation_batches([str(folder)], options, counts)) for _ in range(2)]
     keys = [key for batch in passes[0] for key in batch.keys]

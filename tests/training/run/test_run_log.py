@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from training.run.run_log import RunLog, Window
+from training.run.run_log import LogWindow, RunLog
 
 FIGURES = {"loss": 2.5, "lr": 1e-3, "pairs_per_s": 1234.5, "data_wait": 0.015, "memory_gb": 1.25, "skipped": 0.0}
 GROUPS = {"health/groups": 5.5, "health/groups_stage1": 20.0}
@@ -77,7 +77,7 @@ def test_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_window_tells_waiting_from_work() -> None:
-    window = Window()
+    window = LogWindow()
     with window.waiting():
         sum(range(200_000))
     window.pairs += 64

@@ -22,7 +22,7 @@ from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import load_recipe
 from training.run import trainer
 from training.run.checkpoint import load_learner, load_state
-from training.run.trainer import Options, Outcome, train
+from training.run.trainer import Outcome, TrainOptions, train
 from training.shards.found import Source
 from training.step.losses import LossParts
 
@@ -53,8 +53,8 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def options(tmp_path: Path, data: Path) -> Options:
-    return Options(tmp_path / "run", [Source((str(data),))], device="cpu", workers=0, tensorboard=False)
+def options(tmp_path: Path, data: Path) -> TrainOptions:
+    return TrainOptions(tmp_path / "run", [Source((str(data),))], device="cpu", workers=0, tensorboard=False)
 
 
 def lines(run: Path, event: str = "train") -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def losses(run: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines(run)}
 
 
-def test_it_learns(tmp_path: Path, options: Options, val: Path) -> None:
+def test_it_learns(tmp_path: Path, options: TrainOptions, val: Path) -> None:
     options = replace(options, val=[Source((str(val),))])
     settings = ["concepts=curated-cluster", "data.augment=none", "optimizer.base_lr=2e-3", "validation.every_steps=99"]
     first, trained = replace(options, run=tmp_path / "first"), replace(options, run=tmp_path / "trained")
@@ -79,7 +79,7 @@ def test_it_learns(tmp_path: Path, options: Options, val: Path) -> None:
     assert after["concept_precision"] > before["concept_precision"]
 
 
-def test_each_epoch_ends_with_a_validation_and_the_best_is_kept(options: Options, val: Path) -> None:
+def test_each_epoch_ends_with_a_validation_and_the_best_is_kept(options: TrainOptions, val: Path) -> None:
     outcome = train(recipe("miniature", "epochs=3", "data.batch=16"), replace(options, val=[Source((str(val),))]))
     measured = lines(options.run, "validation")
     assert [line["step"] for line in measured] == [3, 6, 9]  # 60 pairs in batches of 16
@@ -91,7 +91,7 @@ def test_each_epoch_ends_with_a_validation_and_the_best_is_kept(options: Options
     assert learner.dense(torch.zeros(1, 3, 16, 16)).vectors.shape[:2] == (1, 4)
 
 
-def test_the_log_tells_all_that_shows_a_run_going_wrong(options: Options) -> None:
+def test_the_log_tells_all_that_shows_a_run_going_wrong(options: TrainOptions) -> None:
     train(recipe("miniature_groupvit", "epochs=1", "optimizer.warmup_epochs=0"), options)
     line = lines(options.run)[-1]
     assert {"loss", "caption_loss", "concept_loss", "lr", "grad_norm", "scale", "concept_scale"} <= set(line)
@@ -102,7 +102,7 @@ def test_the_log_tells_all_that_shows_a_run_going_wrong(options: Options) -> Non
 
 @pytest.mark.parametrize(("name", "workers"), [("miniature", 0), ("miniature", 2), ("miniature_groupvit", 0)])
 def test_a_run_goes_on_in_mid_epoch_bit_by_bit(
-    tmp_path: Path, options: Options, val: Path, name: str, workers: int
+    tmp_path: Path, options: TrainOptions, val: Path, name: str, workers: int
 ) -> None:
     wanted = recipe(name, "steps=28", "checkpoints.every_steps=4", "checkpoints.keep=99", "validation.every_steps=6")
     undisturbed = replace(options, run=tmp_path / "undisturbed", val=[Source((str(val),))], workers=workers)
@@ -121,7 +121,7 @@ def test_a_run_goes_on_in_mid_epoch_bit_by_bit(
     assert ends[0]["ranks"][0]["position"] == ends[1]["ranks"][0]["position"]
 
 
-def test_the_same_command_again_finds_the_run_finished(options: Options) -> None:
+def test_the_same_command_again_finds_the_run_finished(options: TrainOptions) -> None:
     train(recipe("miniature", "steps=3"), options)
     before = losses(options.run)
     outcome = train(recipe("miniature", "steps=3"), options)
@@ -129,7 +129,7 @@ def test_the_same_command_again_finds_the_run_finished(options: Options) -> None
     assert losses(options.run) == before
 
 
-def test_lines_behind_the_checkpoint_are_dropped(options: Options) -> None:
+def test_lines_behind_the_checkpoint_are_dropped(options: TrainOptions) -> None:
     wanted = recipe("miniature", "steps=6", "checkpoints.every_steps=3", "checkpoints.keep=5")
     train(wanted, options)
     before = losses(options.run)
@@ -152,7 +152,7 @@ def test_lines_behind_the_checkpoint_are_dropped(options: Options) -> None:
         ("seed=3", "seed: 0 there, 3 now"),
     ],
 )
-def test_another_recipe_in_the_folder_is_refused(options: Options, override: str, said: str) -> None:
+def test_another_recipe_in_the_folder_is_refused(options: TrainOptions, override: str, said: str) -> None:
     train(recipe("miniature", "steps=1"), options)
     with pytest.raises(MisuseError) as caught:
         train(recipe("miniature", "steps=1", override), options)
@@ -160,18 +160,18 @@ def test_another_recipe_in_the_folder_is_refused(options: Options, override: str
     assert str(options.run) in str(caught.value)
 
 
-def test_how_a_run_is_logged_and_saved_may_change(options: Options) -> None:
+def test_how_a_run_is_logged_and_saved_may_change(options: TrainOptions) -> None:
     train(recipe("miniature", "steps=1"), options)
     train(recipe("miniature", "steps=1", "log_every=7", "checkpoints.keep=5"), options)
 
 
-def test_other_shards_are_refused(options: Options, val: Path) -> None:
+def test_other_shards_are_refused(options: TrainOptions, val: Path) -> None:
     train(recipe("miniature", "steps=1"), options)
     with pytest.raises(MisuseError, match="shards"):
         train(recipe("miniature", "steps=1"), replace(options, data=[Source((str(val),))]))
 
 
-def test_a_folder_that_is_not_a_runs_is_left_alone(options: Options) -> None:
+def test_a_folder_that_is_not_a_runs_is_left_alone(options: TrainOptions) -> None:
     options.run.mkdir()
     (options.run / "thesis.tex").write_text("mine")
     with pytest.raises(MisuseError, match=r"holds other files \(thesis.tex\)"):
@@ -179,13 +179,13 @@ def test_a_folder_that_is_not_a_runs_is_left_alone(options: Options) -> None:
     assert sorted(path.name for path in options.run.iterdir()) == ["thesis.tex"]
 
 
-def test_never_does_not_write_over_a_run(options: Options) -> None:
+def test_never_does_not_write_over_a_run(options: TrainOptions) -> None:
     train(recipe("miniature", "steps=1"), options)
     with pytest.raises(MisuseError, match="--resume never would write over"):
         train(recipe("miniature", "steps=1"), replace(options, resume="never"))
 
 
-def test_a_run_is_not_rewound_under_its_later_checkpoints(options: Options) -> None:
+def test_a_run_is_not_rewound_under_its_later_checkpoints(options: TrainOptions) -> None:
     wanted = recipe("miniature", "steps=4", "checkpoints.every_steps=2")
     train(wanted, options)
     earlier = options.run / "checkpoints" / "step-00000002"
@@ -193,7 +193,7 @@ def test_a_run_is_not_rewound_under_its_later_checkpoints(options: Options) -> N
         train(wanted, replace(options, resume=str(earlier)))
 
 
-def test_a_new_run_begins_with_given_weights(tmp_path: Path, options: Options) -> None:
+def test_a_new_run_begins_with_given_weights(tmp_path: Path, options: TrainOptions) -> None:
     train(recipe("miniature", "steps=3"), options)
     source = options.run / "checkpoints" / "step-00000003"
     still = recipe("miniature", "steps=1", "optimizer.base_lr=1e-30", "optimizer.warmup_lr=0", "optimizer.final_lr=0")
@@ -219,7 +219,7 @@ def poisoned(steps: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["miniature", "miniature_groupvit"])
 def test_a_step_that_is_not_finite_is_skipped_and_named(
-    options: Options, monkeypatch: pytest.MonkeyPatch, name: str
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     poisoned({3, 4, 6}, monkeypatch)
     outcome = train(recipe(name, "steps=8", "checkpoints.every_steps=1", "checkpoints.keep=9"), options)
@@ -234,7 +234,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_named(
     assert same == [False, True, True, False, True, False, False]
 
 
-def test_ten_steps_on_end_that_are_not_finite_end_the_run(options: Options) -> None:
+def test_ten_steps_on_end_that_are_not_finite_end_the_run(options: TrainOptions) -> None:
     # Weights of 1e30: this overflows without anybody's help.
     with pytest.raises(CocuError, match=r"not finite in 10 steps on end, up to step 11") as caught:
         train(recipe("miniature", "steps=50", "optimizer.base_lr=1e30", "optimizer.warmup_epochs=0"), options)
@@ -243,12 +243,12 @@ def test_ten_steps_on_end_that_are_not_finite_end_the_run(options: Options) -> N
     assert len((options.run / "skipped.jsonl").read_text().splitlines()) == 10
 
 
-def test_single_bad_steps_do_not_add_up_to_an_end(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_bad_steps_do_not_add_up_to_an_end(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned(set(range(1, 50, 2)), monkeypatch)
     assert train(recipe("miniature", "steps=24"), options).progress.skipped == 12
 
 
-def test_measured_figures_decide_which_is_best(options: Options, val: Path) -> None:
+def test_measured_figures_decide_which_is_best(options: TrainOptions, val: Path) -> None:
     scripted = iter([0.1, 0.4, 0.3])
 
     def measure(learner: Learner) -> dict[str, float]:
@@ -264,7 +264,7 @@ def test_measured_figures_decide_which_is_best(options: Options, val: Path) -> N
 
 @pytest.mark.parametrize(("number", "wish"), [(signal.SIGTERM, Wish.TERMINATE), (signal.SIGINT, Wish.INTERRUPT)])
 def test_a_signal_saves_and_ends_even_a_validation(
-    tmp_path: Path, options: Options, val: Path, number: int, wish: Wish
+    tmp_path: Path, options: TrainOptions, val: Path, number: int, wish: Wish
 ) -> None:
     def measure(_: Learner) -> dict[str, float]:
         os.kill(os.getpid(), number)
@@ -283,7 +283,7 @@ def test_a_signal_saves_and_ends_even_a_validation(
     assert losses(options.run) == losses(undisturbed.run)
 
 
-def test_a_batch_in_pieces_gives_the_losses_of_the_whole(tmp_path: Path, options: Options) -> None:
+def test_a_batch_in_pieces_gives_the_losses_of_the_whole(tmp_path: Path, options: TrainOptions) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     settings = ("steps=6", "model.drop_path=0", "optimizer.warmup_epochs=0")
     train(recipe("miniature", *settings), replace(options, run=whole))
@@ -295,7 +295,7 @@ def test_a_batch_in_pieces_gives_the_losses_of_the_whole(tmp_path: Path, options
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["miniature", "miniature_groupvit"])
-def test_compiled_encoders_give_the_same_losses(tmp_path: Path, options: Options, name: str) -> None:
+def test_compiled_encoders_give_the_same_losses(tmp_path: Path, options: TrainOptions, name: str) -> None:
     import torch._dynamo.utils
 
     noiseless = ("model.drop_path=0", *(["model.gumbel_noise=0"] if name == "miniature_groupvit" else []))
@@ -308,13 +308,13 @@ def test_compiled_encoders_give_the_same_losses(tmp_path: Path, options: Options
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
 
 
-def test_precision_concepts_and_validation_may_be_reduced(options: Options, val: Path) -> None:
+def test_precision_concepts_and_validation_may_be_reduced(options: TrainOptions, val: Path) -> None:
     wanted = recipe("miniature", "steps=2", "precision=bf16", "concepts=none", "validation.pairs=20")
     train(wanted, replace(options, val=[Source((str(val),))]))
     assert "concept_loss" not in lines(options.run)[-1]
     assert lines(options.run, "validation")[-1]["loss"] > 0
 
 
-def test_batches_that_cannot_be_shared_are_refused(options: Options) -> None:
+def test_batches_that_cannot_be_shared_are_refused(options: TrainOptions) -> None:
     with pytest.raises(MisuseError, match="--device tpu: give auto, cpu or cuda"):
         train(recipe(), replace(options, device="tpu"))

@@ -15,7 +15,7 @@ import training.shards.files
 from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards
 from training.shards.files import ShardFiles
-from training.shards.found import Shard, find_data
+from training.shards.found import TarShard, find_data
 from training.shards.tar_index import index_tar
 
 
@@ -136,7 +136,7 @@ def test_no_room_for_a_copy_is_said_with_the_folder(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(training.shards.files, "unpack", full)
-    files = ShardFiles([Shard("0", "memory://full/0.tar", 0)], tmp_path / "copies")
+    files = ShardFiles([TarShard("0", "memory://full/0.tar", 0)], tmp_path / "copies")
     with pytest.raises(CocuError, match=f"no room in {tmp_path / 'copies'}"):
         files.edges(0)
     assert not list((tmp_path / "copies").iterdir())

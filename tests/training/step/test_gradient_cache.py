@@ -14,24 +14,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.training.tiny_learners import Kind, gradients, tiny_batch, tiny_learner
 from training.models.groupvit import GroupViT
-from training.step.gradient_cache import Encoders, Features, Piece, accumulate
+from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
 from training.step.losses import LossParts, total_loss
 
 KINDS: tuple[Kind, Kind] = ("patch-alignment", "groupvit")
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-11}
 
 
-def pieces(*sizes: int, per_image: int = 2) -> list[Piece]:
+def pieces(*sizes: int, per_image: int = 2) -> list[MicroBatch]:
     """The same batch, cut into these sizes."""
     parts = (x.split(sizes) for x in tiny_batch(sum(sizes), per_image))
-    return [Piece(*part) for part in zip(*parts, strict=True)]
+    return [MicroBatch(*part) for part in zip(*parts, strict=True)]
 
 
 def whole_batch_loss(learner: Any):
     return lambda features: total_loss(learner, *features, concept_weight=0.5)
 
 
-def kept_in_memory(learner: Any, batch: list[Piece]) -> LossParts:
+def kept_in_memory(learner: Any, batch: list[MicroBatch]) -> LossParts:
     """The oracle where there is noise: the same forward passes in the same order, all graphs kept, one backward."""
     each = [Encoders(learner)(*piece) for piece in batch]
     parts = total_loss(learner, *(torch.cat(xs) for xs in zip(*each, strict=True)), concept_weight=0.5)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.training.tiny_learners import Kind, gradients, tiny_batch, tiny_learner
 from training.step import ranks
-from training.step.gradient_cache import Encoders, Features, Piece, accumulate
+from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
 from training.step.losses import LossParts, total_loss
 
 BATCH, PER_IMAGE = 8, 3
@@ -51,7 +51,7 @@ def found_by_this_rank(
         no_sync = encoders.no_sync
     batch = pixels[own], captions[own], concepts[own] if with_concepts else None
     cut = [
-        Piece(*(None if x is None else x[i * share // pieces : (i + 1) * share // pieces] for x in batch))
+        MicroBatch(*(None if x is None else x[i * share // pieces : (i + 1) * share // pieces] for x in batch))
         for i in range(pieces)
     ]
 

@@ -21,12 +21,12 @@ from sklearn.metrics import average_precision_score
 from data_cards.cards import read_card
 from data_cards.miniature.clip import train as tiny_clip
 from data_cards.miniature.clip.measures import average_precision, measure, recall_at_1
-from data_cards.miniature.clip.pairs import ClipPairs, Source, draw_pairs, tokenise
+from data_cards.miniature.clip.pairs import ClipPairs, DrawnSource, draw_pairs, tokenise
 from data_cards.miniature.pairs import draw_pair
 from tests.examples import examples
 
 CARD = read_card("miniature")
-SOURCE = Source("clip", 7, 64, ("web",), 32)
+SOURCE = DrawnSource("clip", 7, 64, ("web",), 32)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_measures_of_a_model_that_knows_all_and_of_one_that_knows_nothing() -> N
 # Training
 
 
-SHORT = tiny_clip.Recipe(pairs=96, epochs=2, batch_size=16, captions=1, warmup_steps=2, patch_dropout=0.5)
+SHORT = tiny_clip.ClipRecipe(pairs=96, epochs=2, batch_size=16, captions=1, warmup_steps=2, patch_dropout=0.5)
 
 
 @pytest.mark.timeout(600)
@@ -187,7 +187,7 @@ def test_every_weight_is_trained_once(pairs: ClipPairs) -> None:
 
 
 def test_batches_take_every_pair_once_in_an_epoch() -> None:
-    recipe = tiny_clip.Recipe(pairs=10, epochs=2, batch_size=4)
+    recipe = tiny_clip.ClipRecipe(pairs=10, epochs=2, batch_size=4)
     rows = np.concatenate(list(tiny_clip.batches(10, recipe, np.random.default_rng(0))))
     assert len(rows) == 20
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
