@@ -79,9 +79,9 @@ def run(
     from evaluation.evaluate import Options, evaluate_all
     from evaluation.labels.inference import Rules
     from evaluation.models.segmenters import load_segmenter
-    from evaluation.processes import working
+    from training.processes import joined
 
-    with working(device) as place, _progress(place.leads) as progress:
+    with joined(device, exact=True) as place, _progress(place.leads) as progress:
         options = Options(
             split=split,
             limit=limit,
@@ -149,12 +149,12 @@ def demo(
     from evaluation.demo import demo as segment
     from evaluation.demo import words_of
     from evaluation.models.segmenters import load_segmenter
-    from evaluation.processes import working
+    from training.processes import joined
 
     words = words_of(classes)
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
-    with working(device) as place:
+    with joined(device, exact=True) as place:
         segmenter = load_segmenter(checkpoint, place.device, precision)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
     out.parent.mkdir(parents=True, exist_ok=True)

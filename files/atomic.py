@@ -17,10 +17,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         make_folder(path.parent)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(temporary)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
             error.filename = str(path)
@@ -36,18 +35,24 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    sync(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:
         os.close(opened)
 
 
-def write_json(path: Path, value: object) -> None:
-    """JSON, atomically."""
+def write_text(path: Path, text: str) -> None:
+    """UTF-8 text, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """JSON, atomically. Raises ValueError for what JSON has no word for, such as NaN."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ MAX_PIXELS = 100_000_000
 # ImageNet's, of levels 0 to 1: what our learners' pixels are normalised by.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Pillow reads dozens of formats, some by way of other programs; these are the ones that shards hold.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+# Pillow reads dozens of formats, some by way of other programs; these are the ones that shards and benchmarks hold.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # What Pillow has to say of a picture that can be read concerns nobody. For good: threads share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -31,32 +32,60 @@ def open_picture(data: bytes, size: int | None = None) -> Image.Image:
     enough (DCT scaling), which is what makes large photographs cheap. An orientation in EXIF is not applied, nor does
     open_clip's training loader: encoders have seen pictures as they are stored. Raises BadPicture.
     """
-    try:
-        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _check_size(*picture.size, size or 1)
+    picture = with_header(data)
+    with _faults():
+        _check_ratio(*picture.size, size or 1)
         if size is not None and picture.format == "JPEG":
             picture.draft("RGB", (size, size))
+        return to_rgb(picture)
+
+
+def with_header(data: bytes | memoryview) -> Image.Image:
+    """A picture of which the header has been read, and no pixel. Raises BadPicture for none, or one too large."""
+    with _faults():
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if not 0 < picture.width * picture.height <= MAX_PIXELS:
+            raise BadPicture(
+                f"oversized picture: {picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}"
+            )
+        return picture
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """All pixels in RGB; 16 bits a channel are scaled to 8, transparency falls away. What Pillow raises passes."""
+    picture.load()
+    if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def load(picture: Image.Image) -> Image.Image:
+    """The picture with all its pixels read as they are stored. Raises BadPicture."""
+    with _faults():
         picture.load()
-        if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-        return picture.convert("RGB")
+    return picture
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What Pillow raises, as BadPicture."""
+    try:
+        yield
     except BadPicture:
         raise
     except UnidentifiedImageError as error:
         raise BadPicture(f"unreadable picture: not in a known format ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadPicture(f"oversized picture: more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow has no base class for what broken files make it raise
         kind = "truncated" if "truncated" in str(error).lower() else "unreadable"
         raise BadPicture(f"{kind} picture: {error or type(error).__name__}") from error
 
 
-def _check_size(width: int, height: int, shorter: int) -> None:
-    """Raises BadPicture for one that is too large, or would be when its shorter side is enlarged to `shorter`."""
-    if width * height > MAX_PIXELS:
-        raise BadPicture(f"oversized picture: {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+def _check_ratio(width: int, height: int, shorter: int) -> None:
+    """Raises BadPicture for one that would be too large when its shorter side is enlarged to `shorter`."""
     if shorter**2 * max(width, height) > MAX_PIXELS * min(width, height):
         raise BadPicture(f"oversized picture: {width} x {height} pixels, too long and narrow to be resized")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
@@ -25,7 +25,9 @@ class WorkerPool:
     start: called once in every worker, with `arguments`. Workers do not see Ctrl-C: this process ends them.
     """
 
-    def __init__(self, processes: int, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, processes: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
+    ) -> None:
         self.processes = processes
         self._pool = ProcessPoolExecutor(
             processes, get_context("spawn"), initializer=_start, initargs=(start, arguments)
@@ -34,12 +36,26 @@ class WorkerPool:
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """`function` of every item, in order. Raises CocuError when a worker dies."""
+        with self._alive():
+            return [future.result() for future in self._begun(function, items)]
+
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """`function` of every item, as they are done. Raises CocuError when a worker dies."""
+        with self._alive():
+            for future in as_completed(self._begun(function, items)):
+                yield future.result()
+
+    def _begun(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Future[Result]]:
+        with _interrupts_blocked():  # workers start here, and inherit it
+            others = set(active_children()) - self._workers
+            futures = [self._pool.submit(function, item) for item in items]
+            self._workers |= set(active_children()) - others
+        return futures
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            with _interrupts_blocked():  # workers start here, and inherit it
-                others = set(active_children()) - self._workers
-                futures = [self._pool.submit(function, item) for item in items]
-                self._workers |= set(active_children()) - others
-            return [future.result() for future in futures]
+            yield
         except BrokenProcessPool as error:
             raise CocuError(
                 f"one of {self.processes} worker processes died, maybe for want of memory; run the same command again, "
@@ -55,6 +71,18 @@ class WorkerPool:
 
 
 @contextmanager
+def closing_pool(processes: int) -> Iterator[WorkerPool]:
+    """A pool for the block; an error ends the workers at once."""
+    pool = WorkerPool(processes)
+    try:
+        yield pool
+    except BaseException:
+        pool.close(at_once=True)
+        raise
+    pool.close()
+
+
+@contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -63,9 +91,10 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
-    start(*arguments)
+    if start is not None:
+        start(*arguments)
 
 
 def _end_with_parent() -> None:

@@ -53,11 +53,11 @@ class Place:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Place]:
+def joined(device: str, *, exact: bool = False) -> Iterator[Place]:
     """The place of this process; inside the block the processes that torchrun started know each other.
 
-    device: auto, cpu or cuda. Tensors of the model go from process to process by NCCL on GPUs, by gloo on CPUs. Raises
-    MisuseError where there is no such device.
+    device: auto, cpu or cuda. exact: single precision is single precision, without TF32, for figures. Tensors of the
+    model go from process to process by NCCL on GPUs, by gloo on CPUs. Raises MisuseError where there is no such device.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise MisuseError(f"--device {device}: give auto, cpu or cuda")
@@ -74,14 +74,22 @@ def joined(device: str) -> Iterator[Place]:
     if on_gpu:
         torch.cuda.set_device(where)
         torch.set_float32_matmul_precision("high")  # TF32 where single precision is left
-    if world == 1:
-        yield Place(0, 1, where)
-        return
-    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=where if on_gpu else None)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    if exact:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
     try:
-        yield Place(rank, world, where, dist.new_group(backend="gloo", timeout=timedelta(seconds=MOST_WAIT)))
+        if world == 1:
+            yield Place(0, 1, where)
+            return
+        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=where if on_gpu else None)
+        try:
+            yield Place(rank, world, where, dist.new_group(backend="gloo", timeout=timedelta(seconds=MOST_WAIT)))
+        finally:
+            dist.destroy_process_group()
     finally:
-        dist.destroy_process_group()
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 _TORCHRUN = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))

@@ -17,8 +17,9 @@ from benchmarks.reproduce.executor import ended_by_signals, execute
 from benchmarks.reproduce.plan import plan_of
 from benchmarks.reproduce.presets import preset_of
 from benchmarks.reproduce.report import write_report
-from benchmarks.reproduce.steps import Folder, Step, locked
+from benchmarks.reproduce.steps import PLAN, Folder, Step
 from files.errors import MisuseError
+from files.locks import locked
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 CC3M = "cc3m"
@@ -27,7 +28,7 @@ CC3M = "cc3m"
 def reproduce(preset: str, out: Path, jobs: int | None) -> int:
     """Run a preset of the miniature and write its report, of what there is if a step failed; the exit code."""
     chosen = preset_of(preset)
-    with locked(out):
+    with locked(out, PLAN):
         lost = _run({"preset": preset}, plan_of(chosen, out), out, jobs or machine.fitting_jobs(chosen.device))
         page = write_report(chosen, out)
     print(f"the report: {page}", flush=True)
@@ -46,7 +47,7 @@ def reproduce_cc3m(request: cc3m.Request, *, run: bool) -> int:
         print("\nNothing was begun: " + ("give RUN=1 (--run) to begin" if well else "see what is missing above"))
         return 0 if well else 1
     asked = {"preset": CC3M, "data": request.data, "model": request.model}
-    with locked(request.out):
+    with locked(request.out, PLAN):
         return 1 if _run(asked, steps, request.out, jobs=1) else 0
 
 

@@ -7,12 +7,9 @@ OUT/logs/NAME.txt    what it printed
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,30 +88,11 @@ class Folder:
             _refuse_changes(self.out, "asked for", before["asked"], asked)
             now = {step.name: step.typed for step in steps}
             _refuse_changes(self.out, "step", before["commands"], now)
-        elif self.out.is_dir() and (strange := sorted(p.name for p in self.out.iterdir() if p.name[0] != ".")):
-            raise MisuseError(f"--out {self.out}: holds {strange[0]!r} and no {PLAN}; give a new or empty folder")
         commands = {**before["commands"], **{step.name: step.typed for step in steps}}
         write_json(path, {"form": FORM, "asked": dict(asked), "commands": commands})
 
     def _record(self, name: str) -> Path:
         return self.out / "steps" / f"{name}.json"
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone. Raises MisuseError where another one has it."""
-    if out.exists() and not out.is_dir():
-        raise MisuseError(f"--out {out}: is a file; give a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: the steps would inherit it
-        except (BlockingIOError, PermissionError):
-            raise MisuseError(f"--out {out}: another process works there; wait for it, or give another") from None
-        yield
-    finally:
-        os.close(lock)
 
 
 def _refuse_changes(out: Path, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

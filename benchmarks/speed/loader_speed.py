@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.speed.measure import print_table
 from benchmarks.speed.tiny_pairs import PLACES, THINGS, caption, write_tar
+from files.pictures import with_header
 from training.batches import augment, concepts
 from training.batches.augment import Augmentation
 from training.batches.loader import BatchOptions, Loader
@@ -132,7 +133,7 @@ class Stages:
 
         members = [read_members(sample)[1] for sample in self.maker._read(self.places) if isinstance(sample, bytes)]
         lap()
-        pictures = [augment.open_picture(m["jpg"]) for m in members]
+        pictures = [with_header(m["jpg"]) for m in members]
         boxes = [self._box(i, picture) for i, picture in enumerate(pictures)]
         pixels = [
             augment._decoded(picture, m["jpg"], min(box[2:]) // self.augmentation.size)

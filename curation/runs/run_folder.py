@@ -7,12 +7,10 @@ Truth about a finished shard is one small file, `state/SHARD.json`, renamed into
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,9 @@ import pyarrow.parquet as pq
 from curation.reading.shards import Shard
 from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
-from files.atomic import atomic, make_folder, write_json
+from files.atomic import atomic, write_json
 from files.errors import CocuError, MisuseError
+from files.locks import locked
 from files.rejects import Reject
 
 SHOWN_CHANGES = 3
@@ -56,48 +55,17 @@ class RunFolder:
         self.records: dict[str, dict[str, Any]] = {}
         self.was_finished = False
         self._manifest: dict[str, Any] = {}
-        self._lock: int | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> RunFolder:
-        if self.path.exists() and not self.path.is_dir():
-            raise MisuseError(f"{self.path}: is a file; give a folder")
-        if self.path.is_dir() and not (self.path / "manifest.json").exists():
-            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-            if strangers:
-                raise MisuseError(
-                    f"{self.path}: holds other files ({', '.join(sorted(strangers)[:3])}); give a new or empty folder"
-                )
-        try:
-            make_folder(self.path)
-            self._take_lock()
-        except OSError as error:
-            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-                raise CocuError(
-                    f"{self.path}: cannot be written ({error.strerror}); make it writable, or give another --out"
-                ) from error
-            raise
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path, "manifest.json"))
             self._load()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _take_lock(self) -> None:
-        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise MisuseError(f"{self.path}: another run is at work on this folder; wait for it to end") from None
-        except OSError:
-            pass  # some network file systems have no locks; the run is then the user's to keep single
-        self._lock = lock
+        self._held.close()
 
     def _load(self) -> None:
         path, states = self.path / "manifest.json", self.path / "state"

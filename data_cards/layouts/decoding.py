@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -12,8 +10,7 @@ from PIL import Image
 
 from data_cards.masks import Form
 from files.errors import CocuError
-
-LARGEST_PICTURE = 100_000_000  # pixels; no benchmark comes near, and a few bytes can claim more
+from files.pictures import BadPicture, load, open_picture, with_header
 
 
 class BadItem(CocuError):
@@ -39,9 +36,10 @@ def decode_picture(content: bytes, path: str) -> NDArray[np.uint8]:
     The pixels are taken as stored, without regard to a note of orientation, as masks are drawn on them.
     Raises BadItem: no image, cut off, too large.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of transparency in palettes, which plays no part here
-        return np.array(_loaded(content, path).convert("RGB"))  # a copy, so that it can be written to
+    try:
+        return np.array(open_picture(content))  # a copy, so that it can be written to
+    except BadPicture as error:
+        raise BadItem(path, "is empty" if not content else str(error)) from error
 
 
 def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
@@ -50,7 +48,10 @@ def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
     A palette's indices are the values: its colours are for the eye. Raises BadItem: no image, cut off, too
     large, of another form.
     """
-    image = _loaded(content, path)
+    try:
+        image = load(with_header(content))
+    except BadPicture as error:
+        raise BadItem(path, "is empty" if not content else str(error)) from error
     if form == "index":
         return _indices(image, path)
     if image.mode not in ("RGB", "RGBA", "P"):
@@ -76,24 +77,3 @@ def _indices(image: Image.Image, path: str) -> NDArray[np.integer]:
         f"is an image of mode {image.mode}, where one channel or a palette is expected; a mask that was converted to "
         "colours has lost its labels: take the original",
     )
-
-
-def _loaded(content: bytes, path: str) -> Image.Image:
-    """The image, all its pixels read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the size, which is checked here
-            image = Image.open(io.BytesIO(content))
-            pixels = image.width * image.height
-            if pixels > LARGEST_PICTURE:
-                raise BadItem(path, f"claims {image.width} x {image.height} pixels, more than {LARGEST_PICTURE:,}")
-            image.load()
-            return image
-    except BadItem:
-        raise
-    except Image.DecompressionBombError as error:
-        raise BadItem(path, f"claims more pixels than {LARGEST_PICTURE:,} ({error})") from error
-    except Image.UnidentifiedImageError as error:
-        raise BadItem(path, "is empty" if not content else "is no image that can be read") from error
-    except Exception as error:  # Pillow's decoders raise many kinds over broken bytes
-        raise BadItem(path, f"cannot be read whole ({error})") from error

@@ -6,25 +6,17 @@ written beside its share of the truth, which goes first: a shard that is there i
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import io
 import json
 import os
 import shutil
-import signal
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import metadata
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +26,11 @@ from PIL import Image
 from data_cards.cards import read_card
 from data_cards.miniature.captions.names import ClassNames
 from data_cards.miniature.pairs import NAME, Pair, check_request, draw_pair
-from files.errors import CocuError, MisuseError
+from files.atomic import atomic, write_json
+from files.errors import MisuseError
+from files.locks import locked
+from files.tar_headers import write_header
+from files.workers import closing_pool
 
 PAIRS_PER_SHARD = 1000
 JPEG_QUALITY = 90  # without subsampling of colours, which would blur the textures
@@ -93,7 +89,7 @@ def write_miniature(
     workers: processes; None is one for each core. The same bytes come from any number of them. progress is told
     the pairs of each shard when it is finished. Run again with the same arguments, the shards that are
     missing are drawn. Raises MisuseError when an argument
-    is out of range or the folder holds something else, CocuError when a process dies.
+    is out of range, the folder holds something else or another run is at work there, CocuError when a process dies.
     """
     check_request(split, seed, pairs, size)
     workers = workers or len(os.sched_getaffinity(0))
@@ -104,7 +100,7 @@ def write_miniature(
         for number, first in enumerate(range(0, pairs, per_shard))
     ]
     start = time.monotonic()
-    with _locked(out):
+    with locked(out, "manifest.json"):
         known = _open(out, parameters, [job.shard.name for job in jobs])
         missing = [job for job in jobs if not (job.shard.is_file() and (known or job.part.is_file()))]
         _draw_all(missing, workers, progress)
@@ -185,12 +181,12 @@ class _Job:
 def _draw_shard(job: _Job) -> int:
     rows: list[tuple[str, str, float]] = []
     total = Tally()
-    with _atomic(job.shard) as temporary:
+    with atomic(job.shard) as temporary:
         with temporary.open("wb") as file:
             for index in range(job.first, job.last):
                 pair = draw_pair(job.split, job.seed, index, job.size)
                 for ending, content in members(pair, job.split):
-                    file.write(_header(pair.key + ending, len(content)))
+                    file.write(write_header(pair.key + ending, len(content)))
                     file.write(content)
                     file.write(bytes(-len(content) % tarfile.BLOCKSIZE))
                 rows.extend((pair.key, one.name, one.area) for one in pair.scene.objects)
@@ -198,34 +194,23 @@ def _draw_shard(job: _Job) -> int:
             file.write(bytes(2 * tarfile.BLOCKSIZE))
         columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _TRUTH.types, strict=True)]
         noted = _TRUTH.with_metadata({"tally": json.dumps(asdict(total))})
-        with _atomic(job.part) as part:
+        with atomic(job.part) as part:
             pq.write_table(pa.Table.from_arrays(columns, schema=noted), part)
     return total.pairs
-
-
-_PLAIN = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)  # a regular file of no owner and no date
-_SUM_WITHOUT_NAME = sum(_PLAIN[:124]) + sum(_PLAIN[136:148]) + 8 * ord(" ") + sum(_PLAIN[156:])
-
-
-def _header(name: str, size: int) -> bytes:
-    """The tar header of a short, plain name; tarfile's own takes longer than drawing a thing."""
-    raw, digits = name.encode("ascii"), b"%011o\0" % size
-    summed = b"%06o\0 " % (_SUM_WITHOUT_NAME + sum(raw) + sum(digits))
-    return b"".join((raw.ljust(100, b"\0"), _PLAIN[100:124], digits, _PLAIN[136:148], summed, _PLAIN[156:]))
 
 
 def _finish(out: Path, parameters: dict[str, Any], jobs: Sequence[_Job]) -> None:
     total = Tally()
     with (
-        _atomic(out / "truth.parquet") as temporary,
+        atomic(out / "truth.parquet") as temporary,
         pq.ParquetWriter(temporary, _TRUTH, compression="zstd") as writer,
     ):
         for job in jobs:
             part = pq.read_table(job.part)
             total += Tally(**json.loads(part.schema.metadata[b"tally"]))
             writer.write_table(part.replace_schema_metadata(None))
-    _write_json(out / "synonyms.json", read_card(NAME).synonyms())
-    _write_json(
+    write_json(out / "synonyms.json", read_card(NAME).synonyms())
+    write_json(
         out / "manifest.json", {"format": FORMAT, "parameters": parameters, "finished": True, "tally": asdict(total)}
     )
 
@@ -234,10 +219,7 @@ def _open(out: Path, parameters: dict[str, Any], shards: Sequence[str]) -> bool:
     """Whether the folder was finished before. Raises MisuseError when it holds something else."""
     path = out / "manifest.json"
     if not path.is_file():
-        strange = sorted(one.name for one in out.iterdir() if not one.name.startswith("."))
-        if strange:
-            raise MisuseError(f"--out {out}: holds {strange[0]!r} and no manifest.json; give a new or empty folder")
-        _write_json(path, {"format": FORMAT, "parameters": parameters, "finished": False})
+        write_json(path, {"format": FORMAT, "parameters": parameters, "finished": False})
         return False
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -251,47 +233,6 @@ def _open(out: Path, parameters: dict[str, Any], shards: Sequence[str]) -> bool:
     return finished
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder is made, and held against another run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise MisuseError(f"--out {folder}: is a file; give a folder") from None
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CocuError(f"--out {folder}: another run is writing there; wait for it, or give another") from None
-        yield
-    finally:
-        os.close(lock)
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # "No space left on device" does not say where
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _write_json(path: Path, value: object) -> None:
-    with _atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 # The processes.
 
 
@@ -300,32 +241,6 @@ def _draw_all(jobs: Sequence[_Job], workers: int, progress: Callable[[int], None
         for job in jobs:
             progress(_draw_shard(job))
         return
-    before = set(active_children())
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=_start_worker)
-    try:
-        for done in as_completed([pool.submit(_draw_shard, job) for job in jobs]):
-            progress(done.result())
-    except BrokenProcessPool as error:
-        raise CocuError(
-            f"one of {workers} worker processes died, maybe for want of memory; run the same command again, "
-            "with fewer --workers"
-        ) from error
-    except BaseException:
-        for worker in set(active_children()) - before:
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A worker waiting for work does not notice that nobody is left to send any.
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    with closing_pool(min(workers, len(jobs))) as pool:
+        for done in pool.each(_draw_shard, jobs):
+            progress(done)

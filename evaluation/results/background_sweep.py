@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from evaluation.figures.confusion import mean_ious
 from evaluation.results.result import Result
-from training.run.checkpoint import write_atomically
+from files.atomic import write_json
 
 # Finer where the published thresholds lie.
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19)) + tuple(
@@ -33,7 +32,7 @@ def write_sweep(folder: Path, result: Result) -> dict[str, Any]:
         "best_mean_iou": values[best],
         "card_threshold": result.card.background.threshold,
     }
-    write_atomically(folder / SWEEP, json.dumps(found, indent=1) + "\n")
+    write_json(folder / SWEEP, found)
     _plot(folder / PLOT, found, result.card.pretty_name)
     return found
 

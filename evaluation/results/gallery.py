@@ -20,8 +20,8 @@ from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
+from files.atomic import write_text
 from files.page import page
-from training.run.checkpoint import write_atomically
 
 GALLERY, PICTURES = "gallery.html", "gallery"
 SIDE = 384  # pixels of a picture's longer side in the gallery
@@ -97,7 +97,7 @@ def write_pictures(
 def write_page(out: Path, head: Mapping[str, Any], benchmarks: Sequence[BenchmarkGallery]) -> None:
     """Write gallery.html of all benchmarks done so far."""
     html = page(_TEMPLATE, checkpoint=head["checkpoint"], date=head["date"], benchmarks=benchmarks)
-    write_atomically(out / GALLERY, html)
+    write_text(out / GALLERY, html)
 
 
 def _write_shots(

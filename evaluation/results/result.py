@@ -25,8 +25,8 @@ from data_cards.cards import Card
 from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import Figures, figures
 from evaluation.figures.tally import Tally
+from files.atomic import write_text
 from files.errors import CocuError, MisuseError
-from training.run.checkpoint import write_atomically
 
 RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
 FORM = 1  # of results.json
@@ -149,7 +149,7 @@ def write_benchmark(folder: Path, result: Result) -> None:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(folder / CLASSES, text.getvalue())
+    write_text(folder / CLASSES, text.getvalue())
     np.savez_compressed(
         folder / COUNTS,
         keys=np.array(result.keys, dtype=np.str_),

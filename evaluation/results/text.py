@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evaluation.results.result import RESULTS, TABLE
-from training.run.checkpoint import write_atomically
+from files.atomic import write_json, write_text
 
 
 def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> None:
     """Write results.json and results.md; results.json is the last of all, and says that the rest is whole."""
     content = {**head, "benchmarks": list(benchmarks)}
-    write_atomically(out / TABLE, results_text(content))
-    write_atomically(out / RESULTS, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / TABLE, results_text(content))
+    write_json(out / RESULTS, content)
 
 
 def results_text(content: Mapping[str, Any]) -> str:

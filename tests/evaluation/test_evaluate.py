@@ -180,8 +180,8 @@ BROKEN = {
     "a mask is missing": ({"mask.png": None}, "k1.mask.png", "missing"),
     "sizes differ": ({"mask.png": png(np.zeros((64, 60), np.uint8))}, "k1.mask.png", "60 x 64"),
     "a label is outside": ({"mask.png": png(np.full((64, 64), 77, np.uint8))}, "k1.mask.png", "holds 77"),
-    "no image": ({"png": b"hello"}, "k1.png", "no image"),
-    "cut off": ({"png": png(draw_pair("val", 3, 1).image)[:300]}, "k1.png", "cannot be read whole"),
+    "no image": ({"png": b"hello"}, "k1.png", "not in a known format"),
+    "cut off": ({"png": png(draw_pair("val", 3, 1).image)[:300]}, "k1.png", "truncated picture: "),
 }
 
 

@@ -10,7 +10,6 @@ a bicubic kernel, where timm draws between the two, and posterising keeps at lea
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
 from collections.abc import Callable
@@ -20,18 +19,16 @@ from random import Random
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from files.errors import MisuseError
-from files.pictures import MEAN, STD
+from files.pictures import MEAN, STD, BadPicture, to_rgb, with_header
 
 LEVELS = ("none", "light", "deit")
-MAX_PIXELS = 100_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
 OPERATIONS = 2
@@ -43,14 +40,8 @@ ERASE_RATIO = (0.3, 1 / 0.3)
 NOTHING_ERASED = (0, 0, 0, 0)
 _FILL = [round(255 * mean) for mean in MEAN]
 _BILINEAR, _BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
-# Of what Pillow finds odd in pictures that can be read nobody needs to hear.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Box = tuple[int, int, int, int]  # top, left, height, width
-
-
-class BadPicture(Exception):
-    """A picture that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class Augmentation:
 
         Raises BadPicture.
         """
-        picture = open_picture(data)
+        picture = with_header(data)
         width, height = picture.size
         box = centre(height, width) if self.level == "none" else draw_crop(height, width, self.crop_scale, random)
         pixels = decode(picture, data, box, self.size)
@@ -118,22 +109,6 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))  # type: ignore[return-value]
 
 
-def open_picture(data: bytes | memoryview) -> Image.Image:
-    """A picture whose header has been read. Raises BadPicture for one that is none, or too large."""
-    try:
-        picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise BadPicture(f"unreadable picture: not in a known format ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
-        raise BadPicture(f"oversized picture: more than {MAX_PIXELS:,} pixels") from error
-    except Exception as error:  # Pillow has no base class for what broken files make it raise
-        raise BadPicture(f"unreadable picture: {error or type(error).__name__}") from error
-    width, height = picture.size
-    if not 0 < width * height <= MAX_PIXELS:
-        raise BadPicture(f"oversized picture: {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
-    return picture
-
-
 def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) -> Tensor:
     """Cut `box` out of an opened picture and resize it: uint8 [3, size, size]. Raises BadPicture.
 
@@ -166,12 +141,7 @@ def _decoded(picture: Image.Image, data: bytes | memoryview, shrink: int) -> Ten
             return decode_jpeg(torch.frombuffer(data, dtype=torch.uint8), mode=ImageReadMode.RGB)
     if picture.format == "JPEG":
         picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
-    picture.load()
-    if picture.mode.startswith("I;16"):  # converting it would cut off all above 255 instead of scaling
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("P", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
 
 
 def centre(height: int, width: int) -> Box:

@@ -9,9 +9,9 @@ from itertools import islice
 
 from files.addresses import open_stream, unreachable
 from files.errors import CocuError, MisuseError
+from files.pictures import BadPicture, with_header
 from files.tar import split_name
 from files.tar_headers import PosixInfo
-from training.batches.augment import BadPicture, open_picture
 from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
 from training.shards.found import Shard, Source, find_data
 
@@ -43,7 +43,7 @@ def _check_first(shard: Shard, concepts: str) -> None:
     reasons: Counter[str] = Counter()
     for members in islice(_first_samples(shard), LOOKED_AT):
         try:
-            open_picture(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
+            with_header(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
             return
         except (BadPair, BadPicture) as error:
             reasons[str(error)] += 1

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from files.errors import MisuseError
+from files.pictures import BadPicture
 from files.tar_headers import BrokenTar
 from training.batches import concepts
-from training.batches.augment import Augmentation, BadPicture
+from training.batches.augment import Augmentation
 from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, RawPair, read_pair
 from training.batches.tokens import Tokenizer, text_id
 from training.shards.files import ShardFiles

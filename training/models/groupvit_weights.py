@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_names import Layout, names_in
@@ -69,11 +69,8 @@ def save_huggingface(model: GroupViT, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config.architectures = ["GroupViTModel"]
     config.save_pretrained(folder)
-    unfinished = folder / "model.safetensors.part"
-    save_file(weights, unfinished, metadata={"format": "pt"})
-    with unfinished.open("rb") as written:
-        os.fsync(written.fileno())
-    unfinished.replace(folder / "model.safetensors")
+    with atomic(folder / "model.safetensors") as unfinished:
+        save_file(weights, unfinished, metadata={"format": "pt"})
 
 
 def huggingface_weights(model: GroupViT) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ A checkpoint appears under its name only when all of it is on the disk.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import warnings
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from files.atomic import sync
 from files.errors import CocuError, MisuseError
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
@@ -202,21 +202,3 @@ def _whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that it is there as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)

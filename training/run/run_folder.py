@@ -1,38 +1,16 @@
-"""The folder of a run: one process at a time, one recipe for good, and where it goes on from."""
+"""The folder of a run: one recipe for good, and where it goes on from."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from files.atomic import write_text
 from files.errors import MisuseError
 from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import config_text
-from training.run.checkpoint import CONFIG, WEIGHTS, Checkpoints, load_config, load_state, write_atomically
-
-
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone. Raises MisuseError where another one has it."""
-    if run.exists() and not run.is_dir():
-        raise MisuseError(f"{run}: is a file; give a folder")
-    run.mkdir(parents=True, exist_ok=True)
-    lock = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            # Not flock: loading processes would inherit it, and hold it for seconds after this one was killed.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise MisuseError(f"{run}: another process trains in this folder; wait for it, or give another") from None
-        except OSError:
-            pass  # some network file systems have no locks; the folder is then the user's to keep single
-        yield
-    finally:
-        os.close(lock)
+from training.run.checkpoint import CONFIG, WEIGHTS, Checkpoints, load_config, load_state
 
 
 def enter(run: Path, recipe: Recipe, resume: str) -> Path | None:
@@ -44,12 +22,8 @@ def enter(run: Path, recipe: Recipe, resume: str) -> Path | None:
     checkpoints = Checkpoints(run, recipe.checkpoints.keep)
     if (run / WEIGHTS).exists():
         raise MisuseError(f"{run}: is a checkpoint; give another folder for the run")
-    if not (run / CONFIG).exists():
-        strangers = sorted(path.name for path in run.iterdir() if not path.name.startswith("."))
-        if strangers:
-            raise MisuseError(f"{run}: holds other files ({', '.join(strangers[:3])}); give a new or empty folder")
     if not checkpoints.steps():  # nothing to lose, if it was begun at all
-        write_atomically(run / CONFIG, config_text(recipe))
+        write_text(run / CONFIG, config_text(recipe))
     elif resume == "never":
         raise MisuseError(f"{run}: holds a run, which --resume never would write over; give another folder")
     _same_recipe(run, recipe)

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from files.atomic import write_text
 from files.errors import MisuseError
-from training.run.checkpoint import write_atomically
 
 LOG = "log.jsonl"
 SKIPPED = "skipped.jsonl"
@@ -163,7 +163,7 @@ def _forget_after(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     kept = [line for line in lines if _step_of(line) <= step]
     if len(kept) < len(lines):
-        write_atomically(path, "".join(f"{line}\n" for line in kept))
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

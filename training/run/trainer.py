@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from files.errors import CocuError, MisuseError
+from files.locks import locked
 from training.batches.augment import finish
 from training.batches.batch import Batch
 from training.batches.check import check_all
@@ -41,8 +42,8 @@ from training.processes import (
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
-from training.run.checkpoint import Checkpoints, load_state, load_weights
-from training.run.run_folder import enter, locked
+from training.run.checkpoint import CONFIG, Checkpoints, load_state, load_weights
+from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, RunLog, Window
 from training.run.validation import validation_figures
 from training.shards.found import Source
@@ -126,7 +127,7 @@ class Run:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
         by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
         if place.leads:
-            stack.enter_context(locked(options.run))
+            stack.enter_context(locked(options.run, CONFIG))
         found = by_leader(lambda: enter(options.run, recipe, options.resume), place)
         state = load_state(found) if found else None
         if state and len(state["ranks"]) != place.world:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from benchmarks.reproduce import __main__ as command
 from benchmarks.reproduce.executor import execute
 from benchmarks.reproduce.remaining import remaining
-from benchmarks.reproduce.steps import Folder, Step, locked
+from benchmarks.reproduce.steps import PLAN, Folder, Step
 from files.errors import MisuseError
+from files.locks import locked
 from tests.examples import examples
 
 
@@ -147,7 +148,7 @@ def test_every_step_comes_after_what_it_needs(
 def test_another_plan_on_the_folder_is_refused_and_both_are_named(tmp_path: Path) -> None:
     out = tmp_path / "out"
     steps = [shell("a", "true")]
-    with locked(out):
+    with locked(out, PLAN):
         Folder(out).begin({"preset": "smoke"}, steps)
         Folder(out).begin({"preset": "smoke"}, [*steps, shell("new", "true")])
         with pytest.raises(MisuseError, match=r"(?s)preset.*there: smoke.*now: +cpu"):
@@ -160,8 +161,9 @@ def test_another_plan_on_the_folder_is_refused_and_both_are_named(tmp_path: Path
 
 def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(MisuseError, match=r"thesis\.tex"):
-        Folder(tmp_path).begin({"preset": "smoke"}, [])
+    with pytest.raises(MisuseError, match=r"thesis\.tex"), locked(tmp_path, PLAN):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_wrong_arguments_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +195,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from benchmarks.reproduce.executor import ended_by_signals, execute
-from benchmarks.reproduce.steps import Folder, Step
+from benchmarks.reproduce.steps import PLAN, Folder, Step
 out = Path(sys.argv[1])
 first = f"echo once >> {out}/first"
 long = f"trap 'echo asked >> {out}/trap; exit 0' TERM; echo $$ > {out}/pid; "

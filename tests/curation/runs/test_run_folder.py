@@ -207,7 +207,10 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     )
     with RunFolder(tmp_path / "out", "index", {}, []):
         done = subprocess.run([sys.executable, "-c", program, tmp_path / "out"], capture_output=True, text=True)
-        assert done.stdout == f"{tmp_path / 'out'}: another run is at work on this folder; wait for it to end\n"
+        assert (
+            done.stdout
+            == f"{tmp_path / 'out'}: another run is at work on this folder; wait for it to end, or give another\n"
+        )
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "out"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -219,7 +222,7 @@ def test_folders_that_are_not_ours(tmp_path: Path) -> None:
     (tmp_path / "out").unlink()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").touch()
-    with pytest.raises(MisuseError, match=r"out: holds other files \(thesis.tex\); give a new or empty folder"):
+    with pytest.raises(MisuseError, match=r"out: holds other files \(thesis.tex\) and no manifest.json; give a new"):
         folder(tmp_path).__enter__()
     assert files(tmp_path / "out") == ["thesis.tex"]
 

@@ -277,8 +277,8 @@ def test_imagenet_s_masks_turned_to_grey_are_refused(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (lambda whole: b"", "is empty"),
-        (lambda whole: b"<html>404</html>", "is no image that can be read"),
-        (lambda whole: whole[: len(whole) * 2 // 3], "cannot be read whole"),
+        (lambda whole: b"<html>404</html>", "unreadable picture: not in a known format"),
+        (lambda whole: whole[: len(whole) * 2 // 3], "truncated picture: "),
     ],
 )
 def test_files_that_are_no_whole_image_are_named(tmp_path: Path, which: str, content: object, said: str) -> None:

@@ -28,6 +28,7 @@ from data_cards.cards import read_card
 from data_cards.miniature.pairs import SPLITS, contact_sheet, draw_pair
 from data_cards.miniature.shards import Tally, tally, write_miniature
 from files.errors import CocuError, MisuseError
+from files.locks import locked
 from tests.examples import examples
 
 NAMES = [one.name for one in read_card("miniature").classes]
@@ -86,7 +87,7 @@ def test_splits_seeds_and_numbers_never_meet() -> None:
 def test_the_same_bytes_from_one_two_and_three_workers(tmp_path: Path) -> None:
     first, *others = (digests(write(tmp_path / str(workers), workers)) for workers in (1, 2, 3))
     assert sorted(first) == [
-        "manifest.json", "synonyms.json", "truth.parquet",
+        ".lock", "manifest.json", "synonyms.json", "truth.parquet",
         "val-000000.tar", "val-000001.tar", "val-000002.tar", "val-000003.tar",
     ]  # fmt: skip
     assert first == others[0] == others[1]
@@ -260,7 +261,7 @@ def test_other_parameters_in_the_same_folder_are_refused(tmp_path: Path, change:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"precious")
-    with pytest.raises(MisuseError, match=r"holds 'photo\.jpg' and no manifest\.json; give a new or empty folder"):
+    with pytest.raises(MisuseError, match=r"holds other files \(photo\.jpg\) and no manifest\.json; give a new"):
         write(tmp_path)
     assert digests(tmp_path).keys() == {"photo.jpg"}
     with pytest.raises(MisuseError, match="is a file; give a folder"):
@@ -274,13 +275,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
-    import fcntl
-
-    lock = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(CocuError, match="another run is writing there"):
+    with locked(tmp_path, "manifest.json"), pytest.raises(MisuseError, match="another run is at work on this folder"):
         write(tmp_path)
-    os.close(lock)
     write(tmp_path, pairs=1)
 
 

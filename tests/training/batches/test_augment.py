@@ -239,7 +239,7 @@ GOOD = picture(0, (120, 90))
         (GOOD[:-30], "truncated picture"),
         (picture(0, (120, 90), "PNG")[:-100], "truncated picture"),
         (png_bomb(60_000, 60_000), "oversized picture"),
-        (file(photo((8, 8)), "TIFF"), "not in a known format"),
+        (file(photo((8, 8)), "PPM"), "not in a known format"),
     ],
 )
 @pytest.mark.parametrize("level", augment.LEVELS)

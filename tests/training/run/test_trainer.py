@@ -176,7 +176,7 @@ def test_a_folder_that_is_not_a_runs_is_left_alone(options: Options) -> None:
     (options.run / "thesis.tex").write_text("mine")
     with pytest.raises(MisuseError, match=r"holds other files \(thesis.tex\)"):
         train(recipe(), options)
-    assert sorted(path.name for path in options.run.iterdir()) == [".lock", "thesis.tex"]
+    assert sorted(path.name for path in options.run.iterdir()) == ["thesis.tex"]
 
 
 def test_never_does_not_write_over_a_run(options: Options) -> None:

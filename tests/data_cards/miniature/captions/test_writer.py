@@ -306,8 +306,8 @@ def test_a_caption_takes_at_most_60_microseconds(style: str) -> None:
     rng = np.random.default_rng(0)
     fastest = float("inf")
     for _ in range(5):  # the machine may be busy with something else
-        start = time.perf_counter()
+        start = time.process_time()
         for scene in SCENES[:1_000]:
             write_caption(rng, scene, style)
-        fastest = min(fastest, time.perf_counter() - start)
+        fastest = min(fastest, time.process_time() - start)
     assert fastest / 1_000 < 60e-6

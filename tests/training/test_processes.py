@@ -1,16 +1,16 @@
-"""Where an evaluation works, and with which arithmetic."""
+"""Where a process works, and with which arithmetic."""
 
 import pytest
 import torch
 
-from evaluation.processes import working
 from files.errors import MisuseError
+from training.processes import joined
 
 
 def test_single_precision_is_single_precision_and_only_for_the_evaluation() -> None:
     torch.set_float32_matmul_precision("high")
     try:
-        with working("cpu") as place:
+        with joined("cpu", exact=True) as place:
             assert (place.world, place.device.type, place.leads) == (1, "cpu", True)
             assert torch.get_float32_matmul_precision() == "highest"
             assert not torch.backends.cudnn.allow_tf32
@@ -21,5 +21,5 @@ def test_single_precision_is_single_precision_and_only_for_the_evaluation() -> N
 
 
 def test_there_is_no_such_device() -> None:
-    with pytest.raises(MisuseError, match="--device tpu"), working("tpu"):
+    with pytest.raises(MisuseError, match="--device tpu"), joined("tpu"):
         pass
