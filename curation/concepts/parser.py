@@ -10,8 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from curation.concepts.lexicon import Lexicon, resolve_pipeline
 from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
 from files.registry import Registry
@@ -117,6 +115,8 @@ def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:
 
 
 def _set_parts_of_speech(doc: Doc, pos: dict[int, int]) -> None:
+    import numpy as np  # not for help, which lists the parsers
+
     tags: Any = doc.to_array(["TAG"])
     values: Any = np.array([[pos.get(tag, 0)] for tag in tags.ravel().tolist()], dtype=np.uint64).reshape(-1, 1)
     doc.from_array(["POS"], values)
