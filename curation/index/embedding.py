@@ -21,13 +21,14 @@ from curation.reading.pairs import CaptionOptions, Pair, checked_captions, check
 from curation.reading.shards import Shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
-from curation.runs.progress import Progress, say
+from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
 from files.addresses import unreachable
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture
 from files.rejects import Reject
+from files.saying import say
 
 BLOCK_PAIRS = 1024
 BLOCK_BYTES = 128 << 20
