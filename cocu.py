@@ -1,4 +1,4 @@
-"""`cocu` in Python: what the commands do, as functions with their options and defaults. `python -m cocu` is the commands.
+"""`cocu` in Python: what the commands do, as functions with their options and defaults.
 
     import cocu
 
@@ -6,9 +6,9 @@
     curated = cocu.curate(index, "curated", preset="clip")
     curated.archives.filter("NOT in_caption").df()
 
-`build_index`, `curate`, `train` and `evaluate` go on where an earlier call, or command, with the same options stopped.
-Errors are `CocuError` and, where something was asked for that cannot be, `MisuseError`; they name options as the command
-line does: --min-count is min_count here. Everything heavy is imported when it is first used.
+`build_index`, `curate` and `train` go on where an earlier call, or command, with the same options stopped. Errors are
+`CocuError` and, where what is asked for cannot be, `MisuseError`; they name options as the command line does:
+--min-count is min_count here. Everything heavy is imported when it is first used. `python -m cocu` is the command line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     *("build_index", "curate", "evaluate", "open_curated", "open_index", "score", "train"),
 ]
 
-Named = str | os.PathLike[str]
+Named = str | Path
 PACKAGES = ("files", "data_cards", "curation", "training", "evaluation", "cli")
 
 
@@ -66,12 +66,12 @@ def build_index(
     workers: int | None = None,
     quiet: bool = False,
 ) -> IndexFolder:
-    """Embed pairs, collect the concepts that captions name, and build the caption and image indexes in the folder `out`.
+    """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
 
-    shards: tars, folders, patterns or addresses, or a table of image paths and captions. memory: bytes for the two FAISS
-    indexes; None: half the machine's. quiet: tell nothing. The others: `cocu index build --help`.
-    Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError for too many
-    rejects, after all that is good is written, a shard that cannot be had, or too little recall.
+    shards: tars, folders, patterns or addresses, or a table of image paths and captions. memory: bytes for the FAISS
+    indexes; None: half the machine's. quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for
+    arguments that are wrong, or other than those `out` was begun with; CocuError for too many rejects, after all that
+    is good is written, a shard that cannot be had, or too little recall.
 
         index = cocu.build_index("shards/train-{00000..00099}.tar", "runs/index")
     """
@@ -89,14 +89,12 @@ def build_index(
         encoder = EncoderSpec(model, pretrained, precision)
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
         nouns = NounOptions(pipeline=spacy_pipeline, adjectives=adjectives, names=names)
-        listed = os.fspath(vocabulary) if vocabulary else None
+        listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards)), find_caption_tables(_names(extra_captions))
-        path = Path(out)
-        return IndexFolder(
-            path, build.build_index(found, extra, path, options, device, batch_size, workers or _cores())
-        )
+        at_once = (device, batch_size, workers or _cores())
+        return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once))
 
 
 def open_index(path: Named) -> IndexFolder:
@@ -162,7 +160,7 @@ def curate(
         check_numbers(0, 1, max_rejects=max_rejects)
         if preset not in PRESETS:
             raise MisuseError(f"--preset {preset!r}: expected one of {', '.join(PRESETS)}")
-        chosen = {
+        chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
             **{"write_caption": write_caption, "seed": seed},
@@ -233,7 +231,7 @@ def train(
     wandb: bool = False,
     quiet: bool = False,
 ) -> Trained:
-    """Train a recipe, a built-in one by its name or a YAML file, on shards or curated folders; the run's folder is `out`.
+    """Train a recipe, a built-in one by its name or a YAML file, on shards or curated folders; `out` is the run's.
 
     settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
     measured at every validation. shares: of what is seen, for each of `data`. More: `cocu train run --help`.
@@ -271,11 +269,11 @@ def train(
             from json import dumps
 
             settings = [f"{name}={dumps(value)}" for name, value in settings.items()]
-        given = [Source((name,), shares and shares[n]) for n, name in enumerate(sources)]
+        given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
         held = [Source((name,)) for name in _names(val)]
         start = (resume, Path(init) if init else None)
         options = Options(Path(out), given, held, *start, device, compile, workers, tensorboard, wandb, measure)
-        outcome = train_recipe(load_recipe(os.fspath(recipe), settings or []), options)
+        outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
         if outcome.asked == Wish.INTERRUPT:
             raise KeyboardInterrupt
         return Trained(Path(out), outcome)
@@ -322,15 +320,12 @@ def evaluate(
         check_numbers(0, gallery=gallery)
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
-            raise MisuseError(
-                f"{checkpoint}: has no best checkpoint, for it had no validation; give one of checkpoints/"
-            )
+            raise MisuseError(f"{checkpoint}: had no validation, so none is best; give one of its checkpoints/")
+        rules = Rules(windows_at_once=windows)
         prompts = (templates, first_prompt_only)
-        options = Options(
-            split, limit, batch, threads, skip_bad, sweep_background, *prompts, gallery, Rules(windows_at_once=windows)
-        )
-        how = {"device": device, "precision": precision, "command": command, "overwrite": overwrite}
-        return evaluate_checkpoint(os.fspath(named), wanted, Path(out), options, **how)
+        options = Options(split, limit, batch, threads, skip_bad, sweep_background, *prompts, gallery, rules)
+        told = (device, precision, command, overwrite)
+        return evaluate_checkpoint(str(named), wanted, Path(out), options, *told)
 
 
 def main() -> NoReturn:
@@ -374,7 +369,7 @@ def _names(given: Any) -> list[str]:
     if given is None:
         return []
     several = [given] if isinstance(given, Named) or hasattr(given, "path") else given
-    return [os.fspath(one.path / "shards" if hasattr(one, "path") else one) for one in several]
+    return [str(one.path / "shards" if hasattr(one, "path") else one) for one in several]
 
 
 def _path(given: Any) -> Path:

@@ -97,7 +97,7 @@ class CuratedFolder:
 
     @property
     def archives(self) -> duckdb.DuckDBPyRelation:
-        """A row for each pair and concept: key, shard, rank (1: best), concept, score, support, cluster, in_caption..."""
+        """A row for each pair and concept: key, shard, rank (1: best), concept, score, support, in_caption and more."""
         return self._connection.table("archives")
 
     @property
@@ -115,7 +115,7 @@ class CuratedFolder:
         return relation(self._connection, query)
 
     def show(self, *keys: str) -> None:
-        """Print pairs: their captions, and what was recovered. Raises MisuseError for an unknown key, with the nearest."""
+        """Print pairs, what was recovered, too. Raises MisuseError for an unknown key, with those nearest to it."""
         from rich.console import Console
 
         from curation.report.terminal import show_pairs

@@ -100,7 +100,6 @@ def evaluate_checkpoint(
     wanted: Sequence[tuple[Card, Path]],
     out: Path,
     options: Options,
-    *,
     device: str = "auto",
     precision: Precision = "fp32",
     command: Sequence[str] = (),

@@ -107,7 +107,7 @@ def run_query(curated: Path, sql: str) -> Iterator[Answer]:
 
 
 def relation(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
-    """A reading statement, not yet run. Raises MisuseError, with DuckDB's message, for any other, and for faulty SQL."""
+    """A reading statement, not yet run. Raises MisuseError, with DuckDB's message, for any other and faulty SQL."""
     statement = _only_statement(connection, sql)
     try:
         return connection.sql(statement)

@@ -29,7 +29,6 @@ class Trained:
         return [json.loads(line) for line in (self.path / LOG).read_text("utf-8").splitlines()]
 
     def __repr__(self) -> str:
-        best = "".join(
-            f", best {name} {value:g}" for name, value in self.outcome.progress.best.items() if name != "step"
-        )
-        return f"<run {self.path}: step {self.outcome.progress.step:,} of {self.outcome.steps:,}{best}>"
+        progress = self.outcome.progress
+        best = "".join(f", best {name} {value:g}" for name, value in progress.best.items() if name != "step")
+        return f"<run {self.path}: step {progress.step:,} of {self.outcome.steps:,}{best}>"
