@@ -107,42 +107,12 @@ def run(
     ] = None,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
-    import os
-    from dataclasses import replace
-
+    given = locals()
+    import cocu
     from cli.printing.summaries import print_curated
-    from curation.curate import run_curation
-    from curation.index.anchors import AnchorShards
-    from curation.index.opened import open_index
-    from curation.ranking.options import PRESETS
-    from curation.reading.pairs import CaptionOptions
-    from curation.reading.shards import find_shards
 
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"{preset!r}: expected one of {', '.join(PRESETS)}", param_hint="--preset")
-    chosen: dict[str, Any] = {
-        "expansion": expansion,
-        "neighbours": neighbours,
-        "ranking": ranking,
-        "keep": keep,
-        "min_score": min_score,
-        "merge": merge,
-        "synonyms": synonyms,
-        "grounded": grounded,
-        "write_caption": write_caption,
-    }
-    options = replace(PRESETS[preset], seed=seed, **{name: v for name, v in chosen.items() if v is not None})
-    source = None
-    if not anchors and (caption_field or all_captions or image_column or caption_column):
-        raise typer.BadParameter(
-            "says how to read --anchors; indexed pairs are read as the index was built",
-            param_hint="--caption-field, --all-captions, --image-column or --caption-column",
-        )
-    if anchors:
-        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
-        count = workers or len(os.sched_getaffinity(0))
-        source = AnchorShards(find_shards(anchors), captions, device, batch_size, count)
-    print_curated(out, run_curation(open_index(index), out, options, source, max_rejects))
+    made = cocu.curate(**given)
+    print_curated(made.path, made.manifest)
 
 
 @app.command()
@@ -169,8 +139,8 @@ def score(
     """Measure on pictures with known content which of the objects left unsaid are recovered."""
     import json
 
+    import cocu
     from cli.printing.scorecard import print_scorecard
-    from curation.recovery.scorecard import score_folder
     from curation.runs.printable import printable
 
     try:
@@ -179,7 +149,7 @@ def score(
         raise typer.BadParameter(
             f"{k!r}: give whole numbers with commas between, such as 1,3,5,8,16", param_hint="--k"
         ) from None
-    card = score_folder(curated, truth, synonyms, min_area=min_area, ks=ks, named_by=named_by, seed=seed)
+    card = cocu.score(curated, truth, synonyms, min_area=min_area, k=ks, named_by=named_by, seed=seed)
     if as_json:
         typer.echo(json.dumps(card.as_json(), indent=1))
         return
@@ -248,13 +218,9 @@ def show(
         write_pairs_page(curated, keys, out)
         typer.echo(f"wrote {out}")
         return
-    from rich.console import Console
+    import cocu
 
-    from curation.report.terminal import show_pairs
-
-    console = Console()
-    for panel in show_pairs(curated, keys):
-        console.print(panel)
+    cocu.open_curated(curated).show(*keys)
 
 
 @app.command()

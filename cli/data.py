@@ -86,15 +86,12 @@ def check(
 ) -> None:
     """Say whether a data set on disk is what its card says; exit code 1 if not."""
     from cli.printing.cards import print_check
-    from data_cards.cards import read_card
+    from data_cards.cards import benchmarks_of
     from data_cards.layouts.checks import check_benchmark
 
-    name, separator, path = data.partition("=")
-    if not (name and separator and path):
-        raise typer.BadParameter(f"{data!r}: give NAME=PATH, such as voc2012=VOCdevkit", param_hint="NAME=PATH")
-    found = read_card(name)
-    result = check_benchmark(found, Path(path), split, sample)
-    print_check(found, Path(path), result)
+    ((found, path),) = benchmarks_of(data)
+    result = check_benchmark(found, path, split, sample)
+    print_check(found, path, result)
     if not result.well:
         raise typer.Exit(1)
 

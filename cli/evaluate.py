@@ -1,17 +1,12 @@
 """The commands `cocu eval ...`: argument handling and printing only."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
-
-if TYPE_CHECKING:
-    from data_cards.cards import Card
 
 app = typer.Typer(
     cls=RunUnlessNamed,
@@ -73,39 +68,13 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
 ) -> None:
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
-    wanted = [benchmark_of(one) for one in benchmark]
-
+    given = locals()
+    import cocu
     from cli.printing.results import print_results
-    from evaluation.evaluate import EvaluateOptions, evaluate_all
-    from evaluation.labels.inference import Rules
-    from evaluation.models.segmenters import load_segmenter
-    from training.processes import joined
 
-    with joined(device, exact=True) as place, _progress(place.leads) as progress:
-        options = EvaluateOptions(
-            split=split,
-            limit=limit,
-            batch=batch,
-            threads=threads,
-            skip_bad=skip_bad,
-            sweep=sweep_background,
-            templates=templates,
-            first_prompt_only=first_prompt_only,
-            shown=gallery,
-            rules=Rules(windows_at_once=windows),
-        )
-        content = evaluate_all(
-            load_segmenter(checkpoint, place.device, precision),
-            wanted,
-            out,
-            options,
-            place,
-            command=["cocu", *sys.argv[1:]],
-            overwrite=overwrite,
-            progress=progress,
-        )
-    if place.leads:
-        print_results(content, out, with_gallery=gallery > 0)
+    measured = cocu.evaluate(**given, command=["cocu", *sys.argv[1:]])
+    if measured.leads:
+        print_results(measured.content, out, with_gallery=gallery > 0)
 
 
 @app.command()
@@ -162,32 +131,3 @@ def demo(
     for word, share in shown.shares.items():
         typer.echo(f"{share:6.1%}  {word}")
     typer.echo(f"wrote {out}")
-
-
-@contextmanager
-def _progress(leads: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each benchmark where somebody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (leads and console.is_terminal)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.advance(tasks[name], done)
-
-        yield advance
-
-
-def benchmark_of(named: str) -> "tuple[Card, Path]":
-    """NAME=PATH -> the card and the path. Raises typer.BadParameter, MisuseError for a card that is not there."""
-    from data_cards.cards import read_card
-
-    name, separator, path = named.partition("=")
-    if not (name and separator and path):
-        raise typer.BadParameter(f"{named!r}: give NAME=PATH, such as voc2012=VOCdevkit", param_hint="--benchmark")
-    return read_card(name), Path(path)

@@ -102,47 +102,22 @@ def build(
     ] = None,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
-    import os
-
+    given = locals()
+    import cocu
     from cli.printing.sizes import parse_size
-    from curation.concepts.noun_phrases import NounOptions
-    from curation.encoding.model_names import EncoderSpec
-    from curation.index.build import IndexOptions, build_index
-    from curation.reading.pairs import CaptionOptions
-    from curation.reading.shards import find_caption_tables, find_shards
-
-    options = IndexOptions(
-        encoder=EncoderSpec(model, pretrained, precision),
-        captions=CaptionOptions(caption_field, all_captions, image_column, caption_column),
-        nouns=NounOptions(spacy_pipeline, adjectives, names, parser=parser),
-        min_count=min_count,
-        vocabulary=str(vocabulary) if vocabulary else None,
-        factory=factory,
-        memory=parse_size(memory) if memory else 0,
-        min_recall=min_recall,
-        max_rejects=max_rejects,
-    )
-    manifest = build_index(
-        find_shards(shards),
-        find_caption_tables(extra_captions or []),
-        out,
-        options,
-        device,
-        batch_size,
-        workers or len(os.sched_getaffinity(0)),
-    )
     from cli.printing.summaries import print_index
 
-    print_index(out, manifest)
+    made = cocu.build_index(**given | {"memory": parse_size(memory) if memory else None})
+    print_index(made.path, made.manifest)
 
 
 @app.command()
 def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
     """Say what an index holds and how it was made."""
+    import cocu
     from cli.printing.summaries import print_index
-    from curation.runs.manifest import read_manifest
 
-    print_index(index, read_manifest(index, "index"))
+    print_index(index, cocu.open_index(index).manifest)
 
 
 @app.command()
@@ -154,9 +129,10 @@ def search(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show the captions nearest to a text or a picture."""
+    import cocu
     from cli.printing.summaries import print_nearest
-    from curation.index.search import nearest_captions
 
-    if (text is None) == (image is None):
+    query = image if text is None else text
+    if query is None or None not in (text, image):
         raise typer.BadParameter("give either a text to search with, or --image FILE")
-    print_nearest(nearest_captions(index, text, image, k, device))
+    print_nearest(cocu.open_index(index).search(query, k, device))

@@ -181,4 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    import cocu
+
+    cocu.main()

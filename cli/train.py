@@ -1,7 +1,7 @@
 """The commands `cocu train ...`: argument handling and printing only."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -63,7 +63,7 @@ def run(
         Path | None, typer.Option(metavar="CHECKPOINT", help="Begin a new run with the weights of this checkpoint.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the encoders (torch.compile).")] = False,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the encoders (torch.compile).")] = False,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Loading processes of each rank. Default: fitted to the cores.")
     ] = None,
@@ -71,29 +71,11 @@ def run(
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases, too.")] = False,
 ) -> None:
     """Train a recipe. Under torchrun, on as many GPUs and nodes as it starts processes for."""
+    given = locals()
+    import cocu
     from training.processes import Wish
-    from training.recipes.recipe_file import load_recipe
-    from training.run.trainer import TrainOptions, train
 
-    measure = _measure(benchmark, val)
-    outcome = train(
-        load_recipe(recipe, settings or []),
-        TrainOptions(
-            run=out,
-            data=_sources(data, shares),
-            val=_sources(val or [], None),
-            resume=resume,
-            init=init,
-            device=device,
-            compile=compiled,
-            workers=workers,
-            tensorboard=tensorboard,
-            wandb=wandb,
-            measure=measure,
-        ),
-    )
-    if outcome.asked == Wish.INTERRUPT:
-        raise KeyboardInterrupt
+    outcome = cocu.train(**given | {"shares": _numbers(shares) if shares else None}).outcome
     if not outcome.leads:
         return
     progress, best = outcome.progress, outcome.best
@@ -107,34 +89,14 @@ def run(
         typer.echo(f"best: {out / 'best'}, step {progress.best['step']:,.0f}, validation {name} {value:.4f}")
 
 
-def _measure(benchmark: str | None, val: list[str] | None) -> Any:
-    """What measures mIoU, if it is wanted."""
-    if benchmark is None:
-        return None
-    if not val:
-        raise typer.BadParameter("is measured at every validation; give --val, too", param_hint="--benchmark")
-    from cli.evaluate import benchmark_of
-    from evaluation.training_measure import validation_measure
-
-    return validation_measure(*benchmark_of(benchmark))
-
-
-def _sources(names: list[str], shares: str | None) -> Any:
-    """Each --data with its share."""
-    from training.shards.found import Source
-
-    if shares is None:
-        return [Source((name,)) for name in names]
+def _numbers(shares: str) -> list[float]:
+    """ "0.7,0.3" -> its numbers. Raises typer.BadParameter."""
     try:
-        weights = [float(part) for part in shares.split(",")]
+        return [float(part) for part in shares.split(",")]
     except ValueError:
-        weights = []
-    if len(weights) != len(names):
         raise typer.BadParameter(
-            f"{shares!r}: give a number for each of the {len(names)} --data, with commas between, such as 0.7,0.3",
-            param_hint="--shares",
-        )
-    return [Source((name,), weight) for name, weight in zip(names, weights, strict=True)]
+            f"{shares!r}: give a number for each --data, with commas between, such as 0.7,0.3", param_hint="--shares"
+        ) from None
 
 
 @app.command()

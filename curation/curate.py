@@ -25,10 +25,11 @@ from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.prefetch import ahead
-from curation.runs.progress import Progress, Stopwatch, say
+from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.atomic import atomic
 from files.rejects import Reject
+from files.saying import say
 
 
 def run_curation(

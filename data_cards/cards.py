@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -177,6 +178,16 @@ def read_card(card: str | Path) -> Card:
     """
     path = card_file(card)
     return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+def benchmarks_of(given: str | Sequence[str] | Mapping[str, str | Path]) -> list[tuple[Card, Path]]:
+    """Cards, and where their data sets lie, of one "CARD=PATH" or several, or of {card: path}. Raises MisuseError."""
+    if isinstance(given, Mapping):
+        return [(read_card(name), Path(path)) for name, path in given.items()]
+    parted = [one.partition("=") for one in ([given] if isinstance(given, str) else given)]
+    if faulty := next(("".join(parts) for parts in parted if not all(parts)), None):
+        raise MisuseError(f"{faulty!r}: give NAME=PATH, such as voc2012=VOCdevkit")
+    return [(read_card(name), Path(path)) for name, _, path in parted]
 
 
 def card_text(card: str | Path) -> str:

@@ -20,13 +20,14 @@ from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
 from evaluation.labels.inference import Rules
 from evaluation.models.prompts import TemplateSet, class_vectors
-from evaluation.models.segmenters import Segmenter
+from evaluation.models.segmenters import Precision, Segmenter, load_segmenter
+from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
 from evaluation.results.result import Result
 from evaluation.results.text import write_results
 from files.errors import CocuError, MisuseError
-from training.processes import Place, by_leader, of_all
+from training.processes import Place, by_leader, joined, of_all
 
 # Told the benchmark's name, how many of its pictures were done now, and of how many in this process.
 Progress = Callable[[str, int, int], None]
@@ -63,6 +64,23 @@ class Opened:
     benchmark: Benchmark
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Figures of a checkpoint. content: what results.json holds. leads: under torchrun, whether this process speaks."""
+
+    path: Path
+    content: dict[str, Any]
+    leads: bool = True
+
+    @property
+    def miou(self) -> dict[str, float]:
+        """Mean intersection over union of each benchmark, 0 to 1."""
+        return {one["name"]: one["mean_iou"]["value"] for one in self.content["benchmarks"]}
+
+    def __repr__(self) -> str:
+        return f"<results {self.path}: {', '.join(f'{name} mIoU {value:.4f}' for name, value in self.miou.items())}>"
+
+
 def open_all(wanted: Sequence[tuple[Card, Path]], options: EvaluateOptions) -> list[Opened]:
     """Find the benchmarks, and files that are missing. Raises MisuseError, or CocuError for a tar."""
     if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
@@ -74,6 +92,27 @@ def open_all(wanted: Sequence[tuple[Card, Path]], options: EvaluateOptions) -> l
         if not options.skip_bad and options.limit is None:
             refuse_missing(one.benchmark)
     return opened
+
+
+def evaluate_checkpoint(
+    checkpoint: str,
+    wanted: Sequence[tuple[Card, Path]],
+    out: Path,
+    options: EvaluateOptions,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    command: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Evaluated:
+    """Measure the model of this name, as `load_segmenter` takes it, in the processes that torchrun started, or alone.
+
+    Raises MisuseError where there is no such model or device, and as `evaluate_all`.
+    """
+    with joined(device, exact=True) as place, shown(place.leads) as progress:
+        segmenter = load_segmenter(checkpoint, place.device, precision)
+        more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress}
+        content = evaluate_all(segmenter, wanted, out, options, place, **more)
+    return Evaluated(out, content, place.leads)
 
 
 def evaluate_all(

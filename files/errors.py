@@ -27,3 +27,11 @@ class MisuseError(CocuError):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+def check_numbers(low: float, high: float | None = None, **options: float | None) -> None:
+    """Raises MisuseError for a number of these options that is not from `low` to `high`; None is none."""
+    for name, value in options.items():
+        if value is not None and not (low <= value and (high is None or value <= high)):
+            wanted = f"from {low:g}" + (f" to {high:g}" if high is not None else "")
+            raise MisuseError(f"--{name.replace('_', '-')} {value}: give a number {wanted}")

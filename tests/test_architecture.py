@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curation.curated": INDEXED,
     "curation.recovery": INDEXED | {"curation.curated"},
     "curation.report": INDEXED | {"curation.curated"},
+    "curation.folders": INDEXED | {"curation.curated", "curation.report"},
     "curation.curator": CURATED,
     "curation.curate": CURATED | {"curation.curator"},
     "training.processes": GROUND,

@@ -68,7 +68,7 @@ def plan(request: Request) -> list[Step]:
 def _launched(gpus: int) -> tuple[str, ...]:
     if gpus == 1:
         return ("cocu",)
-    return ("torchrun", "--standalone", "--nproc-per-node", str(gpus), "-m", "cli.main")
+    return ("torchrun", "--no-python", "--standalone", "--nproc-per-node", str(gpus), "cocu")
 
 
 def _evaluation(recipe: str, run: Path, request: Request) -> Step:

@@ -140,7 +140,7 @@ def argv_of(command: Sequence[str]) -> list[str]:
     """The arguments of a process for a command as one types it."""
     first, *rest = command
     if first == "cocu":
-        return [sys.executable, "-m", "cli.main", *rest]
+        return [sys.executable, "-P", "-m", "cocu", *rest]  # -P: no folder that lies here takes its place
     return [sys.executable, *rest] if first == "python" else list(command)
 
 

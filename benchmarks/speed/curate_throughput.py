@@ -85,7 +85,7 @@ def measure(index: Path, out: Path, preset: str, repeats: int) -> dict[str, Any]
         command = ["curate", "run", str(index), "--out", str(out), "--preset", preset]
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-c", "from cli.main import main; main()", *command],
+            [sys.executable, "-P", "-m", "cocu", *command],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

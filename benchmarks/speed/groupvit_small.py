@@ -110,7 +110,7 @@ def train(setting: Setting, given: argparse.Namespace) -> None:
     steps, run = given.pairs // size, given.out / setting.name
     if (run / "checkpoints" / f"step-{steps:08d}").is_dir():
         return
-    command = [sys.executable, "-m", "cli.main", "train", "miniature_groupvit_cocu", "--out", str(run)]
+    command = [sys.executable, "-P", "-m", "cocu", "train", "miniature_groupvit_cocu", "--out", str(run)]
     command += ["--data", given.data, "--val", given.val, "--benchmark", given.benchmark, "--no-tensorboard"]
     if setting.after:
         last = sorted((given.out / setting.after / "checkpoints").iterdir())[-1]

@@ -82,9 +82,9 @@ def run_query(curated: Path, sql: str) -> Iterator[Answer]:
     """
     connection = connect(curated)
     try:
-        statement = _only_statement(connection, sql)
+        found = relation(connection, sql)
         try:
-            reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+            reader = found.to_arrow_reader(_BATCH_ROWS)
         except duckdb.Error as error:
             raise _explained(connection, error) from error
         names = _unique(reader.schema.names)
@@ -93,6 +93,15 @@ def run_query(curated: Path, sql: str) -> Iterator[Answer]:
         yield Answer(schema, _batches(connection, reader, schema))
     finally:
         connection.close()
+
+
+def relation(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
+    """A reading statement, not yet run. Raises MisuseError, with DuckDB's message, for any other and faulty SQL."""
+    statement = _only_statement(connection, sql)
+    try:
+        return connection.sql(statement)
+    except duckdb.Error as error:
+        raise _explained(connection, error) from error
 
 
 def _views(curated: Path) -> dict[str, Any]:

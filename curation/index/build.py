@@ -22,9 +22,10 @@ from curation.index.neighbours import NearestRows, SearchSettings, auto_factory,
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
-from curation.runs.progress import Stopwatch, say, size_text
+from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from files.errors import CocuError, MisuseError
+from files.saying import say
 
 RECALL_SEED = 0
 RECALL_QUERIES = 1_000

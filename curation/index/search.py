@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from curation.index.opened import Index, open_encoder, open_index
+from curation.encoding.encoder import Encoder
+from curation.index.opened import Index
 from curation.runs.parquet_parts import reading
 from files.errors import MisuseError
 from files.pictures import BadPicture
@@ -24,27 +25,23 @@ class Neighbour:
     caption: str
 
 
-def nearest_captions(path: Path, text: str | None, image: Path | None, k: int, device: str = "auto") -> list[Neighbour]:
-    """The k captions most similar to a text, or to a picture if `text` is None, best first.
+def nearest_captions(index: Index, encoder: Encoder, query: str | Path, k: int) -> list[Neighbour]:
+    """The k captions most similar to a text, or to the picture in a file if `query` is a Path, best first.
 
-    Raises MisuseError for an unreadable picture, or when the index was built with another model.
+    encoder: the index's own (`open_encoder`). Raises MisuseError for a picture that cannot be read.
     """
-    if text is None:
-        assert image is not None
-        try:
-            picture = image.read_bytes()
-        except OSError as error:
-            raise MisuseError(f"--image {image}: {error.strerror or error}") from error
-    index = open_index(path)
-    encoder = open_encoder(index, device)
-    if text is not None:
-        query = encoder.encode_texts([text])
+    if isinstance(query, str):
+        vectors = encoder.encode_texts([query])
     else:
-        ((_, found),) = encoder.encode_pictures([(str(image), picture)])
+        try:
+            picture = query.read_bytes()
+        except OSError as error:
+            raise MisuseError(f"--image {query}: {error.strerror or error}") from error
+        ((_, found),) = encoder.encode_pictures([(str(query), picture)])
         if isinstance(found, BadPicture):
-            raise MisuseError(f"--image {image}: {found}")
-        query = found[None]
-    similarity, rows = index.captions.search(query, k)
+            raise MisuseError(f"--image {query}: {found}")
+        vectors = found[None]
+    similarity, rows = index.captions.search(vectors, k)
     wanted = [(float(s), int(row)) for s, row in zip(similarity[0], rows[0], strict=True) if row >= 0]
     captions = read_captions(index, [row for _, row in wanted])
     return [Neighbour(s, *captions[row]) for s, row in wanted]

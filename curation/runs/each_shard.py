@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.reading.shards import Shard
-from curation.runs.progress import Progress, say
+from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
+from files.saying import say
 
 SHOWN_FAILURES = 20
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
-PLAIN_SECONDS = 10.0
+from files.saying import ProgressLine, watched
 
 
 class Progress:
@@ -20,13 +19,15 @@ class Progress:
         self.stage, self.weight, self.unit = stage, max(1, weight), unit
         self.done = 0.0
         self.pairs = 0
-        self._start = self._last = time.monotonic()
+        self._start = time.monotonic()
+        self._line = ProgressLine()
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Progress:
-        self._start = self._last = time.monotonic()
-        if sys.stderr.isatty():
+        self._start = time.monotonic()
+        self._line = ProgressLine()
+        if watched():
             from rich import progress
             from rich.console import Console
 
@@ -57,7 +58,7 @@ class Progress:
         self.done += weight
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, pairs=self.pairs, rate=self.rate)
-        elif self.done < self.weight and time.monotonic() - self._last >= PLAIN_SECONDS:
+        elif self.done < self.weight and self._line.due:
             self._plain()
 
     @property
@@ -71,16 +72,9 @@ class Progress:
         return self.pairs / max(self.seconds, 1e-9)
 
     def _plain(self) -> None:
-        self._last = time.monotonic()
         share = min(1.0, self.done / self.weight)
         left = f", {self.seconds * (1 - share) / share:,.0f} s left" if 0 < share < 1 else ""
-        line = f"{self.stage}: {share:4.0%}, {self.pairs:,} {self.unit}, {self.rate:,.0f}/s{left}"
-        print(line, file=sys.stderr, flush=True)
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+        self._line.tell(f"{self.stage}: {share:4.0%}, {self.pairs:,} {self.unit}, {self.rate:,.0f}/s{left}")
 
 
 def size_text(size: float) -> str:

@@ -209,7 +209,7 @@ def test_exit_codes_of_our_errors() -> None:
 
 
 def test_module_runs_as_the_command_does() -> None:
-    done = subprocess.run([sys.executable, "-m", "cli.main", "--version"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "cocu", "--version"], capture_output=True, text=True)
     assert done.stdout == cocu("--version").stdout
 
 

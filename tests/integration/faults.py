@@ -54,7 +54,7 @@ def make_undisturbed(folder: Path) -> Undisturbed:
 def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
     """`cocu ARGUMENTS` as a process that leads a group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "cocu", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -27,9 +27,9 @@ def test_two_ranks_count_what_one_counts(tmp_path: Path, val: Path) -> None:
     options = ["--benchmark", f"miniature={val}", "--device", "cpu", "--batch", "3", "--gallery", "1"]
     command = ["eval", str(make_checkpoint(tmp_path / "run")), *options]
     succeed(*command, "--out", tmp_path / "one")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*torchrun, "-m", "cli.main", *command, "--out", str(tmp_path / "two")],
+        [*torchrun, str(Path(sys.executable).with_name("cocu")), *command, "--out", str(tmp_path / "two")],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

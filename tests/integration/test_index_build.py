@@ -239,7 +239,7 @@ def test_wrong_options_are_told(world: World, tmp_path: Path, options: list[str]
 def run_on_a_terminal(arguments: list[str]) -> str:
     """Output of a command on a pseudo-terminal."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "cli.main", *arguments]
+    command = [sys.executable, "-m", "cocu", *arguments]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
     process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
     os.close(follower)

@@ -95,8 +95,8 @@ def test_every_rank_reports_what_the_leading_one_refuses(tmp_path: Path, data: P
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_under_torchrun(tmp_path: Path, data: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "cli.main", *arguments(tmp_path / "two", data, *WHOLE)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(Path(sys.executable).with_name("cocu")), *arguments(tmp_path / "two", data, *WHOLE)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert "2 x cpu" in done.stderr

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +17,10 @@ from typing import Any
 
 from files.atomic import write_text
 from files.errors import MisuseError
+from files.saying import ProgressLine, say, watched
 
 LOG = "log.jsonl"
 SKIPPED = "skipped.jsonl"
-PLAIN_SECONDS = 10.0
 
 
 class RunLog:
@@ -38,7 +37,7 @@ class RunLog:
     ) -> None:
         self.run, self.steps = run, steps
         self._step = start
-        self._last_line = 0.0
+        self._line = ProgressLine(at_once=True)
         self._bar: Any = None
         self._wandb = _start_wandb(run, config) if wandb else None
         self._tensorboard = _start_tensorboard(run, start) if tensorboard else None
@@ -47,7 +46,7 @@ class RunLog:
         self._file = (run / LOG).open("a", encoding="utf-8")
 
     def __enter__(self) -> RunLog:
-        if sys.stderr.isatty():
+        if watched():
             from rich import progress
             from rich.console import Console
             from rich.table import Column
@@ -81,9 +80,8 @@ class RunLog:
         self._record("train", step, figures)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=_line(figures))
-        elif time.monotonic() - self._last_line >= PLAIN_SECONDS or step == self.steps:
-            self._last_line = time.monotonic()
-            self.say(f"step {step:,} of {self.steps:,}: {_line(figures)}")
+        elif self._line.due or step == self.steps:
+            self._line.tell(f"step {step:,} of {self.steps:,}: {_line(figures)}")
 
     def validation(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures of a validation after `step` steps."""
@@ -105,7 +103,7 @@ class RunLog:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def _record(self, event: str, step: int, figures: Mapping[str, float]) -> None:
         numbers = {name: _json_number(value) for name, value in figures.items()}

@@ -21,7 +21,7 @@ import numpy as np
 from files.addresses import is_full, is_remote, no_room, open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
 from training.shards.found import TarShard
-from training.shards.tar_index import IndexFolder, TarIndex
+from training.shards.tar_index import TarIndex, TarIndexFolder
 
 COPIES_AT_ONCE = 2
 MOST_INDEXES = 1000  # in memory: some 80 MB of shards of 10,000 samples
@@ -41,7 +41,7 @@ class ShardFiles:
     def __init__(self, shards: Sequence[TarShard], copies: Path | None = None, indexes: Path | None = None) -> None:
         self.shards = shards
         self.faults: dict[int, str] = {}  # shard -> why samples of it are missing
-        self._indexes = IndexFolder(indexes)
+        self._indexes = TarIndexFolder(indexes)
         self._edges: dict[int, np.ndarray] = {}
         self._keep = copies is not None
         self._held: dict[int, int] = {}
@@ -129,7 +129,7 @@ class ShardFiles:
         try:
             # The index of a copy that will vanish is not worth a file.
             temporary = self.shards[number].needs_copy and not self._keep
-            found = (IndexFolder(None) if temporary else self._indexes).get(self.path(number))
+            found = (TarIndexFolder(None) if temporary else self._indexes).get(self.path(number))
         except OSError as error:
             raise unreachable(self.shards[number].url, error) from error
         if found.fault:
@@ -137,7 +137,7 @@ class ShardFiles:
         return found
 
 
-def _count(indexes: IndexFolder, url: str) -> int:
+def _count(indexes: TarIndexFolder, url: str) -> int:
     try:
         return len(indexes.get(url))
     except OSError as error:

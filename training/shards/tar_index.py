@@ -109,7 +109,7 @@ def read_members(sample: bytes) -> tuple[str, dict[str, memoryview]]:
     return key.decode("utf-8", "backslashreplace"), members
 
 
-class IndexFolder:
+class TarIndexFolder:
     """Indexes kept on disk between runs, by the path, size and time of their tars. folder None: nothing is kept."""
 
     def __init__(self, folder: Path | None) -> None:

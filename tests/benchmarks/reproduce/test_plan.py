@@ -135,7 +135,7 @@ def test_the_plan_of_the_paper_goes_from_shards_to_figures() -> None:
     assert [recipe.concepts for recipe in recipes] == ["caption", "curated-cluster"]
     for name in cc3m.RECIPES:
         assert steps[f"train-{name}"].typed.startswith(
-            f"torchrun --standalone --nproc-per-node 8 -m cli.main train {name}"
+            f"torchrun --no-python --standalone --nproc-per-node 8 cocu train {name}"
         )
         assert "'voc2012=VOC devkit'" in steps[f"eval-{name}"].command[-1]
     assert cc3m.plan(Request("x", Path("out")))[2].command[0] == "cocu"

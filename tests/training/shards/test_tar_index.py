@@ -18,7 +18,7 @@ from files.tar import Sample, find_members, read_member, read_samples
 from tests.examples import examples
 from tests.tiny_world import pair_members
 from training.batches.check import check_data
-from training.shards.tar_index import IndexFolder, TarIndex, index_tar, read_members
+from training.shards.tar_index import TarIndex, TarIndexFolder, index_tar, read_members
 
 Members = list[tuple[str, bytes]]
 
@@ -204,7 +204,7 @@ def read_by_process() -> int:
 
 def test_an_index_is_kept_until_the_tar_changes(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", [m for i in range(3) for m in pair_members(f"{i:03d}", i)])
-    kept = IndexFolder(tmp_path / "cache")
+    kept = TarIndexFolder(tmp_path / "cache")
     assert_same(kept.get(path), index_tar(path))
     file = next((tmp_path / "cache").iterdir())
     np.save(file, np.array([0, 7, 9], np.uint32))  # so that it can be told from a new one
@@ -221,7 +221,7 @@ def test_an_index_is_kept_until_the_tar_changes(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", pair_members("a", 0))
     (tmp_path / "file").write_bytes(b"")
-    assert len(IndexFolder(tmp_path / "file" / "cache").get(path)) == 1
+    assert len(TarIndexFolder(tmp_path / "file" / "cache").get(path)) == 1
 
 
 def assert_same(found: TarIndex, expected: TarIndex) -> None:

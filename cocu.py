@@ -1,0 +1,400 @@
+"""`cocu` in Python: what the commands do, as functions with their options and defaults.
+
+    import cocu
+
+    index = cocu.build_index("pairs/shards", "index", model="miniature")
+    curated = cocu.curate(index, "curated", preset="clip")
+    curated.archives.filter("NOT in_caption").df()
+
+`build_index`, `curate` and `train` go on where an earlier call, or command, with the same options stopped. Errors are
+`CocuError` and, where what is asked for cannot be, `MisuseError`; they name options as the command line does:
+--min-count is min_count here. Everything heavy is imported when it is first used. `python -m cocu` is the command line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from curation.folders import CuratedFolder, IndexFolder
+    from curation.recovery.scorecard import Scorecard
+    from evaluation.evaluate import Evaluated
+    from files.errors import CocuError as CocuError
+    from files.errors import MisuseError as MisuseError
+    from training.run.trained import Trained
+
+    __version__: str
+
+__all__ = [
+    *("CocuError", "MisuseError", "__version__"),
+    *("build_index", "curate", "evaluate", "open_curated", "open_index", "score", "train"),
+]
+
+Named = str | Path
+PACKAGES = ("files", "data_cards", "curation", "training", "evaluation", "cli")
+
+
+def build_index(
+    shards: Named | Sequence[Named],
+    out: Named,
+    *,
+    model: str = "ViT-B-16",
+    pretrained: str | None = "openai",
+    extra_captions: Named | Sequence[Named] | None = None,
+    caption_field: str | None = None,
+    all_captions: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
+    parser: str = "spacy",
+    spacy_pipeline: str = "auto",
+    adjectives: bool = False,
+    names: bool = False,
+    vocabulary: Named | None = None,
+    min_count: int = 2,
+    factory: str = "auto",
+    memory: int | None = None,
+    min_recall: float = 0.95,
+    max_rejects: float = 0.10,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> IndexFolder:
+    """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
+
+    shards: tars, folders, patterns or addresses, or a table of image paths and captions. memory: bytes for the FAISS
+    indexes; None: half the machine's. quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for
+    arguments that are wrong, or other than those `out` was begun with; CocuError for too many rejects, after all that
+    is good is written, a shard that cannot be had, or too little recall.
+
+        index = cocu.build_index("shards/train-{00000..00099}.tar", "runs/index")
+    """
+    with _at_work(quiet):
+        from curation.concepts.noun_phrases import NounOptions
+        from curation.encoding.model_names import EncoderSpec
+        from curation.folders import IndexFolder
+        from curation.index import build
+        from curation.reading.pairs import CaptionOptions
+        from curation.reading.shards import find_caption_tables, find_shards
+        from files.errors import check_numbers
+
+        check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers)
+        check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
+        encoder = EncoderSpec(model, pretrained, precision)
+        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
+        nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser)
+        listed = str(vocabulary) if vocabulary else None
+        late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
+        options = build.IndexOptions(encoder, captions, nouns, *late)
+        found, extra = find_shards(_names(shards)), find_caption_tables(_names(extra_captions))
+        at_once = (device, batch_size, workers or _cores())
+        return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once))
+
+
+def open_index(path: Named) -> IndexFolder:
+    """The finished index in a folder. Raises MisuseError where there is none.
+
+    cocu.open_index("runs/index").summary["pairs"]
+    """
+    with _at_work():
+        from curation.folders import IndexFolder
+
+        return IndexFolder.opened(Path(path))
+
+
+def curate(
+    index: Named | IndexFolder,
+    out: Named,
+    *,
+    preset: str = "default",
+    expansion: str | None = None,
+    neighbours: int | None = None,
+    ranking: str | None = None,
+    keep: int | None = None,
+    min_score: float | None = None,
+    merge: bool | None = None,
+    synonyms: bool | None = None,
+    grounded: bool | None = None,
+    write_caption: str | None = None,
+    anchors: Named | Sequence[Named] | None = None,
+    caption_field: str | None = None,
+    all_captions: bool = False,
+    image_column: str | None = None,
+    caption_column: str | None = None,
+    seed: int = 0,
+    max_rejects: float = 0.10,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> CuratedFolder:
+    """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
+
+    preset: default, paper or clip; the options from expansion to write_caption overrule it where they are not None.
+    anchors: shards to curate in place of the indexed pairs; the options after it, but seed, are theirs. quiet: tell
+    nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that are wrong, or other than those `out`
+    was begun with; CocuError for shards that cannot be curated, after all others are done.
+
+        curated = cocu.curate("runs/index", "runs/curated", preset="paper")
+    """
+    with _at_work(quiet):
+        from dataclasses import replace
+
+        from curation.curate import run_curation
+        from curation.folders import CuratedFolder
+        from curation.index.anchors import AnchorShards
+        from curation.index.opened import open_index
+        from curation.ranking.options import PRESETS
+        from curation.reading.pairs import CaptionOptions
+        from curation.reading.shards import find_shards
+        from files.errors import MisuseError, check_numbers
+
+        check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
+        check_numbers(0, keep=keep, seed=seed)
+        check_numbers(0, 1, max_rejects=max_rejects)
+        if preset not in PRESETS:
+            raise MisuseError(f"--preset {preset!r}: expected one of {', '.join(PRESETS)}")
+        chosen: dict[str, Any] = {
+            **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
+            **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
+            **{"write_caption": write_caption, "seed": seed},
+        }
+        options = replace(PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None})
+        source = None
+        if anchors:
+            captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
+            source = AnchorShards(find_shards(_names(anchors)), captions, device, batch_size, workers or _cores())
+        elif caption_field or all_captions or image_column or caption_column:
+            raise MisuseError(
+                "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "
+                "indexed pairs are read as the index was built"
+            )
+        path = Path(out)
+        return CuratedFolder(path, run_curation(open_index(_path(index)), path, options, source, max_rejects))
+
+
+def open_curated(path: Named) -> CuratedFolder:
+    """The finished curation in a folder, its tables opened when they are first used. Raises MisuseError for none.
+
+    cocu.open_curated("runs/curated").archives.filter("rank = 1").df()
+    """
+    with _at_work():
+        from curation.folders import CuratedFolder
+
+        return CuratedFolder.opened(Path(path))
+
+
+def score(
+    curated: Named | CuratedFolder,
+    truth: Named,
+    synonyms: Named,
+    *,
+    min_area: float = 0.01,
+    k: Sequence[int] = (1, 3, 5, 8, 16),
+    named_by: str = "either",
+    seed: int = 0,
+) -> Scorecard:
+    """Measure on pictures with known content which of the objects left unsaid are recovered.
+
+    truth: a table of (key, object, area), or a tar with objects in its .json members. synonyms: JSON, object -> words.
+    Raises MisuseError for truth of other pairs, CocuError for tables that cannot be read.
+
+        cocu.score("runs/curated", "truth.parquet", "synonyms.json").as_json()["scores"]["curated"]["recall"]
+    """
+    with _at_work():
+        from curation.recovery.scorecard import score_folder
+
+        return score_folder(_path(curated), truth, synonyms, min_area=min_area, ks=k, named_by=named_by, seed=seed)
+
+
+def train(
+    recipe: Named,
+    data: Named | CuratedFolder | Sequence[Named | CuratedFolder],
+    out: Named,
+    settings: Mapping[str, Any] | Sequence[str] | None = None,
+    *,
+    val: Named | CuratedFolder | Sequence[Named | CuratedFolder] | None = None,
+    benchmark: str | Mapping[str, Named] | None = None,
+    shares: Sequence[float] | None = None,
+    resume: str = "auto",
+    init: Named | None = None,
+    device: str = "auto",
+    compile: bool = False,
+    workers: int | None = None,
+    tensorboard: bool = True,
+    wandb: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Train a recipe, a built-in one by its name or a YAML file, on shards or curated folders; `out` is the run's.
+
+    settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
+    measured at every validation. shares: of what is seen, for each of `data`. More: `cocu train run --help`.
+    Interrupted, it saves first. Raises MisuseError for arguments that are wrong, CocuError where the loss stays
+    non-finite, or shards or checkpoints cannot be read or written.
+
+        run = cocu.train("miniature_cocu", "runs/curated/shards", "runs/mini", {"epochs": 2})
+    """
+    with _at_work(quiet):
+        from files.errors import MisuseError, check_numbers
+        from training.processes import Wish
+        from training.recipes.recipe_file import load_recipe
+        from training.run.trained import Trained
+        from training.run.trainer import TrainOptions
+        from training.run.trainer import train as train_recipe
+        from training.shards.found import Source
+
+        check_numbers(0, workers=workers)
+        sources = _names(data)
+        if shares is not None and len(shares) != len(sources):
+            raise MisuseError(
+                f"--shares {','.join(map(str, shares))}: give a number for each of the {len(sources)} --data, "
+                "with commas between, such as 0.7,0.3"
+            )
+        measure = None
+        if benchmark is not None:
+            if not val:
+                raise MisuseError("--benchmark: is measured at every validation; give --val, too")
+            from data_cards.cards import benchmarks_of
+            from evaluation.training_measure import validation_measure
+
+            (wanted,) = benchmarks_of(benchmark)
+            measure = validation_measure(*wanted)
+        if isinstance(settings, Mapping):
+            from json import dumps
+
+            settings = [f"{name}={dumps(value)}" for name, value in settings.items()]
+        given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
+        held = [Source((name,)) for name in _names(val)]
+        start = (resume, Path(init) if init else None)
+        options = TrainOptions(Path(out), given, held, *start, device, compile, workers, tensorboard, wandb, measure)
+        outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
+        if outcome.asked == Wish.INTERRUPT:
+            raise KeyboardInterrupt
+        return Trained(Path(out), outcome)
+
+
+def evaluate(
+    checkpoint: Named | Trained,
+    benchmark: str | Sequence[str] | Mapping[str, Named],
+    out: Named,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    batch: int = 8,
+    windows: int = 8,
+    threads: int = 4,
+    templates: Literal["simple", "subset", "full"] = "simple",
+    first_prompt_only: bool = False,
+    sweep_background: bool = False,
+    skip_bad: bool = False,
+    gallery: int = 8,
+    overwrite: bool = False,
+    quiet: bool = False,
+    command: Sequence[str] = ("cocu.evaluate",),
+) -> Evaluated:
+    """Measure zero-shot segmentation; figures and pictures come into the folder `out`.
+
+    checkpoint: a run, a checkpoint's folder, or another model as `cocu eval --help` has it. benchmark: {card: path}, or
+    "CARD=PATH". command: what results.json says that it was made by. More: `cocu eval run --help`. Raises MisuseError
+    for arguments that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
+
+        cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
+    """
+    with _at_work(quiet):
+        from data_cards.cards import benchmarks_of
+
+        wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
+        from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
+        from evaluation.labels.inference import Rules
+        from files.errors import MisuseError, check_numbers
+
+        check_numbers(1, limit=limit, batch=batch, windows=windows, threads=threads)
+        check_numbers(0, gallery=gallery)
+        named = getattr(checkpoint, "best", checkpoint)
+        if named is None:
+            raise MisuseError(f"{checkpoint}: had no validation, so none is best; give one of its checkpoints/")
+        rules = Rules(windows_at_once=windows)
+        prompts = (templates, first_prompt_only)
+        options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *prompts, gallery, rules)
+        told = (device, precision, command, overwrite)
+        return evaluate_checkpoint(str(named), wanted, Path(out), options, *told)
+
+
+def main() -> None:
+    """The command line."""
+    if said := shadow():
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(2)
+    importlib.import_module("cli.main").main()  # by its name: the shell's face stands on this one
+
+
+def shadow() -> str | None:
+    """What stands before one of our packages on Python's path, in a line; None where nothing does."""
+    house = Path(__file__).resolve().parent
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            return f"{house / name}: is missing; install cocu again"
+        found = Path(next(iter(spec.submodule_search_locations or ()), spec.origin or ""))
+        if found.resolve() != house / name:
+            return (
+                f"{found}: stands before cocu's own {name!r} ({house / name}) on Python's path; "
+                "work in another folder, rename it, or take its folder out of PYTHONPATH"
+            )
+    return None
+
+
+@contextmanager
+def _at_work(quiet: bool = False) -> Iterator[None]:
+    if said := shadow():
+        raise ImportError(said)
+    from files.saying import quietly
+
+    with quietly(quiet):
+        yield
+
+
+def _names(given: Any) -> list[str]:
+    """One name or several, of files or of our folders, as the command line has them."""
+    if given is None:
+        return []
+    several = [given] if isinstance(given, Named) or hasattr(given, "path") else given
+    return [str(one.path / "shards" if hasattr(one, "path") else one) for one in several]
+
+
+def _path(given: Any) -> Path:
+    return Path(getattr(given, "path", given))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CocuError", "MisuseError"):
+        import files.errors
+
+        return getattr(files.errors, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cocu")
+    raise AttributeError(f"module 'cocu' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if __name__ == "__main__":
+    main()

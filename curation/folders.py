@@ -1,0 +1,135 @@
+"""What curation leaves on the disk, as objects to ask: a finished index, and a finished curation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.runs.manifest import read_manifest
+from files.errors import MisuseError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from curation.encoding.encoder import Encoder
+    from curation.index.opened import Index
+    from curation.index.search import Neighbour
+
+
+@dataclass(frozen=True)
+class IndexFolder:
+    """A finished index on the disk. manifest: how it was made, and its `summary`: counts, rejects, seconds by stage."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def opened(cls, path: Path) -> IndexFolder:
+        """The one in this folder. Raises MisuseError where there is none, or it is not finished."""
+        return cls(path, read_manifest(path, "index"))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `cocu index build` prints at its end."""
+        return dict(self.manifest["summary"])
+
+    def search(self, query: str | Path, k: int = 10, device: str = "auto") -> list[Neighbour]:
+        """The k captions nearest to a text (a str), or to a picture's file (a Path), best first.
+
+        The index and its encoder stay in memory. Raises MisuseError for a picture that cannot be read, and where the
+        model of that name is another now.
+
+            [near.caption for near in index.search("a dog on a beach", k=3)]
+        """
+        from curation.index.search import nearest_captions
+
+        if k < 1:
+            raise MisuseError(f"-k {k}: give a number from 1")
+        if device not in self._encoders:
+            from curation.index.opened import open_encoder
+
+            self._encoders[device] = open_encoder(self._opened, device)
+        return nearest_captions(self._opened, self._encoders[device], query, k)
+
+    @cached_property
+    def _opened(self) -> Index:
+        from curation.index.opened import open_index
+
+        return open_index(self.path)
+
+    @cached_property
+    def _encoders(self) -> dict[str, Encoder]:
+        return {}
+
+    def __repr__(self) -> str:
+        summary, made = self.summary, self.manifest["parameters"]
+        encoder = " ".join(filter(None, [made["model"], made["pretrained"]]))
+        return f"<index {self.path}: {summary['pairs']:,} pairs, {summary['concepts']:,} concepts, {encoder}>"
+
+
+@dataclass(frozen=True)
+class CuratedFolder:
+    """A finished curation on the disk. manifest: how it was made, and its `summary`.
+
+    The tables are DuckDB relations, of which nothing is read before it is asked for: `.df()` gives a pandas frame,
+    `.to_arrow_table()` an Arrow table, `.filter("rank = 1")` another relation.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def opened(cls, path: Path) -> CuratedFolder:
+        """The one in this folder. Raises MisuseError where there is none, or it is not finished."""
+        return cls(path, read_manifest(path, "curated"))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `cocu curate run` prints at its end."""
+        return dict(self.manifest["summary"])
+
+    @property
+    def pairs(self) -> duckdb.DuckDBPyRelation:
+        """A row for each pair: key, shard, caption, caption_concepts."""
+        return self._connection.table("pairs")
+
+    @property
+    def archives(self) -> duckdb.DuckDBPyRelation:
+        """A row for each pair and concept: key, shard, rank (1: best), concept, score, support, in_caption and more."""
+        return self._connection.table("archives")
+
+    @property
+    def concepts(self) -> duckdb.DuckDBPyRelation:
+        """A row for each concept: concept_id, concept, count."""
+        return self._connection.table("concepts")
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A reading statement over pairs, archives, concepts and rejects. Raises MisuseError for any other.
+
+        curated.sql("SELECT concept, count(*) AS pairs FROM archives WHERE NOT in_caption GROUP BY concept").df()
+        """
+        from curation.curated.query import relation
+
+        return relation(self._connection, query)
+
+    def show(self, *keys: str) -> None:
+        """Print pairs, what was recovered, too. Raises MisuseError for an unknown key, with those nearest to it."""
+        from rich.console import Console
+
+        from curation.report.terminal import show_pairs
+
+        console = Console()
+        for panel in show_pairs(self.path, keys):
+            console.print(panel)
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        from curation.curated.query import connect
+
+        return connect(self.path)
+
+    def __repr__(self) -> str:
+        found = self.summary
+        return f"<curated {self.path}: {found['pairs']:,} pairs, {found['gained_share']:.1%} gained a concept>"
