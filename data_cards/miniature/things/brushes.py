@@ -1,8 +1,9 @@
 """Anti-aliased shapes on small arrays: what the miniature's pictures are drawn with.
 
 A shape is a signed distance, negative inside. A pixel is covered by 0.5 - distance in pixels, cut to
-0..1, which smooths edges without drawing at a larger size. Grids are small, so the number of calls is
-what costs: a shape is computed within its bounding box only, and many of one colour are painted as one.
+0..1, which smooths edges without drawing at a larger size, if roughly where a shape is thinner than two
+pixels. Grids are small, so the number of calls is what costs: a shape is computed within its bounding
+box only, and many of one colour are painted as one.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_cards.miniature.things.brushes import Sketch, apart, blend, darker, lighter
@@ -29,20 +29,23 @@ def sketch_of(height: int, mirrored: bool = False, noise: float = 0.0) -> Sketch
 
 
 def covered(height: int, inside: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """The share of each pixel's sub-pixels that lie inside."""
+    """The share of each pixel's sub-pixels that lie inside.
+
+    Each is asked at a place of its own, no two in one line: else an upright edge would be off by half a sub-pixel.
+    """
     width = round(height * ASPECT)
-    y = 1 - (np.arange(height * FINE) + 0.5) / (height * FINE)
-    x = ((np.arange(width * FINE) + 0.5) / (width * FINE) - 0.5) * (width / height)
-    fine = inside(*np.meshgrid(x, y))
-    return fine.reshape(height, FINE, width, FINE).mean((1, 3))
+    place = (np.arange(FINE) + 0.5) / FINE
+    y = 1 - (np.arange(height * FINE)[:, None] + np.tile(place, width)) / (height * FINE)
+    x = ((np.arange(width * FINE) + np.tile(place, height)[:, None]) / (width * FINE) - 0.5) * (width / height)
+    return inside(x, y).reshape(height, FINE, width, FINE).mean((1, 3))
 
 
-def check(cover: np.ndarray, expected: np.ndarray, worst: float) -> None:
+def check(cover: np.ndarray, expected: np.ndarray, worst: float, mean: float = 0.04) -> None:
     """No pixel may be off by `worst`; along the outline, the error is a small part of a pixel on average."""
     error = cover - expected
     edge = sum((np.abs(np.diff(expected, axis=axis)) > 0).sum() for axis in (0, 1))
     assert np.abs(error).max() < worst
-    assert np.abs(error).sum() < 0.04 * edge
+    assert np.abs(error).sum() < mean * edge
 
 
 # The error of a pixel: along a smooth outline; at a corner; where several meet, as two halves count as one half.
@@ -61,6 +64,14 @@ def in_polygon(x, y, points):
         if ay != by:
             odd ^= ((ay > y) != (by > y)) & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
     return odd
+
+
+def thinness(points):
+    """How far apart the closest two parallel lines are between which a polygon lies."""
+    return min(
+        max(abs((bx - ax) * (y - ay) - (by - ay) * (x - ax)) for x, y in points) / math.hypot(bx - ax, by - ay)
+        for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True)
+    )
 
 
 def in_stroke(x, y, start, end, thick, thin):
@@ -108,6 +119,7 @@ def test_dots_cover_what_lies_in_any(height, spots) -> None:
 
 @examples(40)
 @given(GRID, st.lists(st.floats(0, 6.2), min_size=3, max_size=6, unique=True), st.booleans(), HALF_AXIS, HALF_AXIS)
+@example(24, [0.0, 1.0, 5.5], False, 0.1015625, 0.25)  # a sliver
 def test_a_polygon_covers_what_lies_inside_whichever_way_round(height, angles, backwards, rx, ry) -> None:
     # Corners on an ellipse make a convex polygon; those nearly on one another make needles, whose tips are no test.
     angles = sorted(angles)
@@ -116,11 +128,14 @@ def test_a_polygon_covers_what_lies_inside_whichever_way_round(height, angles, b
     points = [(rx * math.cos(a), 0.5 + ry * math.sin(a)) for a in angles]
     sketch = sketch_of(height)
     sketch.polygon(points[::-1] if backwards else points, RED)
-    check(sketch.cover, covered(height, lambda u, v: in_polygon(u, v, points)), TOGETHER)
+    # In a sliver both edges lie in the same pixels all along.
+    mean = 0.04 if thinness(points) * height >= 2 else 0.1
+    check(sketch.cover, covered(height, lambda u, v: in_polygon(u, v, points)), TOGETHER, mean)
 
 
 @examples(40)
 @given(GRID, ACROSS, UP, HALF_AXIS, HALF_AXIS, st.sampled_from([0.0, 0.04, 0.1]))
+@example(24, 1 / 3, 0.25, 0.29, 0.375, 0.0)  # its edge a hair beyond the last of twelve sub-pixels
 def test_a_box_covers_what_lies_inside_but_for_its_rounded_corners(height, x, y, hw, hh, rounding) -> None:
     sketch = sketch_of(height)
     sketch.box(x - hw, y - hh, x + hw, y + hh, RED, rounding=rounding)
