@@ -50,6 +50,11 @@ class Scorecard:
     gaps_by: dict[str, int]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        found = self.scores[CURATED]
+        recall = ", ".join(f"@{k} {one.value:.1%}" for k, one in zip(found.ks, found.recall, strict=True))
+        return f"<score of {found.pairs:,} pairs: of {found.gaps:,} unsaid objects recovered {recall}>"
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for a JSON document; a figure without a value is null."""
         return {

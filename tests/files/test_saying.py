@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.progress import shown
 from files import saying
 from files.saying import ProgressLine, quietly, say
 
@@ -72,6 +73,18 @@ def test_a_notebook_has_one_line_that_is_written_over(
     assert notebook == [("display", "10 %"), ("update", "50 %"), ("update", "100 %"), ("display", "another")]
     say("done")
     assert tuple(capsys.readouterr()) == ("done\n", "")  # stderr looks like a fault there
+
+
+def test_an_evaluation_in_a_notebook_is_a_line(
+    notebook: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown(True) as advance:
+        for _ in range(3):
+            advance("voc2012", 2, 6)
+    with shown(False) as advance:  # of a process that does not speak
+        advance("voc2012", 2, 6)
+    assert notebook == [("display", "voc2012: 2 of 6 pictures"), ("update", "voc2012: 6 of 6 pictures")]
+    assert tuple(capsys.readouterr()) == ("", "")
 
 
 def test_a_shell_with_ipython_is_no_notebook(notebook: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
