@@ -126,8 +126,7 @@ class Run:
         if recipe.data.batch % place.world:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
         by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
-        if place.leads:
-            stack.enter_context(locked(options.run, CONFIG))
+        by_leader(lambda: stack.enter_context(locked(options.run, CONFIG)), place)
         found = by_leader(lambda: enter(options.run, recipe, options.resume), place)
         state = load_state(found) if found else None
         if state and len(state["ranks"]) != place.world:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import sys
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with log(tmp_path) as out:
             out.train(42, {**FIGURES, **GROUPS})
             out.validation(42, {"loss": 1.5})
-        shown = os.read(reader, 100_000).decode()
+        shown = ""
+        while "validation: loss 1.5" not in shown and select.select([reader], [], [], 10)[0]:
+            shown += os.read(reader, 100_000).decode()  # the kernel hands it over piece by piece
     os.close(reader)
     assert "42/100" in shown
     assert "loss 2.5000, lr 1.00e-03, 1,234 pairs/s" in shown
