@@ -73,7 +73,7 @@ def test_the_readme(root: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", ["training", "evaluation"])
 def test_a_page(page: str, root: Path, folder: Path) -> None:
-    for name in ("curated/shards", "val/shards", "validation/shards", "train"):
+    for name in ("curated/shards", "val/shards", "validation/shards"):
         make_curated(folder / name, shards=1, pairs=12, side=20)
     succeed("data", "miniature", "--split", "val", "--seed", 2, "--pairs", 6, "--out", folder / "truth")
     for name in ("val", "validation"):  # what a page calls so is both: pairs, and pictures with their truth
@@ -83,7 +83,7 @@ def test_a_page(page: str, root: Path, folder: Path) -> None:
     picture(folder / "photo.jpg", 40, 60)
     if page == "evaluation":
         small = ["model.image_size=16", "model.width=16", "model.text.width=16"]
-        succeed("train", "miniature", "--data", "train", "--val", "train", "--out", "RUN", *QUICK["train"], *small)
+        succeed("train", "miniature", "--data", "curated", "--val", "curated", "--out", "RUN", *QUICK["train"], *small)
         for name in ("baseline", "mine"):
             measure = ("--benchmark", "miniature=val", "--out", f"results/{name}", *QUICK["eval"])
             succeed("eval", "RUN/best", *measure)
