@@ -13,14 +13,14 @@ from training.run.trainer import Outcome
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, at its end or where it was asked to end. best: its best checkpoint, None where it had no validation."""
+    """A run, at its end or where it was asked to end."""
 
     path: Path
     outcome: Outcome
 
     @property
     def best(self) -> Path | None:
-        """RUN/best, which is there when the run was measured."""
+        """RUN/best: what measured best, the last checkpoint where nothing was measured; None before the first."""
         return self.path / "best" if self.outcome.best else None
 
     @property

@@ -93,7 +93,10 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks."""
+    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks.
+
+    best: the checkpoint that RUN/best points to; None where nothing was saved.
+    """
 
     asked: Wish
     leads: bool
@@ -165,8 +168,8 @@ class Run:
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:
-            if (best := self.progress.best.get("step")) in self.checkpoints.steps():
-                self.checkpoints.mark_best(int(best))  # it was killed, perhaps, before it had done so
+            # It was killed, perhaps, before it had done so.
+            self.checkpoints.mark(self.progress.best.get("step"), self.progress.step)
             config, kinds = recipe.model_dump(mode="json"), (options.tensorboard, options.wandb)
             self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
             self.log.say(self._greeting(found))
@@ -206,7 +209,9 @@ class Run:
                 continue
             self._judge(verdict)
             verdict = None
-            self._save(better=validates and asked == Wish.SAVE and self._validate())
+            if validates and asked == Wish.SAVE:
+                self._validate()
+            self._save()
             saved_at = time.monotonic()
             asked = self.signals.agreed()
             if asked != Wish.GO_ON:
@@ -288,19 +293,17 @@ class Run:
             figures["epoch"] = step / self.epoch
         self.log.train(step, figures)
 
-    def _validate(self) -> bool:
-        """Measure the learner; whether it is the best so far. A signal ends it with nothing measured."""
+    def _validate(self) -> None:
+        """Measure the learner, and note it if it is the best so far. A signal ends it with nothing measured."""
         figures = by_leader(self._measured, self.place)
         if not figures:
-            return False
+            return
         progress = self.progress
         name, sign = ("miou", 1) if "miou" in figures else ("loss", -1)
-        better = name not in progress.best or sign * figures[name] > sign * progress.best[name]
-        if better:
+        if name not in progress.best or sign * figures[name] > sign * progress.best[name]:
             progress.best = {name: figures[name], "step": progress.step}
         if self.log:
             self.log.validation(progress.step, figures)
-        return better
 
     def _measured(self) -> dict[str, float]:
         # By one process, however many there are, so that the figures do not depend on their number.
@@ -318,7 +321,7 @@ class Run:
         finally:
             learner.train()
 
-    def _save(self, *, better: bool) -> None:
+    def _save(self) -> None:
         mine = {"random": random_states(self.place.device), "position": self.loader.state()}
         ranks = of_all(mine, self.place)
         progress = self.progress
@@ -331,8 +334,7 @@ class Run:
                 "ranks": ranks,
             }
             self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
-            if better:
-                self.checkpoints.mark_best(progress.step)
+            self.checkpoints.mark(progress.best.get("step"), progress.step)
 
         by_leader(write, self.place)
 
