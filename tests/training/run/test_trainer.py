@@ -22,8 +22,8 @@ from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import load_recipe
 from training.run import trainer
 from training.run.checkpoint import load_learner, load_state
-from training.run.trained import Trained
-from training.run.trainer import Outcome, TrainOptions, train
+from training.run.trained import Outcome, Trained
+from training.run.trainer import TrainOptions, train
 from training.shards.found import Source
 from training.step.losses import LossParts
 
