@@ -322,7 +322,7 @@ def evaluate(
         check_numbers(0, gallery=gallery)
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
-            raise MisuseError(f"{checkpoint}: had no validation, so none is best; give one of its checkpoints/")
+            raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
         rules = Rules(windows_at_once=windows)
         prompts = (templates, first_prompt_only)
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *prompts, gallery, rules)

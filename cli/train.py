@@ -80,13 +80,16 @@ def run(
         return
     progress, best = outcome.progress, outcome.best
     if outcome.asked == Wish.TERMINATE:
-        typer.echo(f"asked to end; step {progress.step:,} is saved, the same command goes on from it", err=True)
+        saved = f"step {progress.step:,} is saved, the same command goes on from it"
+        typer.echo(f"asked to end; {saved if progress.step else 'give the same command to go on'}", err=True)
         return
     skipped = f", {progress.skipped:,} of them skipped" if progress.skipped else ""
     typer.echo(f"{out}: trained {progress.step:,} steps{skipped}")
     if best is not None:
-        name, value = next((name, value) for name, value in progress.best.items() if name != "step")
-        typer.echo(f"best: {out / 'best'}, step {progress.best['step']:,.0f}, validation {name} {value:.4f}")
+        step = int(best.name.removeprefix("step-"))
+        measured = [f"validation {name} {value:.4f}" for name, value in progress.best.items() if name != "step"]
+        how = f"the best, {measured[0]}" if step == progress.best.get("step") else "the last, not validated (--val)"
+        typer.echo(f"model: {out / 'best'}, step {step:,}, {how}")
 
 
 def _numbers(shares: str) -> list[float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ import torch.distributed as dist
 from files.errors import MisuseError
 
 MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's validation
+
+PATIENCE = 5.0  # seconds that a run asked to end still waits for the batch of the step at hand
 
 T = TypeVar("T")
 
@@ -171,6 +175,7 @@ class Signals:
         self._place = place
         self._asked = Wish.GO_ON
         self._raises = False
+        self._asked_at = math.inf
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -184,6 +189,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = max(self._asked, Wish.TERMINATE if number == signal.SIGTERM else Wish.INTERRUPT)
+        self._asked_at = min(self._asked_at, time.monotonic())
         signal.signal(number, self._before[number])
         if self._raises:
             raise Asked
@@ -192,6 +198,11 @@ class Signals:
     def asked(self) -> Wish:
         """TERMINATE or INTERRUPT if this process was asked to end, else GO_ON."""
         return self._asked
+
+    def give_up(self) -> None:
+        """For a wait that may have no end. Raises `Asked` if there was a signal `PATIENCE` seconds ago."""
+        if time.monotonic() - self._asked_at > PATIENCE:
+            raise Asked
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

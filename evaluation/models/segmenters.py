@@ -28,7 +28,7 @@ from files.pictures import MEAN, STD
 from training.models.groupvit_weights import load_huggingface, load_original
 from training.models.learner import DenseFeatures, Learner, capped_scale_of
 from training.models.text_encoder import trim_padding
-from training.run.checkpoint import CONFIG, WEIGHTS, load_learner
+from training.run.checkpoint import CONFIG, WEIGHTS, load_learner, near, no_checkpoint, what_to_give
 
 Precision = Literal["fp32", "bf16"]
 TEXTS_AT_ONCE = 256
@@ -219,6 +219,8 @@ def _learner(name: str) -> tuple[Learner, str]:
             f"{path}: is a file, not a checkpoint; give the folder of a checkpoint (RUN/best), or a file .pth of the "
             "GroupViT release"
         )
+    if near(path):
+        raise no_checkpoint(path, WEIGHTS)
     if name.count("/") == 1 and not path.suffix and not name.startswith((".", "/", "~")):
         return load_huggingface(name), "GroupViT, Hugging Face's form"
     raise MisuseError(
@@ -230,10 +232,10 @@ def _learner(name: str) -> tuple[Learner, str]:
 
 def _what_is_in(folder: Path) -> str:
     """What a folder that is no checkpoint is instead, and what to give."""
-    if (folder / "best").is_dir():
-        return f"is the folder of a run; give one of its checkpoints, such as {folder / 'best'}"
+    if (folder / "best").is_dir() or (folder / "checkpoints").is_dir():
+        return f"is the folder of a run; {what_to_give(folder)}"
     if (folder / CONFIG).is_file():
-        return f"is no checkpoint, it has {CONFIG} but no {WEIGHTS}; give a folder such as RUN/best"
+        return f"is no checkpoint, it has {CONFIG} but no {WEIGHTS}; {what_to_give(folder)}"
     found = sorted(one.name for one in folder.iterdir())
     named = (
         f"it has {', '.join(found[:4])}{f' and {len(found) - 4} more' if len(found) > 4 else ''}"

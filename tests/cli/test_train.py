@@ -37,8 +37,20 @@ def test_a_run_ends_with_a_summary(tmp_path: Path, data: Path) -> None:
     answer = train(data, tmp_path / "run", "--val", data, "validation.batch=8")
     assert answer.code == 0, answer.err
     assert f"{tmp_path / 'run'}: trained 2 steps" in answer.out
-    assert f"best: {tmp_path / 'run' / 'best'}, step 2, validation loss" in answer.out
+    assert answer.out.splitlines()[-1].startswith(
+        f"model: {tmp_path / 'run' / 'best'}, step 2, the best, validation loss"
+    )
     assert "patch-alignment" in answer.err
+
+
+def test_what_was_not_validated_is_evaluated_by_the_line_that_names_it(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    answer = train(data, run)
+    assert answer.out.splitlines()[-1] == f"model: {run / 'best'}, step 2, the last, not validated (--val)"
+    succeed("data", "miniature", "--split", "val", "--pairs", 2, "--out", tmp_path / "val")
+    given = ["--benchmark", f"miniature={tmp_path / 'val'}", "--out", tmp_path / "out", "--device", "cpu"]
+    succeed("eval", run / "best", *given)
+    refused(cocu("eval", run / "checkpoints" / "step-1", *given), "give one that is there: ", str(run / "best"))
 
 
 def test_options_may_come_first_and_the_command_be_named(tmp_path: Path, data: Path) -> None:

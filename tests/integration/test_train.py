@@ -53,6 +53,24 @@ def test_a_run_asked_to_end_saves_first(tmp_path: Path, data: Path, number: int,
     assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]
 
 
+def test_a_run_asked_to_end_does_so_whatever_its_workers_do(tmp_path: Path, data: Path) -> None:
+    run = tmp_path / "run"
+    running = Running(run, data, "steps=100000")
+    running.wait_for_step(3)
+    (leader,) = running.processes
+    tasks = Path(f"/proc/{leader.pid}/task").glob("*/children")
+    (worker,) = [int(child) for task in tasks for child in task.read_text().split()]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(1)  # what had been made before is used up
+    asked = time.monotonic()
+    running.signal(signal.SIGTERM)
+    assert "same command" in running.end(0)
+    assert time.monotonic() - asked < 40
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
 # A batch is the whole data set, so that its pairs are the same however they are shared out.
 WHOLE = ("data.batch=48", "optimizer.warmup_epochs=0", "data.augment=none", "steps=6")
 

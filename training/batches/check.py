@@ -10,9 +10,11 @@ from itertools import islice
 from files.addresses import open_stream, unreachable
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
+from files.saying import ProgressLine, say
 from files.tar import split_name
 from files.tar_headers import PosixInfo
 from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
+from training.shards.files import NO_SAMPLES
 from training.shards.found import Source, TarShard, find_data
 
 LOOKED_AT = 100
@@ -26,37 +28,61 @@ def check_all(given: Iterable[Sequence[str | Source]], concepts: str) -> None:
 
 
 def check_data(sources: Sequence[str | Source], concepts: str = NO_CONCEPTS) -> list[TarShard]:
-    """The shards of the sources, after a look at the first of each collection.
+    """The shards of the sources, after a look into each collection, shard by shard until one has a usable pair.
 
-    Raises MisuseError where there are no shards, or where none of the first pairs can be used with these concepts;
-    CocuError where a shard cannot be read.
+    Shards passed over on the way are told of. Raises MisuseError where there are no shards, or where none of a
+    collection has a pair among its first that can be used with these concepts; CocuError where a shard cannot be read.
     """
     if concepts not in MODES:
         raise MisuseError(f"concepts: {concepts}; expected one of {', '.join(MODES)}")
     shards, collections = find_data(sources)
     for collection in collections:
-        _check_first(shards[collection.shards[0]], concepts)
+        _check([shards[number] for number in collection.shards], concepts)
     return shards
 
 
-def _check_first(shard: TarShard, concepts: str) -> None:
+def _check(shards: Sequence[TarShard], concepts: str) -> None:
+    faults: list[str] = []
+    progress = ProgressLine()
+    for shard in shards:
+        fault = _fault(shard, concepts)
+        if not fault:
+            break
+        faults.append(f"{shard.url}: {fault}")
+        if progress.due:
+            progress.tell(f"looking for a pair that can be used: none in {len(faults):,} of {len(shards):,} shards")
+    else:
+        hint = "; expected WebDataset tars with .jpg and .txt members" if all(NO_SAMPLES in f for f in faults) else ""
+        if any(CONCEPTS_FIELD in fault for fault in faults):
+            hint = (
+                "; give shards that `cocu curate run` has written, or train without concepts, "
+                f"by captions alone (concepts: {NO_CONCEPTS})"
+            )
+        # One that holds something says more than one that is empty.
+        faults.sort(key=lambda fault: NO_SAMPLES in fault)
+        raise MisuseError(_some(faults) + hint)
+    if faults:
+        say(f"passed over at the beginning: {_some(faults)}")
+
+
+def _some(faults: Sequence[str]) -> str:
+    more = f"; and {len(faults) - 3:,} more shards without a usable pair" if len(faults) > 3 else ""
+    return "; ".join(faults[:3]) + more
+
+
+def _fault(shard: TarShard, concepts: str) -> str:
+    """Why none of the first pairs of a shard can be used; "" where one can."""
     reasons: Counter[str] = Counter()
     for members in islice(_first_samples(shard), LOOKED_AT):
         try:
             with_header(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
-            return
+            return ""
         except (BadPair, BadPicture) as error:
             reasons[str(error)] += 1
     if not reasons:
-        raise MisuseError(f"{shard.url}: holds no samples; expected a WebDataset tar with .jpg and .txt members")
+        return NO_SAMPLES
     reason, count = reasons.most_common(1)[0]
-    hint = ""
-    if CONCEPTS_FIELD in reason:
-        hint = (
-            "; give shards that `cocu curate run` has written, or train without concepts, "
-            f"by captions alone (concepts: {NO_CONCEPTS})"
-        )
-    raise MisuseError(f"{shard.url}: none of the first {reasons.total()} pairs can be used: {reason} ({count}){hint}")
+    return f"none of the first {reasons.total()} pairs can be used: {reason} ({count})"
 
 
 def _first_samples(shard: TarShard) -> Iterator[dict[str, bytes]]:

@@ -8,8 +8,7 @@ sample comes next, whatever has been read ahead.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from training.batches.augment import Augmentation
 from training.batches.batch import Batch, SampleCounts, join_parts
 from training.batches.pair_maker import ConceptChoice, PairMaker
 from training.batches.raw_pairs import NO_CONCEPTS
-from training.batches.workers import Ahead, make_parts
+from training.batches.workers import Ahead, Crew, make_parts
 from training.shards.files import ShardFiles
 from training.shards.found import Source, TarShard, find_data
 from training.shards.order import Slot
@@ -82,7 +81,7 @@ class Loader:
     (augment.py); True is deit, False is none. shuffle_buffer: samples that are shuffled together, across shards; only
     their places are kept. samples: of all sources, for `steps_per_epoch`; None: counted by reading headers. resume: the
     position of a batch of a run with the same data, seed, ranks and shuffle buffer; workers, batch size and the rest
-    may differ.
+    may differ. look_up: called now and then while a batch of workers is waited for; what it raises ends the wait.
     """
 
     def __init__(
@@ -95,6 +94,7 @@ class Loader:
         shuffle_buffer: int = 10_000,
         samples: int | None = None,
         resume: dict[str, Any] | None = None,
+        look_up: Callable[[], None] = lambda: None,
     ) -> None:
         if shuffle_buffer < 1:
             raise MisuseError(f"shuffle_buffer: {shuffle_buffer}; give 1 or more")
@@ -102,7 +102,7 @@ class Loader:
         augmentation = Augmentation(options.image_size, level, crop_scale)
         shards, collections = find_data(sources)
         self.counts = SampleCounts()
-        self._options, self._samples = options, samples
+        self._options, self._samples, self._look_up = options, samples, look_up
         self._files = options.files(shards)
         try:
             slot = Slot(options.seed, options.rank, options.world_size, shuffle_buffer)
@@ -140,9 +140,9 @@ class Loader:
         if self._closed:
             raise RuntimeError("the loader is closed")
         if self._ahead is None:
-            o, closing = self._options, multiprocessing.Event()
-            parts = make_parts(self._stream, self._files, self._maker, o.part, o.workers, closing, self.counts)
-            self._ahead = Ahead(join_parts(parts, o.batch_size, pin=o.pin_memory), o.workers, closing)
+            o, crew = self._options, Crew(self._options.workers)
+            parts = make_parts(self._stream, self._files, self._maker, o.part, crew, self.counts)
+            self._ahead = Ahead(join_parts(parts, o.batch_size, pin=o.pin_memory), crew, self._look_up)
         batch = next(self._ahead)
         self._state = batch.position
         return batch
@@ -174,11 +174,11 @@ def validation_batches(
     try:
         slot = Slot(options.seed, options.rank, options.world_size, window=4096, shuffle=False)
         stream = Stream(collections, files, slot, epochs=1)
-        maker, closing = options.maker(files, Augmentation(options.image_size, "none")), multiprocessing.Event()
+        maker, crew = options.maker(files, Augmentation(options.image_size, "none")), Crew(options.workers)
         counts = SampleCounts() if counts is None else counts
-        parts = make_parts(stream, files, maker, options.part, options.workers, closing, counts)
+        parts = make_parts(stream, files, maker, options.part, crew, counts)
         batches = join_parts(parts, options.batch_size, pin=options.pin_memory, keep_last=True)
-        ahead = Ahead(batches, options.workers, closing)
+        ahead = Ahead(batches, crew)
         try:
             yield from ahead
         finally:

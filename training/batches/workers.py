@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue as ProcessQueue
 from multiprocessing.synchronize import Event
 from queue import Empty, Full, Queue
 from threading import Thread
+from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from files.errors import CocuError
 from training.batches.batch import Batch, Part, SampleCounts
@@ -27,12 +32,28 @@ from training.shards.stream import Stream
 
 PARTS_AHEAD = 2  # for each worker
 BATCHES_AHEAD = 2
+LOOK_UP_SECONDS = 0.5  # from a wait, for signals
+CLOSE_SECONDS = 5.0  # that workers have to end by themselves
+
+
+class Crew:
+    """The processes that work for one loader. closing: set when they are no longer needed."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.closing: Event = multiprocessing.Event()
+        self.processes: list[BaseProcess] = []
+
+    def kill(self) -> None:
+        """End them whatever they do: one that is stopped hears no other signal."""
+        for process in self.processes:
+            process.kill()
 
 
 def make_parts(
-    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, workers: int, closing: Event, counts: SampleCounts
+    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, crew: Crew, counts: SampleCounts
 ) -> Iterator[Part]:
-    """Parts of `size` places each in the order of the stream, made by so many processes; 0: by this one.
+    """Parts of `size` places each in the order of the stream, made by the crew; without workers by this process.
 
     counts is kept up to date. Raises CocuError when a shard cannot be had, a process dies, or nothing is usable.
     """
@@ -47,17 +68,19 @@ def make_parts(
             on_their_way.append((position, stream.taken))
             yield places
 
-    batches: DataLoader[Made] = DataLoader(
+    workers = crew.workers
+    batches: DataLoader[Made | _Unshared] = DataLoader(
         maker,  # type: ignore[arg-type]
         sampler=take(),
         batch_size=None,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        collate_fn=_shared,  # type: ignore[arg-type]
         num_workers=workers,
         prefetch_factor=PARTS_AHEAD if workers else None,
-        worker_init_fn=partial(_begin_worker, closing),
+        worker_init_fn=partial(_begin_worker, crew.closing),
         generator=torch.Generator(),  # of its own: the run's random state is the model's
     )
     made = iter(batches)
+    crew.processes += getattr(made, "_workers", [])  # torch has no other name for them
     while (one := _next(made, workers)) is not None:
         position, taken = on_their_way.popleft()
         stream.read(taken)
@@ -67,27 +90,59 @@ def make_parts(
         yield Part(position, one)
 
 
-def _next(made: Iterator[Made], workers: int) -> Made | None:
+def _next(made: Iterator[Made | _Unshared], workers: int) -> Made | None:
     threads = torch.get_num_threads()
     if not workers:  # one thread, as in workers, so that sums come out the same to the last bit
         torch.set_num_threads(1)
     try:
-        return next(made, None)
+        one = next(made, None)
+        if isinstance(one, _Unshared):
+            raise _broken(str(one))
+        return one
     except (RuntimeError, EOFError, OSError) as error:  # the last two: it died while it handed something over
-        if not workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
-            raise
         reason = str(error) or type(error).__name__
-        raise CocuError(
-            f"a process that reads the data ended unexpectedly ({reason}); often memory or shared memory (/dev/shm) "
-            "has run out: try fewer workers"
-        ) from error
+        if not workers or (isinstance(error, RuntimeError) and not any(sign in reason for sign in _SIGNS)):
+            raise
+        raise _broken(reason) from error
     finally:
         if not workers:
             torch.set_num_threads(threads)
 
 
-def _as_it_is(made: Made) -> Made:
-    return made
+_OPEN_FILES = ("Too many open files", "ancillary data")  # the second: a file was handed over that had no room
+_SIGNS = ("DataLoader worker", *_OPEN_FILES)
+
+
+def _broken(reason: str) -> CocuError:
+    if any(sign in reason for sign in _OPEN_FILES):
+        why = "the limit of open files is reached: raise it (ulimit -n 4096)"
+    else:
+        why = (
+            "often memory or shared memory (/dev/shm) has run out: make that larger (docker run --shm-size=8g), "
+            "or try fewer workers"
+        )
+    return CocuError(
+        f"a process that reads the data ended unexpectedly ({' '.join(reason.split())[:300]}); {why}; "
+        "--workers 0 does without"
+    )
+
+
+class _Unshared(str):
+    """Why a worker could not hand over what it had made."""
+
+
+def _shared(made: Made) -> Made | _Unshared:
+    """The same with its pixels in shared memory, if a worker made it.
+
+    Not left to the thread that hands things over: what fails there fails in silence, and is waited for in vain.
+    """
+    if get_worker_info() is None:
+        return made
+    try:
+        whole = made.pixels if len(made.good) == made.count else made.pixels.clone()
+        return replace(made, pixels=whole.share_memory_())
+    except (RuntimeError, OSError) as error:
+        return _Unshared(error)
 
 
 def _begin_worker(closing: Event, _: int) -> None:
@@ -100,6 +155,10 @@ def _begin_worker(closing: Event, _: int) -> None:
         if closing.is_set():
             os._exit(0)
 
+    def end(error: Exception, _: object) -> None:
+        os._exit(1)  # what cannot be handed over would be waited for; a death is noticed
+
+    ProcessQueue._on_queue_feeder_error = staticmethod(end)  # type: ignore[attr-defined]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end_if_closing)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
@@ -113,10 +172,12 @@ class Ahead:
     The workers are the thread's: in the main thread torch would raise the error of a dead one amid any other work.
     """
 
-    def __init__(self, batches: Iterator[Batch], workers: int, closing: Event) -> None:
-        self._batches, self._closing = batches, closing
+    def __init__(self, batches: Iterator[Batch], crew: Crew, look_up: Callable[[], None] = lambda: None) -> None:
+        """look_up: called now and then while a batch is waited for; what it raises ends the wait."""
+        self._batches, self._crew, self._look_up = batches, crew, look_up
+        self._closing = crew.closing
         self._queue: Queue[Batch | BaseException] = Queue(BATCHES_AHEAD)
-        self._thread = Thread(target=self._fill, name="batches", daemon=True) if workers else None
+        self._thread = Thread(target=self._fill, name="batches", daemon=True) if crew.workers else None
         if self._thread is not None:
             _OPEN.add(self)
             self._thread.start()
@@ -128,20 +189,28 @@ class Ahead:
         """The next batch. Raises what the making of it has raised."""
         if self._thread is None:
             return next(self._batches)
-        item = self._queue.get()
+        while True:
+            try:
+                item = self._queue.get(timeout=LOOK_UP_SECONDS)
+                break
+            except Empty:
+                self._look_up()
         if isinstance(item, BaseException):
             self._queue.put(item)  # for whoever asks again
             raise item
         return item
 
     def close(self) -> None:
-        """End thread and workers."""
+        """End thread and workers, within seconds whatever these do."""
         self._closing.set()
+        killed_at = monotonic() + CLOSE_SECONDS
         while self._thread is not None and self._thread.is_alive():
             try:
                 self._queue.get_nowait()
             except Empty:
                 self._thread.join(0.02)
+                if monotonic() > killed_at:
+                    self._crew.kill()
         self._batches = iter(())
         _OPEN.discard(self)
 

@@ -47,7 +47,7 @@ def load_config(folder: Path) -> Recipe:
     """The recipe of a checkpoint or of a run's folder."""
     path = folder / CONFIG
     if not path.is_file():
-        raise MisuseError(f"{folder}: is no checkpoint, it has no {CONFIG}; give a folder such as RUN/best")
+        raise no_checkpoint(folder, CONFIG)
     return read_config(path)
 
 
@@ -57,7 +57,7 @@ def load_weights(learner: nn.Module, folder: Path) -> None:
     try:
         weights = load_file(path)
     except FileNotFoundError:
-        raise MisuseError(f"{folder}: is no checkpoint, it has no {WEIGHTS}; give a folder such as RUN/best") from None
+        raise no_checkpoint(folder, WEIGHTS) from None
     except SafetensorError as error:
         raise CocuError(f"{path}: cannot be read ({error}); use another checkpoint") from error
     own = learner.state_dict()
@@ -89,10 +89,34 @@ def load_state(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CocuError(f"{path}: is missing; a run cannot go on without it") from None
+        raise CocuError(f"{path}: is missing; a run cannot go on without it; {what_to_give(folder)}") from None
     except Exception as error:  # torch raises what its zip reader and unpickler raise
         raise CocuError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
     return state
+
+
+def no_checkpoint(folder: Path, missing: str) -> MisuseError:
+    """The error for a folder without one of a checkpoint's files, or that is not there at all."""
+    what = f"is no checkpoint, it has no {missing}" if folder.is_dir() else "there is no such folder"
+    return MisuseError(f"{folder}: {what}; {what_to_give(folder)}")
+
+
+def what_to_give(path: Path) -> str:
+    """What to give in place of `path`, which is no checkpoint."""
+    found = near(path)
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    shown = ", ".join(map(str, found[:4])) + more
+    return f"give one that is there: {shown}" if found else "give a folder such as RUN/best"
+
+
+def near(path: Path) -> list[Path]:
+    """The checkpoints of the run that `path` is, or would be in: the best, then the newest first."""
+    runs = [path, path.parent, *([path.parent.parent] if path.parent.name == "checkpoints" else [])]
+    for checkpoints in (Checkpoints(run, keep=1) for run in runs):
+        best = [checkpoints.run / "best"] if checkpoints.best() else []
+        if found := best + [checkpoints.path(step) for step in reversed(checkpoints.steps())]:
+            return found
+    return []
 
 
 @dataclass(frozen=True)
@@ -149,6 +173,13 @@ class Checkpoints:
                 raise CocuError(f"{path}: could not be written ({error}); is the disk full?") from error
         self._prune()
         return path
+
+    def mark(self, measured: float | None, last: int) -> None:
+        """Let RUN/best point to the step that measured best, or to the last where none that is here was measured."""
+        there = self.steps()
+        for step in (measured, last):
+            if step is not None and step in there:
+                return self.mark_best(int(step))
 
     def mark_best(self, step: int) -> None:
         """Let RUN/best point to the checkpoint of `step`."""

@@ -1,26 +1,50 @@
-"""A run that has ended, as an object to ask."""
+"""How a run ended, and the run as an object to ask."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.processes import Wish
 from training.run.run_log import LOG
-from training.run.trainer import Outcome
+
+
+@dataclass
+class RunProgress:
+    """What a run remembers besides weights, optimizer, random states and its place in the data."""
+
+    step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks.
+
+    best: the checkpoint that RUN/best points to; None where nothing was saved.
+    """
+
+    asked: Wish
+    leads: bool
+    steps: int
+    progress: RunProgress
+    best: Path | None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, at its end or where it was asked to end. best: its best checkpoint, None where it had no validation."""
+    """A run, at its end or where it was asked to end."""
 
     path: Path
     outcome: Outcome
 
     @property
     def best(self) -> Path | None:
-        """RUN/best, which is there when the run was measured."""
+        """RUN/best: what measured best, the last checkpoint where nothing was measured; None before the first."""
         return self.path / "best" if self.outcome.best else None
 
     @property

@@ -7,10 +7,11 @@ share of every batch, of which the loss sees the whole.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from training.batches.augment import finish
 from training.batches.batch import Batch
 from training.batches.check import check_all
 from training.batches.loader import BatchOptions, Loader, validation_batches
+from training.batches.shared_memory import free_bytes, workers_that_fit
 from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
 from training.processes import (
@@ -45,6 +47,7 @@ from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import CONFIG, Checkpoints, load_state, load_weights
 from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, LogWindow, RunLog
+from training.run.trained import Outcome, RunProgress
 from training.run.validation import validation_figures
 from training.shards.found import Source
 from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
@@ -81,27 +84,6 @@ class TrainOptions:
     measure: Measure | None = None
 
 
-@dataclass
-class RunProgress:
-    """What a run remembers besides weights, optimizer, random states and its place in the data."""
-
-    step: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    best: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks."""
-
-    asked: Wish
-    leads: bool
-    steps: int
-    progress: RunProgress
-    best: Path | None
-
-
 def train(recipe: Recipe, options: TrainOptions) -> Outcome:
     """Train to the recipe's last step, or until SIGTERM or SIGINT; the newest checkpoint then holds the state.
 
@@ -125,6 +107,7 @@ class Run:
         LOSSES[recipe.loss.kind]  # a name that nobody has is told before anything begins
         if recipe.data.batch % place.world:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
+        free = of_all(free_bytes(), place)[place.rank]  # before any of them takes of it
         by_leader(lambda: check_all((options.data, options.val), recipe.concepts), place)
         by_leader(lambda: stack.enter_context(locked(options.run, CONFIG)), place)
         found = by_leader(lambda: enter(options.run, recipe, options.resume), place)
@@ -151,7 +134,11 @@ class Run:
         self.autocast = partial(torch.autocast, place.device.type, torch.bfloat16, enabled=half)
 
         mine = state["ranks"][place.rank] if state else None
-        self.workers = fitting_workers(place) if options.workers is None else options.workers
+        self.workers = 1
+        loaders = [self._batches(recipe.data.batch // place.world)]
+        loaders += [self._batches(recipe.validation.batch)] if options.val else []
+        usual, ranks = fitting_workers(place), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        self.workers = workers_that_fit(options.workers, usual, loaders, free, ranks, place.leads)
         self.loader = stack.enter_context(self._loader(mine and mine["position"]))
         by_epochs = recipe.steps is None or (options.val and recipe.validation.every_steps is None)
         self.epoch = self.loader.steps_per_epoch if by_epochs else None
@@ -164,8 +151,8 @@ class Run:
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:
-            if (best := self.progress.best.get("step")) in self.checkpoints.steps():
-                self.checkpoints.mark_best(int(best))  # it was killed, perhaps, before it had done so
+            # It was killed, perhaps, before it had done so.
+            self.checkpoints.mark(self.progress.best.get("step"), self.progress.step)
             config, kinds = recipe.model_dump(mode="json"), (options.tensorboard, options.wandb)
             self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
             self.log.say(self._greeting(found))
@@ -175,8 +162,12 @@ class Run:
         recipe, progress, steps = self.recipe, self.progress, self.rate.steps
         asked, verdict, window, saved_at = Wish.GO_ON, None, LogWindow(), time.monotonic()
         for step in range(progress.step, steps):
-            with window.waiting():
-                batch = next(self.loader)
+            try:
+                with window.waiting():
+                    batch = next(self.loader)
+            except Asked:
+                asked = self._without_batch(verdict)
+                break
             if self.random:  # not earlier: the loader's start draws a random number, too
                 set_random_states(self.random, self.place.device)
                 self.random = None
@@ -205,12 +196,23 @@ class Run:
                 continue
             self._judge(verdict)
             verdict = None
-            self._save(better=validates and asked == Wish.SAVE and self._validate())
+            if validates and asked == Wish.SAVE:
+                self._validate()
+            self._save()
             saved_at = time.monotonic()
             asked = self.signals.agreed()
             if asked != Wish.GO_ON:
                 break
         return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best())
+
+    def _without_batch(self, verdict: Verdict | None) -> Wish:
+        """End where a run asked to has waited for its next batch in vain. Raises CocuError where others wait for it."""
+        if self.place.world > 1:
+            raise CocuError("asked to end while no batch came; the same command goes on from the last checkpoint")
+        self._judge(verdict)
+        if self.progress.step and self.random is None:  # else nothing has happened yet
+            self._save()
+        return self.signals.asked
 
     def _gradients(self, batch: Batch) -> LossParts:
         """The loss of the whole batch, its gradient left at the parameters."""
@@ -287,19 +289,17 @@ class Run:
             figures["epoch"] = step / self.epoch
         self.log.train(step, figures)
 
-    def _validate(self) -> bool:
-        """Measure the learner; whether it is the best so far. A signal ends it with nothing measured."""
+    def _validate(self) -> None:
+        """Measure the learner, and note it if it is the best so far. A signal ends it with nothing measured."""
         figures = by_leader(self._measured, self.place)
         if not figures:
-            return False
+            return
         progress = self.progress
         name, sign = ("miou", 1) if "miou" in figures else ("loss", -1)
-        better = name not in progress.best or sign * figures[name] > sign * progress.best[name]
-        if better:
+        if name not in progress.best or sign * figures[name] > sign * progress.best[name]:
             progress.best = {name: figures[name], "step": progress.step}
         if self.log:
             self.log.validation(progress.step, figures)
-        return better
 
     def _measured(self) -> dict[str, float]:
         # By one process, however many there are, so that the figures do not depend on their number.
@@ -317,7 +317,7 @@ class Run:
         finally:
             learner.train()
 
-    def _save(self, *, better: bool) -> None:
+    def _save(self) -> None:
         mine = {"random": random_states(self.place.device), "position": self.loader.state()}
         ranks = of_all(mine, self.place)
         progress = self.progress
@@ -330,8 +330,7 @@ class Run:
                 "ranks": ranks,
             }
             self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
-            if better:
-                self.checkpoints.mark_best(progress.step)
+            self.checkpoints.mark(progress.best.get("step"), progress.step)
 
         by_leader(write, self.place)
 
@@ -345,6 +344,7 @@ class Run:
             shuffle_buffer=data.shuffle_buffer,
             samples=data.samples,
             resume=position,
+            look_up=self.signals.give_up,
         )
 
     def _batches(self, size: int) -> BatchOptions:

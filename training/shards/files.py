@@ -27,6 +27,7 @@ COPIES_AT_ONCE = 2
 MOST_INDEXES = 1000  # in memory: some 80 MB of shards of 10,000 samples
 MANY_SHARDS = 16  # worth processes to count them
 TRIES = 4
+NO_SAMPLES = "holds no samples"
 FIRST_WAIT = 1.0  # seconds; doubled after each failure
 _ADVICE = "set TMPDIR to a folder with room, or give a smaller shuffle buffer"
 
@@ -132,8 +133,8 @@ class ShardFiles:
             found = (TarIndexFolder(None) if temporary else self._indexes).get(self.path(number))
         except OSError as error:
             raise unreachable(self.shards[number].url, error) from error
-        if found.fault:
-            self.faults[number] = found.fault
+        if found.fault or not len(found):
+            self.faults[number] = found.fault or NO_SAMPLES
         return found
 
 

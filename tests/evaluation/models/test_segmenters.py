@@ -192,7 +192,7 @@ STRANGERS: dict[str, tuple[Callable[[Path], Path | str], type[Exception], str]] 
     "a word": (lambda f: "dog", MisuseError, "dog: there is no such folder or file"),
     "an empty folder": (lambda f: f, MisuseError, "is no checkpoint, it is empty; expected model.safetensors"),
     "some folder": (lambda f: write(f / "a.jpg").parent, MisuseError, "is no checkpoint, it has a.jpg; expected"),
-    "a run": (run_folder, MisuseError, "is the folder of a run; give one of its checkpoints, such as"),
+    "a run": (run_folder, MisuseError, "is the folder of a run; give one that is there: "),
     "half": (lambda f: write(f / "config.yaml").parent, MisuseError, "has config.yaml but no model.safetensors"),
     "a picture": (lambda f: write(f / "dog.jpg"), MisuseError, "dog.jpg: is a file, not a checkpoint"),
     "another model": (other_model, MisuseError, "is a model of type bert, not groupvit"),

@@ -56,6 +56,25 @@ def test_some_bad_pairs_at_the_beginning_are_no_reason_to_stop(tmp_path: Path) -
     check_data([str(path)])
 
 
+def test_shards_without_a_usable_pair_are_passed_over_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, members in enumerate(([], [("a.jpg", b"?"), ("a.txt", b"a dog")], pair_members("0", 0, {}), [])):
+        write_tar(tmp_path / f"{number}.tar", members)
+    (tmp_path / "00.tar").write_bytes(b"")
+    assert len(check_data([str(tmp_path)])) == 5
+    said = capsys.readouterr().err
+    for name, why in (("0.tar", "holds no samples"), ("00.tar", "holds no samples"), ("1.tar", "unreadable picture")):
+        assert f"{tmp_path / name}: " in said
+        assert why in said.partition(f"{tmp_path / name}: ")[2].partition(";")[0]
+    assert "2.tar" not in said
+    assert "3.tar" not in said  # a look at the beginning, no more
+    # A collection has to have a pair of its own: the others' do not help.
+    without = Source(tuple(str(tmp_path / name) for name in ("0.tar", "1.tar")), 1)
+    with pytest.raises(MisuseError, match=r"1\.tar: none of the first 1 pairs.*0\.tar: holds no samples"):
+        check_data([Source((str(tmp_path / "2.tar"),), 1), without])
+
+
 @pytest.mark.parametrize(
     ("members", "what"),
     [

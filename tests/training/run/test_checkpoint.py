@@ -79,6 +79,35 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path, recipe: Recipe) -> None:
     assert checkpoints.steps() == [4, 5]
 
 
+def test_the_last_stands_in_until_something_is_measured(tmp_path: Path, recipe: Recipe) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.mark(None, 1)  # there is none yet
+    assert checkpoints.best() is None
+    marked = []
+    for step, measured in ((1, None), (2, None), (3, 3), (4, 3), (5, 99)):
+        save(checkpoints, step, recipe)
+        checkpoints.mark(measured, step)
+        marked.append((os.readlink(tmp_path / "best")[-1], checkpoints.steps()))
+    # 99 was measured in another folder: of those that are here the last stands in.
+    assert marked == [("1", [1]), ("2", [2]), ("3", [3]), ("3", [3, 4]), ("5", [5])]
+
+
+@pytest.mark.parametrize("asked", [".", "bset", "checkpoints", "checkpoints/step-00000001", "best"])
+def test_what_is_no_checkpoint_names_those_that_are(tmp_path: Path, recipe: Recipe, asked: str) -> None:
+    checkpoints = Checkpoints(tmp_path / "run", keep=2)
+    for step in (2, 3):
+        save(checkpoints, step, recipe)
+    for load in (load_learner, load_state):
+        with pytest.raises(CocuError) as caught:
+            load(checkpoints.run / asked)
+        assert f"give one that is there: {checkpoints.path(3)}, {checkpoints.path(2)}" in str(caught.value)
+    checkpoints.mark_best(2)
+    with pytest.raises(MisuseError, match=f"there: {checkpoints.run / 'best'}, {checkpoints.path(3)}"):
+        load_learner(checkpoints.run / "other")
+    with pytest.raises(MisuseError, match="no such folder; give a folder such as RUN/best"):
+        load_learner(tmp_path / "elsewhere" / "best")
+
+
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, recipe: Recipe) -> None:
     checkpoints = Checkpoints(tmp_path, keep=9)
     for step in (1, 2, 3):

@@ -22,7 +22,8 @@ from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import load_recipe
 from training.run import trainer
 from training.run.checkpoint import load_learner, load_state
-from training.run.trainer import Outcome, TrainOptions, train
+from training.run.trained import Outcome, Trained
+from training.run.trainer import TrainOptions, train
 from training.shards.found import Source
 from training.step.losses import LossParts
 
@@ -260,6 +261,22 @@ def test_measured_figures_decide_which_is_best(options: TrainOptions, val: Path)
     assert outcome.progress.best == {"miou": 0.4, "step": 4}
     assert [line["miou"] for line in lines(options.run, "validation")] == [0.1, 0.4, 0.3]
     assert sorted(path.name for path in (options.run / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+
+
+def test_the_last_is_the_model_until_something_is_measured(options: TrainOptions, val: Path) -> None:
+    settings = ("checkpoints.every_steps=2", "validation.every_steps=99")
+    outcome = train(recipe("miniature", "steps=5", *settings), options)
+    assert (outcome.best, outcome.progress.best) == (options.run.resolve() / "checkpoints/step-00000005", {})
+    (options.run / "best").unlink()  # as in a run of an older version: the same command again puts it right
+    outcome = train(recipe("miniature", "steps=5", *settings), options)
+    assert Trained(options.run, outcome).best == options.run / "best"
+    load_learner(options.run / "best")
+    # Gone on from elsewhere with validation, what is measured wins.
+    source = options.run / "checkpoints" / "step-00000004"
+    measured = replace(options, run=options.run.with_name("on"), resume=str(source), val=[Source((str(val),))])
+    outcome = train(recipe("miniature", "steps=5", *settings), measured)
+    assert outcome.best is not None
+    assert outcome.progress.best["step"] == int(outcome.best.name[-8:]) == 5
 
 
 @pytest.mark.parametrize(("number", "wish"), [(signal.SIGTERM, Wish.TERMINATE), (signal.SIGINT, Wish.INTERRUPT)])
