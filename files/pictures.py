@@ -17,6 +17,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # Pillow reads dozens of formats, some by way of other programs; these are the ones that shards and benchmarks hold.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Endings of pictures in shards, those that every trainer reads first; and how a picture of a format is called.
+FIELDS = ("jpg", "jpeg", "png", "webp", "jfif", "gif", "bmp", "tif", "tiff")
+_FIELD_OF = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
+USUAL_FIELDS = FIELDS[:4]
 # What Pillow has to say of a picture that can be read concerns nobody. For good: threads share the filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -49,6 +53,11 @@ def with_header(data: bytes | memoryview) -> Image.Image:
                 f"oversized picture: {picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}"
             )
         return picture
+
+
+def field_of(data: bytes) -> str:
+    """The ending for a picture of these bytes, by its format. Raises BadPicture."""
+    return _FIELD_OF[with_header(data).format or ""]
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

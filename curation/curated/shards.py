@@ -1,4 +1,8 @@
-"""Curated shards: the members of every pair byte for byte as they were, and `.concepts.json` beside them."""
+"""Curated shards: the members of every pair byte for byte as they were, and `.concepts.json` beside them.
+
+A pair whose caption lay elsewhere, in its `.json` or in a table beside the shard, gets it as `.txt`, for that is where
+trainers look.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from curation.reading.pairs import CaptionOptions, checksum_of
+from curation.reading.pairs import CAPTION_FIELDS, CaptionOptions, checksum_of
 from curation.reading.shards import Shard
 from files.addresses import unreachable
 from files.atomic import atomic
@@ -103,11 +107,14 @@ class CuratedShard:
                 f"{self.shard.url}: pair {pair.key!r} is in the index but no longer in the shard; {CHANGED}"
             )
         self.checksum = checksum_of(original.checksum, self.checksum)
+        own: list[bytes] = []
+        if all(original.data(field) is None for field in CAPTION_FIELDS):  # its caption lay elsewhere
+            own.append(tar_member(f"{pair.key}.{CAPTION_FIELDS[0]}", pair.caption.encode()))
         if not self.caption_field:
-            return [original.parts({CONCEPTS_FIELD})]
+            return [original.parts({CONCEPTS_FIELD}), *own]
         described = _parsed(original.data("json") or b"{}")
         enriched = with_caption(described, self.caption_field, pair)
-        return [original.parts({CONCEPTS_FIELD, "json"}), tar_member(f"{pair.key}.json", enriched)]
+        return [original.parts({CONCEPTS_FIELD, "json"}), *own, tar_member(f"{pair.key}.json", enriched)]
 
 
 def _parsed(data: bytes) -> Any:

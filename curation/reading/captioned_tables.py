@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from curation.reading.formats import Format, NewMembers, Original
 from curation.reading.pairs import MAX_IMAGE_BYTES, CaptionOptions, Pair, checked_captions
 from files.addresses import filesystem, is_remote, open_bytes
 from files.errors import CocuError, MisuseError
+from files.pictures import USUAL_FIELDS, BadPicture, field_of
 from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
@@ -28,19 +30,23 @@ CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One row of an (image path, caption) table.
+    """A picture of an (image path, caption) table.
 
-    image: local path, or remote address, of the picture. caption: what the cell holds: text, bytes, a list or None.
+    image: local path, or remote address, of the picture. captions: what the cells of its rows hold: text, bytes, a list
+    or None.
     """
 
     key: str
     image: str
-    caption: Any
+    captions: list[Any]
 
-    @property
-    def field(self) -> str:
-        """Ending of the picture's name, lower case, without its dot."""
-        return PurePosixPath(self.image).suffix.lower().removeprefix(".")
+    def field(self, data: bytes) -> str:
+        """How its picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
+        own = PurePosixPath(self.image).suffix.lower().removeprefix(".")
+        try:
+            return own if own in USUAL_FIELDS else field_of(data)
+        except BadPicture:  # it is left out as soon as it is decoded
+            return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,11 @@ class CaptionedTable(Format):
     @contextmanager
     def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
         """What a pair has in a tar: its picture under its own ending, and its caption."""
-        found = (item for item in self._pairs(options) if not isinstance(item, Reject))
         yield (
-            NewMembers(pair.key, pair.checksum, ((row.field, pair.image), ("txt", pair.captions[0].encode())))
-            for row, pair in found
+            NewMembers(
+                pair.key, pair.checksum, [(row.field(pair.image), pair.image), ("txt", pair.captions[0].encode())]
+            )
+            for row, pair in (item for item in self._pairs(options) if not isinstance(item, Reject))
         )
 
     def weight(self, pairs: Sequence[Pair]) -> int:
@@ -98,10 +105,11 @@ class CaptionedTable(Format):
         return len(pairs)
 
     def image_rows(self, options: CaptionOptions) -> Iterator[ImageRow | Reject]:
-        """Rows of (image path, caption); paths are relative to the table's folder.
+        """Pictures in the order of their first rows, each with the captions of all its rows; and bad rows, before them.
 
-        Raises MisuseError when the table lacks a column.
+        Paths are relative to the table's folder. Raises MisuseError when the table lacks a column.
         """
+        found: dict[str, ImageRow] = {}
         names = self.columns()
         image = _pick(self.url, names, options.image_column, IMAGE_COLUMNS, "image", "--image-column")
         caption = _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column")
@@ -117,7 +125,11 @@ class CaptionedTable(Format):
             elif "://" in path and not is_remote(self.url):
                 yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
             else:
-                yield ImageRow(table_key(path), _beside(self.url, path), row.get(caption))
+                picture = _beside(self.url, path)
+                if picture not in found:
+                    found[picture] = ImageRow(table_key(path), picture, [])
+                found[picture].captions.append(row.get(caption))
+        yield from found.values()
 
     def caption_rows(self) -> Iterator[CaptionRow | Reject]:
         """Rows of captions alone: a caption, and where the table has them a key and an image.
@@ -138,15 +150,15 @@ class CaptionedTable(Format):
                 yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
 
     def _pairs(self, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
-        seen: set[str] = set()
+        taken = set[str]()
         for row in self.image_rows(options):
             if isinstance(row, Reject):
                 yield row
                 continue
-            if row.key in seen:
-                yield Reject(row.key, "repeated key: an earlier row has it")
-                continue
-            captions = checked_captions(row.key, row.caption, options.all_captions)
+            # A cell with a list is asked for its captions; a picture with several rows has them.
+            several = len(row.captions) > 1
+            raw = [one for cell in row.captions for one in (cell if isinstance(cell, list) else [cell])]
+            captions = checked_captions(row.key, raw if several else row.captions[0], options.all_captions or several)
             if isinstance(captions, Reject):
                 yield captions
                 continue
@@ -154,14 +166,21 @@ class CaptionedTable(Format):
             if isinstance(image, Reject):
                 yield image
                 continue
-            seen.add(row.key)
-            yield row, Pair(row.key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)))
+            key = _free(row.key, taken)  # a.jpg and a.png, img.v1.jpg and img_v1.jpg
+            yield row, Pair(key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)))
 
 
 def table_key(path: str) -> str:
     """Key of an image path: without its suffix; dots would split the key in a WebDataset, so they become "_"."""
     local = PurePosixPath(urlsplit(path).path if "://" in path else path)
     return (str(local.with_suffix("")) if local.name else str(local)).lstrip("./").replace(".", "_") or path
+
+
+def _free(key: str, taken: set[str]) -> str:
+    """The key, or the key with the first number that nobody has; it is then taken."""
+    free = next(one for n in count(1) if (one := key if n == 1 else f"{key}-{n}") not in taken)
+    taken.add(free)
+    return free
 
 
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from files.errors import MisuseError
+from files.pictures import FIELDS
 from files.rejects import Reject, is_utf8
 
-IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp")
+IMAGE_FIELDS = FIELDS
 CAPTION_FIELDS = ("txt", "text", "caption")
 JSON_FIELDS = ("json",)
 MAX_IMAGE_BYTES = 100 << 20

@@ -12,10 +12,9 @@ from data_cards.layouts.decoding import BadItem
 from data_cards.layouts.layout import LAYOUTS
 from data_cards.masks import Masks
 from files.errors import CocuError, MisuseError
+from files.pictures import FIELDS
 from files.rejects import Reject
 from files.tar import Member, find_members
-
-_PICTURES = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def open_shards(card: Card, path: Path, split: str) -> Shards:
             fields[one.member.field] = one
     pictures: dict[str, tuple[Stored, dict[str, Stored]]] = {}
     for key, fields in pairs.items():
-        if found := [one for one in _PICTURES if one in fields]:
+        if found := [one for one in FIELDS if one in fields]:
             pictures[key] = fields[found[0]], fields
     masks = max(card.masks, key=lambda one: sum(one.path.lower() in fields for _, fields in pictures.values()))
     field = masks.path.lower()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from files.pictures import FIELDS
 from training.batches import concepts
 from training.batches.concepts import ConceptArchive
 
-IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp")
+IMAGE_FIELDS = FIELDS
 
 
 CAPTION_FIELDS = ("txt", "text", "caption")

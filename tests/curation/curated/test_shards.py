@@ -6,6 +6,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from hypothesis import given
@@ -17,6 +19,7 @@ from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, find_shards, read_pairs
 from files.errors import CocuError
 from files.tar_headers import BLOCK, tar_member
+from tests.integration.commands import members_of
 from tests.tiny_world import pair_members, picture
 
 CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]
@@ -126,6 +129,23 @@ def test_a_table_becomes_a_tar(tmp_path: Path) -> None:
     assert found["a"]["jpg"] == picture(1, form="PNG")
     assert found["a"]["txt"] == b"first"
     assert list(found["b_c"]) == ["png", "txt", "concepts.json"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_caption_from_elsewhere_becomes_the_text(tmp_path: Path, beside: bool) -> None:
+    """From the .json member, or from img2dataset's Parquet beside the shard; a text that is there stays as it was."""
+    said = json.dumps({"alt": "a caption of the index"}).encode()
+    members = [("a.jpg", picture(0)), ("a.json", said), ("b.jpg", picture(1)), ("b.txt", b" own "), ("b.json", said)]
+    path = write_tar(tmp_path / "0.tar", members)
+    options = CaptionOptions() if beside else CaptionOptions(field="alt")
+    if beside:
+        pq.write_table(pa.table({"key": ["a"], "caption": ["a caption of the index"]}), tmp_path / "0.parquet")
+    pairs = [pair for pair in read_pairs(shard_of(path), options) if isinstance(pair, Pair)]
+    with CuratedShard(shard_of(path), tmp_path / "out.tar", options) as shard:
+        shard.write([PairConcepts(pair.key, pair.captions[0], []) for pair in pairs])
+    found = dict(members_of(tmp_path / "out.tar"))
+    assert found["a.txt"] == b"a caption of the index"
+    assert found["b.txt"] == b" own "
 
 
 def test_a_cut_last_padding_is_made_up(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from curation.reading.captioned_tables import CaptionedTable, CaptionRow, ImageR
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
+from files.pictures import FIELDS
 from files.rejects import Reject
 from tests.tiny_world import picture
 
@@ -93,12 +94,11 @@ def test_bad_rows_do_not_stop_the_others(form: str, images: Path) -> None:
         {"file_name": str(images / "images/2.jpg"), "title": "good, too"},
     ]
     found = read(write(images / f"captions.{form}", rows))
-    assert [pair.captions[0] for pair in found if isinstance(pair, Pair)] == ["good", "good, too"]
+    assert [pair.captions for pair in found if isinstance(pair, Pair)] == [("good", "again"), ("good, too",)]
     assert {key: reason.partition(":")[0] for key, reason in reasons(found).items()} == {
         "images/gone": "image cannot be read",
         "row 3": "no image",
         "images/1": "empty caption",
-        "images/0": "repeated key",
         "folder": "image cannot be read",
         "pipe": "image cannot be read",
         "2": "image is no file",
@@ -285,5 +285,38 @@ def test_keys_of_image_paths(path: str, key: str) -> None:
     assert table_key(path) == key
 
 
-def test_suffix_of_an_image_row() -> None:
-    assert ImageRow("a", "x/a.JPG", "").field == "jpg"
+@pytest.mark.parametrize(
+    ("name", "form", "field"),
+    [
+        ("x/a.JPG", "JPEG", "jpg"),
+        ("a.jpeg", "PNG", "jpeg"),  # decoders look at the bytes
+        ("3f2a9c0b7d", "JPEG", "jpg"),
+        ("photo.jpg?w=300", "PNG", "png"),
+        ("a.jfif", "JPEG", "jpg"),
+        ("a.gif", "GIF", "gif"),
+        ("a.dib", "BMP", "bmp"),
+        ("a.b", "TIFF", "tif"),
+    ],
+)
+def test_a_picture_is_called_as_readers_call_it(name: str, form: str, field: str) -> None:
+    assert ImageRow("a", name, []).field(picture(0, form=form)) == field
+    assert field in FIELDS
+
+
+def test_pictures_of_one_key_are_numbered(images: Path) -> None:
+    names = ["twin.jpg", "twin.png", "img.v1.jpg", "img_v1.jpg", "twin-2.jpg"]
+    for i, name in enumerate(names):
+        (images / name).write_bytes(picture(i))
+    rows = [{"image": name, "caption": f"of {name}"} for name in ["twin.gone", *names]]
+    found = read(write(images / "t.csv", rows))
+    pairs = {pair.key: pair.captions[0].removeprefix("of ") for pair in found if isinstance(pair, Pair)}
+    assert pairs == dict(zip(["twin", "twin-2", "img_v1", "img_v1-2", "twin-2-2"], names, strict=True))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_rows_of_one_picture_are_one_pair(form: str, images: Path) -> None:
+    rows = [{"image": f"images/{i}.jpg", "caption": f"caption {j} of {i}"} for j in range(3) for i in range(2)]
+    found = read(write(images / f"t.{form}", rows))
+    assert [(pair.key, pair.captions) for pair in found if isinstance(pair, Pair)] == [
+        (f"images/{i}", tuple(f"caption {j} of {i}" for j in range(3))) for i in range(2)
+    ]
