@@ -53,6 +53,21 @@ def test_what_was_not_validated_is_evaluated_by_the_line_that_names_it(tmp_path:
     refused(cocu("eval", run / "checkpoints" / "step-1", *given), "give one that is there: ", str(run / "best"))
 
 
+def test_what_is_left_out_and_what_repeats_is_said(tmp_path: Path, data: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    with tarfile.open(data / "00000.tar") as whole, tarfile.open(broken / "0.tar", "w") as tar:
+        for member in whole:  # every other picture loses its caption
+            if not (member.name.endswith(".txt") and int(member.name[:-4].rpartition("/")[2][-3:]) % 2):
+                tar.addfile(member, whole.extractfile(member))
+    answer = train(broken, tmp_path / "run", "--val", broken)
+    assert answer.code == 0, answer.err
+    assert "data.batch 8 is larger than the data: pairs repeat, the first batch has 6 different ones" in answer.err
+    training, validation = answer.err.splitlines()[-2:]
+    assert training.startswith("left out: ")
+    assert validation.startswith("validation: left out: 50.0% of the pairs read (6 of 12): no caption (6); such as 0/")
+
+
 def test_options_may_come_first_and_the_command_be_named(tmp_path: Path, data: Path) -> None:
     options = ["--workers", 0, "--no-tensorboard", "--data", data, "--out", tmp_path / "run"]
     succeed("train", *options, "miniature", *TINY)

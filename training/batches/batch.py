@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from files.errors import CocuError
 from training.batches.pair_maker import Made
 
 EXAMPLES = 10
+SHOWN = 5  # reasons, shards
 MOST_BAD_IN_A_ROW = 1000
 
 
@@ -63,6 +64,21 @@ class SampleCounts:
         """Share of the samples that could not be used."""
         return self.bad / max(1, self.good + self.bad)
 
+    def left_out(self) -> str:
+        """What was left out and why, in a line for a person; "" where nothing was."""
+        said = []
+        if self.bad:
+            reasons = [f"{reason} ({count:,})" for reason, count in self.reasons.most_common(SHOWN)]
+            said.append(
+                f"{self.bad_share:.1%} of the pairs read ({self.bad:,} of {self.bad + self.good:,}): "
+                + _some(reasons, len(self.reasons))
+                + (f"; such as {self.examples[0]}" if self.examples else "")
+            )
+        if shards := self.broken_shards:
+            named = [f"{name} ({fault})" for name, fault in list(shards.items())[:SHOWN]]
+            said.append(f"shards that are empty or broken: {_some(named, len(shards))}")
+        return f"left out: {'; '.join(said)}" if said else ""
+
     def add(self, made: Made) -> None:
         """Count what workers made. Raises CocuError when nothing at all can be used any more."""
         self.good += len(made.good)
@@ -74,6 +90,22 @@ class SampleCounts:
         if self._in_a_row >= MOST_BAD_IN_A_ROW:
             listed = "; ".join(f"{name}: {reason}" for name, reason in made.bad[:3])
             raise CocuError(f"the last {self._in_a_row:,} samples could not be used: {listed}")
+
+
+def all_counts(several: Iterable[SampleCounts]) -> SampleCounts:
+    """Those of several ranks as one."""
+    total = SampleCounts()
+    for counts in several:
+        total.good, total.bad = total.good + counts.good, total.bad + counts.bad
+        total.reasons += counts.reasons
+        total.examples = [*total.examples, *counts.examples][:EXAMPLES]
+        total.broken_shards |= counts.broken_shards
+    return total
+
+
+def _some(shown: Sequence[str], of: int) -> str:
+    more = f" and {of - len(shown):,} more" if of > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 @dataclass(frozen=True)

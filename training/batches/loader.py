@@ -161,6 +161,22 @@ class Loader:
         self.close()
 
 
+def repeated(first: Sequence[str], loader: Loader) -> str:
+    """What to say where a run's first batch, by the keys of all ranks, has pairs twice for want of others; or ""."""
+    different = len(set(first))
+    if different == len(first):
+        return ""
+    try:
+        if loader.samples - loader.counts.bad >= len(first):  # several pairs with one key
+            return ""
+    except MisuseError:
+        pass  # they cannot be counted
+    return (
+        f"data.batch {len(first):,} is larger than the data: pairs repeat, the first batch has {different:,} different "
+        f"ones; give data.batch={different} or less to have each once"
+    )
+
+
 def validation_batches(
     sources: Sequence[str | Source], options: BatchOptions, counts: SampleCounts | None = None
 ) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.batches.batch import SampleCounts
 from training.processes import Wish
 from training.run.run_log import LOG
 
@@ -25,7 +26,7 @@ class RunProgress:
 class Outcome:
     """How a run ended. asked: TERMINATE or INTERRUPT if a signal ended it, else GO_ON. leads: this process speaks.
 
-    best: the checkpoint that RUN/best points to; None where nothing was saved.
+    best: the checkpoint that RUN/best points to; None where nothing was saved. counts: of the samples read.
     """
 
     asked: Wish
@@ -33,6 +34,7 @@ class Outcome:
     steps: int
     progress: RunProgress
     best: Path | None
+    counts: SampleCounts = field(default_factory=SampleCounts)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from training.batches.augment import finish
-from training.batches.batch import Batch
+from training.batches.batch import Batch, SampleCounts, all_counts
 from training.batches.check import check_all
-from training.batches.loader import BatchOptions, Loader, validation_batches
+from training.batches.loader import BatchOptions, Loader, repeated, validation_batches
 from training.batches.shared_memory import free_bytes, workers_that_fit
 from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
@@ -50,7 +49,7 @@ from training.run.run_log import SKIPPED, LogWindow, RunLog
 from training.run.trained import Outcome, RunProgress
 from training.run.validation import validation_figures
 from training.shards.found import Source
-from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
+from training.step.gradient_cache import Features, MicroBatch, accumulate, wrapped
 from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
 from training.step.schedule import learning_rate
@@ -156,6 +155,7 @@ class Run:
             config, kinds = recipe.model_dump(mode="json"), (options.tensorboard, options.wandb)
             self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
             self.log.say(self._greeting(found))
+        self.val_counts = SampleCounts()
 
     def to_the_end(self) -> Outcome:
         """The loop."""
@@ -168,6 +168,8 @@ class Run:
             except Asked:
                 asked = self._without_batch(verdict)
                 break
+            if step == 0:
+                self._tell_of_repeats(batch)
             if self.random:  # not earlier: the loader's start draws a random number, too
                 set_random_states(self.random, self.place.device)
                 self.random = None
@@ -203,7 +205,17 @@ class Run:
             asked = self.signals.agreed()
             if asked != Wish.GO_ON:
                 break
-        return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best())
+        counts = all_counts(of_all(self.loader.counts, self.place))
+        if self.log:
+            for name, some in (("", counts), ("validation: ", self.val_counts)):
+                if left_out := some.left_out():
+                    self.log.say(f"{name}{left_out}")
+        return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best(), counts)
+
+    def _tell_of_repeats(self, first: Batch) -> None:
+        keys = [key for some in of_all(first.keys, self.place) for key in some]
+        if self.log and (said := repeated(keys, self.loader)):
+            self.log.say(said)
 
     def _without_batch(self, verdict: Verdict | None) -> Wish:
         """End where a run asked to has waited for its next batch in vain. Raises CocuError where others wait for it."""
@@ -308,7 +320,9 @@ class Run:
         devices = [self.place.device] if self.place.device.type == "cuda" else []
         try:
             with self.signals.interruptible(), torch.random.fork_rng(devices):
-                batches = validation_batches(self.options.val, self._batches(recipe.validation.batch))
+                self.val_counts = SampleCounts()
+                wanted = self._batches(recipe.validation.batch)
+                batches = validation_batches(self.options.val, wanted, self.val_counts)
                 most = recipe.validation.pairs
                 figures = validation_figures(learner, batches, self.place.device, recipe.loss, most, self.autocast)
                 return figures | dict(self.options.measure(learner) if self.options.measure else {})
@@ -367,21 +381,6 @@ class Run:
         where = f"{self.place.world} x {self.place.device.type}"
         begun = f", going on from {found}" if found else ""
         return f"{self.recipe.learner}, {count / 1e6:.1f} million parameters, {where}, {self.rate.steps:,} steps{begun}"
-
-
-def wrapped(
-    learner: Learner, place: Place, *, compiled: bool
-) -> tuple[nn.Module, Callable[[], AbstractContextManager[object]] | None]:
-    """The encoders as the loop calls them, and DDP's no_sync where there are several processes."""
-    encoders: nn.Module = Encoders(learner)
-    no_sync = None
-    if place.world > 1:
-        devices = [place.device] if place.device.type == "cuda" else None
-        encoders = DistributedDataParallel(encoders, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
-        no_sync = encoders.no_sync
-    if compiled:
-        encoders.compile()
-    return encoders, no_sync
 
 
 def due(step: int, every: int | None) -> bool:

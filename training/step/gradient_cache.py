@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.models.learner import Learner
+from training.processes import Place
 from training.step.losses import LossParts
 
 
@@ -146,3 +148,18 @@ def _replayed(state: tuple[torch.device, Tensor, Tensor | None]) -> Iterator[Non
         if of_device is not None:
             torch.cuda.set_rng_state(of_device, device)
         yield
+
+
+def wrapped(
+    learner: Learner, place: Place, *, compiled: bool
+) -> tuple[nn.Module, Callable[[], AbstractContextManager[object]] | None]:
+    """The encoders as the loop calls them, and DDP's no_sync where there are several processes."""
+    encoders: nn.Module = Encoders(learner)
+    no_sync = None
+    if place.world > 1:
+        devices = [place.device] if place.device.type == "cuda" else None
+        encoders = DistributedDataParallel(encoders, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        no_sync = encoders.no_sync
+    if compiled:
+        encoders.compile()
+    return encoders, no_sync

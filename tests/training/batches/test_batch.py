@@ -1,5 +1,6 @@
 """What cannot be used is counted, named and passed over."""
 
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import training.batches.batch
 from benchmarks.speed.tiny_pairs import write_tar
 from files.errors import CocuError
 from tests.training.loader_world import BAD, loader, make_shards, members, take
+from training.batches.batch import SampleCounts, all_counts
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -67,3 +69,21 @@ def test_a_shard_that_vanishes_is_counted_not_fatal(folder: Path, tmp_path: Path
         (tmp_path / "a.tar").unlink()
         assert all(key.startswith("b/") for batch in take(batches, 20)[1:] for key in batch.keys)
         assert any("No such file" in example for example in batches.counts.examples)
+
+
+def test_what_was_left_out_is_said_with_its_share_and_reasons(folder: Path) -> None:
+    with loader(folder) as batches:
+        take(batches, 11)
+        counts = batches.counts
+        assert counts.bad == sum(counts.reasons.values())
+        said = counts.left_out()
+        assert said.startswith(f"left out: {100 * counts.bad_share:.1f}% of the pairs read ({counts.bad} of ")
+        reason, count = counts.reasons.most_common(1)[0]
+        assert f"{reason} ({count})" in said
+        assert "shards that are empty or broken: 00002 (holds no samples)" in said
+    assert SampleCounts(good=7).left_out() == ""
+    other = SampleCounts(good=1, bad=9, reasons=Counter({f"reason {i}": 9 - i for i in range(9)}))
+    total = all_counts([counts, other])
+    assert (total.good, total.bad) == (counts.good + 1, counts.bad + 9)
+    assert total.reasons == counts.reasons + other.reasons
+    assert other.left_out().endswith("reason 3 (6), reason 4 (5) and 4 more")

@@ -17,7 +17,7 @@ from tests.tiny_world import picture
 from tests.training.loader_world import GOOD, SMALL, concepts_of, digest, loader, make_shards, members, take
 from training.batches.augment import Augmentation
 from training.batches.batch import Batch, SampleCounts
-from training.batches.loader import BatchOptions, validation_batches
+from training.batches.loader import BatchOptions, repeated, validation_batches
 from training.batches.tokens import text_id
 from training.shards.files import ShardFiles
 from training.shards.found import Source, find_data
@@ -170,3 +170,14 @@ def test_ranks_validate_on_parts(folder: Path) -> None:
     parts = [list(validation_batches([str(folder)], BatchOptions(8, 16, rank=r, world_size=3))) for r in range(3)]
     keys = [key for part in parts for batch in part for key in batch.keys]
     assert len(keys) == len(set(keys)) == len(GOOD) + 2  # those without good concepts
+
+
+def test_pairs_that_repeat_in_a_batch_are_told_of_where_there_are_no_others(folder: Path, tmp_path: Path) -> None:
+    for size, different in ((44, 0), (45, 44), (200, 44)):
+        with loader(folder, batch_size=size) as batches:
+            said = repeated(next(batches).keys, batches)
+            assert (f"{different} different" in said and f"data.batch {size} " in said) if different else not said
+    # One key may name several pairs.
+    write_tar(tmp_path / "0.tar", [file for i in range(6) for file in members("same", i)])
+    with loader(tmp_path, batch_size=6) as batches:
+        assert not repeated(next(batches).keys, batches)
