@@ -19,6 +19,7 @@ from training.recipes.recipe import Recipe, recipe_kind
 
 BUILT_IN = Path(__file__).parent
 FORMAT = 1  # of a checkpoint's config.yaml
+ARGUMENT = "argument "  # before an override, where others have a file and line
 KeyPath = tuple[str, ...]
 
 
@@ -60,9 +61,11 @@ def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -
         # Through JSON: there a list is good for a tuple, and nothing else is taken for what it is not.
         return kind.model_validate_json(json.dumps(values, default=str), strict=True)
     except MisuseError as error:  # a model's sizes that do not go together
-        raise MisuseError(f"{places.get(('model',), name)}: {error}") from None
+        raise MisuseError(f"{_blamed(('model',), str(error), places, name)}: {error}") from None
     except ValidationError as error:
         faults = [_fault(fault, kind, places, name) for fault in error.errors(include_url=False)]
+        if _given(chosen := places.get(("learner",))) and not all(_given(line) for line in faults):
+            faults.append(f"{chosen}: the recipe is of another learner; begin with one that is of this")
         raise MisuseError("\n".join(faults)) from None
 
 
@@ -150,7 +153,19 @@ def _apply(override: str, values: dict[str, Any], places: dict[KeyPath, str]) ->
     at[path[-1]] = value
     for known in [known for known in places if known[: len(path)] == path]:
         del places[known]
-    places[path] = f"argument {override!r}"
+    places[path] = f"{ARGUMENT}{override!r}"
+
+
+def _given(place: str | None) -> bool:
+    return place is not None and place.startswith(ARGUMENT)
+
+
+def _blamed(section: KeyPath, said: str, places: Mapping[KeyPath, str], name: str) -> str:
+    """Where a fault of a whole section was written: the arguments that its text names, else all of the section's."""
+    inside = {path: place for path, place in places.items() if path[: len(section)] == section and _given(place)}
+    words = set(re.findall(r"[\w.-]+", said))
+    named = [place for path, place in inside.items() if {path[-1], place[:-1].partition("=")[2]} & words]
+    return ", ".join(named or inside.values()) or places.get(section, name)
 
 
 def _fault(fault: Any, kind: type[Recipe], places: Mapping[KeyPath, str], name: str) -> str:
@@ -160,13 +175,13 @@ def _fault(fault: Any, kind: type[Recipe], places: Mapping[KeyPath, str], name: 
     # The value itself, else what it is part of (an element of a list), else a part of it.
     at = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in places), None)
     at = at or next((place for place in places if path and place[: len(path)] == path), ())
-    where = places.get(at, name)
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    where = _blamed(path, said, places, name) if fault["type"] == "value_error" else places.get(at, name)
     dotted = ".".join(path)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{where}: unknown key {dotted}{_nearest_key(path, known)}"
     if fault["type"] in ("missing", "missing_argument"):
         return f"{where}: the key {dotted} is missing"
-    said = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{where}: {dotted + ': ' if dotted else ''}{said}"
     choices = fault.get("ctx", {}).get("expected", "")

@@ -133,6 +133,31 @@ def test_wrong_overrides_are_named_with_a_way_out(override: str, said: str) -> N
     assert override in message or "model" in override or "warmup" in override or "micro" in override
 
 
+@pytest.mark.parametrize(
+    ("overrides", "blamed"),
+    [
+        (["seed=1", "optimizer.warmup_epochs=30"], ["optimizer.warmup_epochs=30"]),
+        (["data.micro_batch=999", "data.augment=none"], ["data.micro_batch=999"]),
+        (["model.width=32", "model.patch_size=7"], ["model.patch_size=7"]),
+        (["model.image_size=60", "model.patch_size=7"], ["model.image_size=60", "model.patch_size=7"]),
+        (["model.text.heads=3", "model.layers=1"], ["model.text.heads=3"]),
+    ],
+)
+def test_what_does_not_go_together_is_blamed_on_the_arguments(overrides: list[str], blamed: list[str]) -> None:
+    with pytest.raises(MisuseError) as caught:
+        load_recipe("miniature", overrides)
+    assert str(caught.value).startswith(", ".join(f"argument {one!r}" for one in blamed) + ": ")
+    assert "miniature.yaml" not in str(caught.value)
+
+
+def test_another_learner_than_the_recipes_is_told_as_such() -> None:
+    with pytest.raises(MisuseError, match=r"(?s)yaml:\d+: unknown key.*argument 'learner=groupvit': .*another learner"):
+        load_recipe("miniature", ["learner=groupvit"])
+    with pytest.raises(MisuseError) as caught:
+        load_recipe("miniature", ["learner=groupvit", "model={depth: 3}"])
+    assert "another learner" not in str(caught.value)
+
+
 def test_faults_of_a_file_are_named_with_their_lines(tmp_path: Path) -> None:
     path = recipe_file(tmp_path, "learner: groupvit\nconcepts: caption\n\noptimizer:\n  clip: high\n  base_le: 3\n")
     lines = refusal(path).splitlines()
