@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import FileIO
+from itertools import groupby
 from random import Random
 
 import numpy as np
@@ -137,17 +137,18 @@ class PairMaker:
         )
 
     def _read(self, places: np.ndarray) -> Sequence[bytes | str]:
-        """The bytes of each sample, or why it cannot be read; every shard is opened once."""
-        samples: list[bytes | str] = []
-        with ExitStack() as stack:
-            opened: dict[int, FileIO | str] = {}
-            for shard, _, start, stop in places[:, (SHARD, EPOCH, START, STOP)].tolist():
-                if shard not in opened:
-                    try:
-                        opened[shard] = stack.enter_context(FileIO(self._paths[shard]))
-                    except OSError as error:
-                        opened[shard] = f"cannot be read: {error.strerror or error}"
-                samples.append(_read_at(opened[shard], start, stop))
+        """The bytes of each sample, or why it cannot be read; every shard is opened once, one after the other."""
+        samples: list[bytes | str] = [""] * len(places)
+        by_shard = np.argsort(places[:, SHARD], kind="stable").tolist()  # so many may not be open at once
+        for shard, together in groupby(by_shard, lambda i: int(places[i, SHARD])):
+            some = list(together)
+            try:
+                with FileIO(self._paths[shard]) as file:
+                    for i in some:
+                        samples[i] = _read_at(file, *places[i, (START, STOP)].tolist())
+            except OSError as error:
+                for i in some:
+                    samples[i] = f"cannot be read: {error.strerror or error}"
         return samples
 
     def _write_texts(
@@ -167,9 +168,7 @@ class PairMaker:
             texts[k], ids[k] = caption, text_id("caption", pair.caption)
 
 
-def _read_at(file: FileIO | str, start: int, stop: int) -> bytes | str:
-    if isinstance(file, str):
-        return file
+def _read_at(file: FileIO, start: int, stop: int) -> bytes | str:
     if stop - start > MAX_SAMPLE_BYTES:
         return f"oversized sample: {stop - start:,} bytes, the limit is {MAX_SAMPLE_BYTES:,}"
     try:

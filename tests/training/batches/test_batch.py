@@ -1,5 +1,7 @@
 """What cannot be used is counted, named and passed over."""
 
+import os
+import resource
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -87,3 +89,16 @@ def test_what_was_left_out_is_said_with_its_share_and_reasons(folder: Path) -> N
     assert (total.good, total.bad) == (counts.good + 1, counts.bad + 9)
     assert total.reasons == counts.reasons + other.reasons
     assert other.left_out().endswith("reason 3 (6), reason 4 (5) and 4 more")
+
+
+def test_no_pair_is_lost_where_few_files_may_be_open(tmp_path: Path) -> None:
+    for i in range(60):
+        write_tar(tmp_path / f"{i}.tar", members("a", i))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/proc/self/fd")) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        with loader(tmp_path, batch_size=60, shuffle_buffer=60) as batches:
+            assert len(set(next(batches).keys)) == 60  # of one part
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
