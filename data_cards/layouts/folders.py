@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
-from data_cards.layouts.layout import LAYOUTS
+from data_cards.layouts.layout import LAYOUTS, refuse_unused_split
 from data_cards.masks import Masks
 from files.errors import MisuseError
 
@@ -69,6 +69,8 @@ def open_folders(card: Card, path: Path, split: str) -> Folders:
     for masks in card.masks:
         if KEY not in masks.path:
             raise MisuseError(f"card {card.name}: masks {masks.path!r} needs {KEY} in the pattern")
+    if not any(SPLIT in (pattern or "") for pattern in (card.keys, card.images, *(one.path for one in card.masks))):
+        refuse_unused_split(card, path, split, f"the card has one split, {card.split}: no path in it holds {SPLIT}")
     images = card.images.replace(SPLIT, split)
     top = _top(card, path, images, split)
     keys = _listed(top / card.keys.replace(SPLIT, split)) if card.keys else _found(card, top, images)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
-from data_cards.layouts.layout import LAYOUTS
+from data_cards.layouts.layout import LAYOUTS, refuse_unused_split
 from data_cards.masks import Masks
 from files.errors import CocuError, MisuseError
 from files.pictures import FIELDS
@@ -87,6 +87,8 @@ def open_shards(card: Card, path: Path, split: str) -> Shards:
         if not tars:
             there = ", ".join(sorted(one.name for one in path.iterdir())[:8]) or "nothing"
             raise MisuseError(f"{card.name}={path}: no {split}-*.tar is there; the folder holds {there}")
+    elif not path.name.startswith(f"{split}-"):
+        refuse_unused_split(card, path, split, "a tar is read whole, whichever split it is of")
     pairs: dict[str, dict[str, Stored]] = {}
     for tar in tars:
         for one in _members(tar):

@@ -23,6 +23,7 @@ from data_cards.cards import Card
 from evaluation.labels import labelling, windows
 from evaluation.labels.windows import Box
 from evaluation.models.segmenters import Segmenter
+from files.errors import CocuError
 from training.models.learner import DenseFeatures
 
 Picture = NDArray[np.uint8] | Tensor
@@ -68,13 +69,15 @@ def segment_images(
 ) -> list[Labelled]:
     """Pictures uint8 [H, W, 3] of any sizes -> their labels, in order.
 
-    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them.
+    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them. Raises CocuError where the model's
+    scores are no numbers.
     """
     if len(class_vectors) != len(card.text_classes()):
         raise ValueError(f"{len(class_vectors)} class vectors for {len(card.text_classes())} classes of {card.name}")
     resized = [_resized(segmenter, card, image) for image in images]
     boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
     scores = _window_scores(segmenter, class_vectors, resized, boxes, rules)
+    _refuse_not_numbers(segmenter, [window.scores for windows_of_one in scores for window in windows_of_one])
     results = []
     for image, picture, places, of_windows in zip(images, resized, boxes, scores, strict=True):
         sides = (int(image.shape[0]), int(image.shape[1]))
@@ -156,6 +159,16 @@ def _window_scores(
                 maps = None if regions.maps is None else regions.maps[i]
                 found[window] = _WindowScores(best[i], scores[i], maps, regions.grid)
     return [[found[picture, place] for place in range(len(places))] for picture, places in enumerate(boxes)]
+
+
+def _refuse_not_numbers(segmenter: Segmenter, scores: Sequence[Tensor]) -> None:
+    """Raises CocuError: of NaN every comparison would choose some class all the same."""
+    if scores and not torch.cat([of_window.flatten() for of_window in scores]).isfinite().all():
+        raise CocuError(
+            f"{segmenter.name}: the model's scores are no finite numbers, in {segmenter.precision}; its training has "
+            "diverged or its file is damaged: give another checkpoint"
+            + (", or --precision fp32" if segmenter.precision != "fp32" else "")
+        )
 
 
 def _pixel_scores(

@@ -15,6 +15,7 @@ from PIL import Image
 from data_cards.cards import Card, read_card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from data_cards.layouts.decoding import BadItem
+from data_cards.masks import Masks
 from data_cards.miniature.pairs import draw_pair
 from data_cards.miniature.shards import write_miniature
 from files.errors import CocuError, MisuseError
@@ -89,6 +90,20 @@ def test_another_split_is_read_when_asked_for(tmp_path: Path) -> None:
     benchmark = open_benchmark(read_card("ade20k"), tmp_path, "training")
     assert (benchmark.split, list(benchmark.keys)) == ("training", ["ADE_train_00000001"])
     assert benchmark.truth(0).tolist() == [[4, 255]]
+
+
+def test_a_split_that_would_choose_nothing_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "img/a.jpg", 1, 2)
+    grey(tmp_path / "ann/a.png", np.array([[0, 1]]))
+    content = {"images": "img/{key}.jpg", "masks": (Masks(path="ann/{key}.png"),), "keys": None, "top": None}
+    card = read_card("ade20k").model_copy(update=content)
+    assert open_benchmark(card, tmp_path, card.split).split == card.split
+    with pytest.raises(MisuseError, match=r"--split tset: .* one split, validation: no path in it holds \{split\}"):
+        open_benchmark(card, tmp_path, "tset")
+    shard = {"x.jpg": png(RED, "JPEG"), "x.mask.png": png([[3, 255]])}
+    with pytest.raises(MisuseError, match=r"--split test: .*any\.tar: a tar is read whole"):
+        open_benchmark(read_card("miniature"), tar(tmp_path / "any.tar", shard), "test")
+    assert open_benchmark(read_card("miniature"), tar(tmp_path / "test-0.tar", shard), "test").split == "test"
 
 
 def test_a_benchmark_goes_to_another_process(tmp_path: Path) -> None:
