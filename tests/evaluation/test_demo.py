@@ -75,6 +75,18 @@ def test_a_banner_costs_no_more_than_a_photograph(segmenter: Segmenter, tmp_path
     assert pixels_seen(*sides) <= 5 * pixels_seen(160, 40)
 
 
+@pytest.mark.parametrize("low", [0, 0x5A, 0xFF])
+def test_sixteen_bits_are_seen_as_their_eight_high_ones(segmenter: Segmenter, tmp_path: Path, low: int) -> None:
+    grey = draw_pair("val", 0, 2, 96).image.mean(axis=2).astype(np.uint8)
+    shown = []
+    for name, pixels in (("8", grey), ("16", grey.astype(np.uint16) << 8 | low)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        shown.append(demo(segmenter, tmp_path / f"{name}.png", WORDS))
+    assert Image.open(tmp_path / "16.png").mode == "I;16"
+    assert shown[0].shares == shown[1].shares
+    assert np.array_equal(np.array(shown[0].picture), np.array(shown[1].picture))
+
+
 def test_a_threshold_leaves_pixels_to_none_of_the_words(segmenter: Segmenter, image: Path) -> None:
     shares = [demo(segmenter, image, WORDS, background=threshold).shares for threshold in (0.0, 1.0)]
     assert shares[0] == demo(segmenter, image, WORDS).shares

@@ -206,6 +206,18 @@ def test_a_bad_picture_ends_the_run_or_is_left_out(tmp_path: Path, segmenter: Se
     assert one["classes"] == alone["classes"]
 
 
+def test_pictures_of_16_bits_give_the_figures_of_their_high_8(tmp_path: Path, segmenter: Segmenter) -> None:
+    found = []
+    for bits, low in ((8, 0), (16, 0x33)):
+        grey = [draw_pair("val", 3, index).image.mean(axis=2).astype(np.uint8) for index in range(5)]
+        pixels = [one if bits == 8 else one.astype(np.uint16) << 8 | low for one in grey]
+        path = write_pictures(tmp_path / f"{bits}", {index: {"png": png(one)} for index, one in enumerate(pixels)})
+        (one,) = run(segmenter, path, tmp_path / f"out {bits}")["benchmarks"]
+        found.append(one["classes"])
+    assert found[0] == found[1]
+    assert sum(row["pixels_predicted"] > 0 for row in found[0]) > 1
+
+
 def test_nothing_left_is_an_error(tmp_path: Path, segmenter: Segmenter) -> None:
     path = write_pictures(tmp_path / "data", {index: {"png": b"?"} for index in range(5)})
     with pytest.raises(CocuError, match=r"no picture could be measured; the first: .*k0\.png"):
