@@ -114,7 +114,7 @@ def _contents(folder: Path) -> str:
 
 def _listed(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MisuseError(f"{path}: the list of the split cannot be read ({error})") from error
     keys = tuple(line.strip() for line in lines if line.strip())
