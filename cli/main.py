@@ -20,6 +20,8 @@ from cli.data import app as data_app
 from cli.evaluate import app as eval_app
 from cli.index import app as index_app
 from cli.train import app as train_app
+from files.errors import MisuseError
+from files.rejects import is_utf8
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -149,6 +151,16 @@ def _stdout_is_closed() -> bool:
     return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
 
 
+def _refuse_undecodable(arguments: Sequence[str]) -> None:
+    """Raises MisuseError: what is no text can be printed nowhere, nor be noted in a manifest or results."""
+    for argument in arguments:
+        if not is_utf8(argument):
+            shown = ascii(argument).replace("\\udc", "\\x")  # as $'caf\xe9' in a shell
+            raise MisuseError(
+                f"argument {shown}: is not UTF-8; give UTF-8, and rename a file or folder that is called so"
+            )
+
+
 def _close_stdout() -> int:
     """Write out what is still buffered; return 0, or the exit code when that fails."""
     try:
@@ -169,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     exit_code: str | int | None = 0
     try:
+        _refuse_undecodable(sys.argv[1:] if arguments is None else arguments)
         app(args=arguments, prog_name="cocu")
     except SystemExit as end:
         exit_code = end.code

@@ -193,7 +193,7 @@ def benchmarks_of(given: str | Sequence[str] | Mapping[str, str | Path]) -> list
 def card_text(card: str | Path) -> str:
     """What follows the front matter: the Markdown that people read. Raises MisuseError as `read_card` does."""
     read_card(card)
-    lines = card_file(card).read_text(encoding="utf-8").split("\n")
+    lines = card_file(card).read_text(encoding="utf-8-sig").split("\n")
     end = [line.rstrip() for line in lines].index(_FENCE, 1)
     return "\n".join(lines[end + 1 :]).strip() + "\n"
 
@@ -201,7 +201,7 @@ def card_text(card: str | Path) -> str:
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> Card:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MisuseError(f"card {path}: cannot be read ({error})") from error
     try:

@@ -24,6 +24,7 @@ from evaluation.models.segmenters import Precision, Segmenter, load_segmenter
 from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
+from evaluation.results.doubts import refuse_empty_truth
 from evaluation.results.result import Result
 from evaluation.results.text import write_results
 from files.errors import CocuError, MisuseError
@@ -194,6 +195,7 @@ def evaluate(
     if not len(whole.indices):
         first = f"; the first: {whole.bad[0].path}: {whole.bad[0].reason}" if whole.bad else ""
         raise CocuError(f"{card.name}={opened.path}: no picture could be measured{first}")
+    refuse_empty_truth(whole.counts, card, opened.path)
     return Result(
         card=card,
         path=opened.path,

@@ -202,6 +202,11 @@ def _copying(url: str) -> Iterator[None]:
         raise unreachable(url, error) from error
 
 
+def is_packed(file: BinaryIO) -> bool:
+    """Whether an open file, read from where it stands, begins as something packed does."""
+    return _packer(file.read(8)) is not None
+
+
 def _packer(first: bytes) -> Callable[[], Any] | None:
     return next((make for magic, make in _PACKERS if first.startswith(magic)), None)
 

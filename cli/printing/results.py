@@ -15,7 +15,7 @@ MOST_LISTED = 10  # bad pictures; results.json has all
 
 
 def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
-    """The figures of a run, what was left out, and where the rest is."""
+    """The figures of a run, what was left out, where the rest is, and last what gives reason to doubt the figures."""
     from evaluation.results.text import overview_row, percent
 
     heads = [
@@ -46,6 +46,9 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
     speeds = ", ".join(f"{one['name']} {one['pictures_per_second'] or 0:.1f}" for one in content["benchmarks"])
     print(f"pictures/s: {speeds}")
     print(f"wrote {out / 'results.md'}" + (f" and {out / 'gallery.html'}" if with_gallery else ""))
+    for one in content["benchmarks"]:
+        for said in one["warnings"]:
+            print(f"warning: {one['name']}: {said}")
 
 
 def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:

@@ -28,7 +28,7 @@ def read_vocabulary(path: str, lexicon: Lexicon, digest: str | None = None) -> f
     there, is no UTF-8 text, lists nothing or has changed.
     """
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             phrases = [line.partition("#")[0].strip() for line in lines]
     except OSError as error:
         raise MisuseError(f"--vocabulary {path}: {error.strerror or error}") from error

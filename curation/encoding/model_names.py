@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -73,11 +74,15 @@ def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
             reason = f"they are not on this machine, and {_hub_host()} cannot be reached"
         else:
             reason = _first_line(error)
-        raise CocuError(
-            f"the weights of {which} cannot be loaded: {reason}\n"
-            "without a network: fetch them on a machine that has one, then give their file with --pretrained FILE, or "
-            "a folder with open_clip_config.json and the weights in it with --model local-dir:FOLDER"
-        ) from error
+        if _may_fetch(spec):
+            advice = (
+                "without a network: fetch them on a machine that has one, then give their file with --pretrained FILE, "
+                "or a folder with open_clip_config.json and the weights in it with --model local-dir:FOLDER"
+            )
+        else:
+            there = spec.folder or spec.pretrained
+            advice = f"{there}: is damaged, incomplete or of another model; fetch or copy it again, or give another"
+        raise CocuError(f"the weights of {which} cannot be loaded: {reason}\n{advice}") from error
     finally:
         logging.getLogger().setLevel(logging.WARNING)
 
@@ -162,8 +167,10 @@ def _hub_is_reachable() -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}"[:400]
+    text = (str(error).strip().splitlines() or [""])[0]
+    # What torch adds to this one is how to read the file unsafely.
+    text = "no weights that torch can read" if isinstance(error, UnpicklingError) else text
+    return f"{type(error).__name__}: {text}"[:400]
 
 
 def weights_digest(spec: EncoderSpec) -> str | None:

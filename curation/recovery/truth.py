@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,10 @@ def read_truth(path: str | Path) -> Truth:
         if suffix == ".parquet":
             table = pq.read_table(path)
         elif suffix in (".jsonl", ".ndjson"):
-            table = pa_json.read_json(path)
+            with path.open("rb") as lines:
+                # Editors on Windows put a mark before UTF-8, which Arrow takes for a value.
+                lines.seek(len(BOM_UTF8) if lines.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
+                table = pa_json.read_json(lines)
         elif suffix == ".tar":
             table = _tar_table(path, notes)
         else:
@@ -81,7 +85,7 @@ def read_synonyms(path: str | Path) -> dict[str, tuple[str, ...]]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MisuseError(f"--synonyms {path}: no such file") from None
     except (OSError, ValueError) as error:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
-from data_cards.layouts.layout import LAYOUTS
+from data_cards.layouts.layout import LAYOUTS, refuse_unused_split
 from data_cards.masks import Masks
 from files.errors import MisuseError
+from files.rejects import is_utf8
 
 KEY, SPLIT = "{key}", "{split}"
 _LOOKED_AT = 50  # pictures whose masks decide which kind of masks is there
@@ -42,11 +43,11 @@ class Folders:
 
     def picture_file(self, index: int) -> str:
         """Where a picture is, or should be."""
-        return str(self.top / self.images.replace(KEY, self.keys[index]))
+        return _there(self.top / self.images.replace(KEY, self.keys[index]))
 
     def mask_file(self, index: int) -> str:
         """Where the mask of a picture is, or should be."""
-        return str(self.top / self.mask_paths.replace(KEY, self.keys[index]))
+        return _there(self.top / self.mask_paths.replace(KEY, self.keys[index]))
 
     def missing(self) -> list[str]:
         """The pictures and masks that are not there."""
@@ -69,6 +70,8 @@ def open_folders(card: Card, path: Path, split: str) -> Folders:
     for masks in card.masks:
         if KEY not in masks.path:
             raise MisuseError(f"card {card.name}: masks {masks.path!r} needs {KEY} in the pattern")
+    if not any(SPLIT in (pattern or "") for pattern in (card.keys, card.images, *(one.path for one in card.masks))):
+        refuse_unused_split(card, path, split, f"the card has one split, {card.split}: no path in it holds {SPLIT}")
     images = card.images.replace(SPLIT, split)
     top = _top(card, path, images, split)
     keys = _listed(top / card.keys.replace(SPLIT, split)) if card.keys else _found(card, top, images)
@@ -112,7 +115,7 @@ def _contents(folder: Path) -> str:
 
 def _listed(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise MisuseError(f"{path}: the list of the split cannot be read ({error})") from error
     keys = tuple(line.strip() for line in lines if line.strip())
@@ -130,9 +133,31 @@ def _found(card: Card, top: Path, images: str) -> tuple[str, ...]:
         inner = Path(folder).relative_to(top).as_posix()
         for name in names:
             relative = name if inner == "." else f"{inner}/{name}"
-            if relative.startswith(before) and relative.endswith(after) and not name.startswith("."):
-                keys.append(relative[len(before) : len(relative) - len(after)])
+            key, end = relative[len(before) : len(relative) - len(after)], relative[len(relative) - len(after) :]
+            if relative == f"{before}{key}{end}" and _same_but_for_case(end, after) and not name.startswith("."):
+                if not is_utf8(relative):
+                    raise MisuseError(f"{top}: {relative!a}: the name is not UTF-8; rename the file or folder")
+                keys.append(key)
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise MisuseError(
+            f"{card.name}={top}: {before}{twice[0]}{after} is there twice, its ending in small and in large letters; "
+            "keep one"
+        )
     return tuple(sorted(keys))
+
+
+def _same_but_for_case(end: str, after: str) -> bool:
+    """Whether a name ends as the card says, but for the case of what follows the last dot: .JPG for .jpg."""
+    stem, dot, _ = after.rpartition(".")
+    return end == after or (dot != "" and end.lower() == after.lower() and end.startswith(f"{stem}."))
+
+
+def _there(path: Path) -> str:
+    """The path, or the one that is there in its place with an ending in other letters: .JPG for .jpg."""
+    if not path.suffix or path.is_file():
+        return str(path)
+    others = (path.with_suffix(change(path.suffix)) for change in (str.upper, str.lower, str.title))
+    return str(next((other for other in others if other.is_file()), path))
 
 
 def _masks(card: Card, top: Path, keys: Sequence[str], split: str) -> Masks:
@@ -141,7 +166,7 @@ def _masks(card: Card, top: Path, keys: Sequence[str], split: str) -> Masks:
 
     def there(masks: Masks) -> int:
         pattern = masks.path.replace(SPLIT, split)
-        return sum((top / pattern.replace(KEY, key)).is_file() for key in keys[::step])
+        return sum(os.path.isfile(_there(top / pattern.replace(KEY, key))) for key in keys[::step])
 
     best = max(card.masks, key=there)  # of equals the first
     if there(best) == 0:

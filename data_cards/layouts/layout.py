@@ -11,6 +11,7 @@ from typing import Protocol
 
 from data_cards.cards import Card
 from data_cards.masks import Masks
+from files.errors import MisuseError
 from files.registry import Registry
 
 
@@ -39,6 +40,12 @@ class FoundFiles(Protocol):
 
     def missing(self) -> list[str]:
         """The pictures and masks that are not there."""
+
+
+def refuse_unused_split(card: Card, path: Path, split: str, why: str) -> None:
+    """Raises MisuseError for another split than the card's, where its name chooses nothing: figures would bear it."""
+    if split != card.split:
+        raise MisuseError(f"--split {split}: {card.name}={path}: {why}; leave --split out")
 
 
 # Card, the path that the user gave, split -> the files. Raises MisuseError where they do not lie there.

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from data_cards.cards import Card
 from data_cards.layouts.decoding import BadItem
-from data_cards.layouts.layout import LAYOUTS
+from data_cards.layouts.layout import LAYOUTS, refuse_unused_split
 from data_cards.masks import Masks
+from files.addresses import OpenTar, is_packed, open_tar
 from files.errors import CocuError, MisuseError
 from files.pictures import FIELDS
 from files.rejects import Reject
+from files.shard_names import shard_suffix
 from files.tar import Member, find_members
 
 
@@ -33,11 +37,9 @@ class Stored:
         """Path and content. Raises BadItem: the tar is cut off or gone."""
         path, size = self.path, self.member.size
         try:
-            file = os.open(self.tar, os.O_RDONLY)
-            try:
-                content = os.pread(file, size, self.member.offset)
-            finally:
-                os.close(file)
+            with self.tar.open("rb") as file:
+                plain = _unpacked(self.tar, os.fstat(file.fileno()).st_mtime_ns)[0].file if is_packed(file) else file
+                content = os.pread(plain.fileno(), size, self.member.offset)
         except OSError as error:
             raise BadItem(path, f"cannot be read ({error.strerror or error})") from error
         if len(content) < size:
@@ -80,13 +82,15 @@ class Shards:
 
 
 def open_shards(card: Card, path: Path, split: str) -> Shards:
-    """Look through the tars named SPLIT-*.tar of a folder, or one tar. Raises MisuseError, CocuError."""
+    """Look through the tars named SPLIT-*.tar of a folder, packed or not, or one tar. Raises MisuseError, CocuError."""
     tars = [path]
     if path.is_dir():
-        tars = sorted(path.glob(f"{split}-*.tar"))
+        tars = sorted(one for one in path.iterdir() if one.name.startswith(f"{split}-") and shard_suffix(one.name))
         if not tars:
             there = ", ".join(sorted(one.name for one in path.iterdir())[:8]) or "nothing"
             raise MisuseError(f"{card.name}={path}: no {split}-*.tar is there; the folder holds {there}")
+    elif not path.name.startswith(f"{split}-"):
+        refuse_unused_split(card, path, split, "a tar is read whole, whichever split it is of")
     pairs: dict[str, dict[str, Stored]] = {}
     for tar in tars:
         for one in _members(tar):
@@ -113,12 +117,24 @@ def _members(tar: Path) -> Iterator[Stored]:
     wrong = "{}: cannot be read to its end as a tar ({}); fetch or write it again"
     try:
         with tar.open("rb") as file:
-            for member in find_members(file):
+            opened = OpenTar(file)
+            if is_packed(file):
+                opened, _ = _unpacked(tar, os.fstat(file.fileno()).st_mtime_ns)
+            if opened.fault:
+                raise CocuError(wrong.format(tar, opened.fault))
+            for member in find_members(opened.file):
                 if isinstance(member, Reject):
                     raise CocuError(wrong.format(tar, member.reason))
                 yield Stored(tar, member)
     except OSError as error:
         raise CocuError(wrong.format(tar, error)) from error
+
+
+@cache
+def _unpacked(tar: Path, changed: int) -> tuple[OpenTar, ExitStack]:
+    """The copy of a packed tar that its members are read from: a file without a name, until the process ends."""
+    kept = ExitStack()
+    return kept.enter_context(open_tar(str(tar))), kept
 
 
 LAYOUTS.add("webdataset", open_shards)

@@ -10,7 +10,7 @@ window, so the pixels of a picture are scored for these alone: equal to scoring 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,12 @@ from data_cards.cards import Card
 from evaluation.labels import labelling, windows
 from evaluation.labels.windows import Box
 from evaluation.models.segmenters import Segmenter
+from files.errors import CocuError
 from training.models.learner import DenseFeatures
 
 Picture = NDArray[np.uint8] | Tensor
+# Scores of pixels that are held at a picture's own size; a large picture has those of a few classes after another.
+SCORES_AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,22 @@ def segment_images(
 ) -> list[Labelled]:
     """Pictures uint8 [H, W, 3] of any sizes -> their labels, in order.
 
-    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them.
+    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them. Raises CocuError where the model's
+    scores are no numbers.
     """
     if len(class_vectors) != len(card.text_classes()):
         raise ValueError(f"{len(class_vectors)} class vectors for {len(card.text_classes())} classes of {card.name}")
     resized = [_resized(segmenter, card, image) for image in images]
     boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
     scores = _window_scores(segmenter, class_vectors, resized, boxes, rules)
+    _refuse_not_numbers(segmenter, [window.scores for windows_of_one in scores for window in windows_of_one])
     results = []
     for image, picture, places, of_windows in zip(images, resized, boxes, scores, strict=True):
         sides = (int(image.shape[0]), int(image.shape[1]))
         has_groups = rules.groups and of_windows[0].maps is not None
         groups = _group_map(segmenter, picture, sides) if has_groups else None
-        pixels = _pixel_scores(of_windows, places, picture.shape[1:], sides, _thresholds(card, rules))
-        results.append(_labelled(pixels, card, rules, groups))
+        pixels = _pixel_scores(of_windows, places, picture.shape[1:], _thresholds(card, rules))
+        results.append(_labelled(pixels, sides, card, rules, groups))
     return results
 
 
@@ -99,11 +104,20 @@ class _WindowScores:
 
 @dataclass(frozen=True)
 class _PixelScores:
-    """A picture at its own size: candidates [K], classes that may win; scores [K, H, W]; background [T, H, W]."""
+    """A picture as it was resized: candidates [K], classes that may win; scores [K + T, h, w]: theirs, backgrounds'."""
 
     candidates: Tensor
     scores: Tensor
-    background: Tensor
+
+    def at(self, sides: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scores at the picture's own size, so many at once as memory has room for: of candidates, of backgrounds."""
+        named = len(self.candidates)
+        several = max(1, SCORES_AT_ONCE // (sides[0] * sides[1]))
+        for start in range(0, len(self.scores), several):
+            part = self.scores[start : start + several]
+            if tuple(part.shape[1:]) != sides:
+                part = F.interpolate(part[None], sides, mode="bilinear", align_corners=False)[0]
+            yield part[: max(0, named - start)], part[max(0, named - start) :]
 
 
 def _resized(segmenter: Segmenter, card: Card, image: Picture) -> Tensor:
@@ -147,14 +161,23 @@ def _window_scores(
     return [[found[picture, place] for place in range(len(places))] for picture, places in enumerate(boxes)]
 
 
+def _refuse_not_numbers(segmenter: Segmenter, scores: Sequence[Tensor]) -> None:
+    """Raises CocuError: of NaN every comparison would choose some class all the same."""
+    if scores and not torch.cat([of_window.flatten() for of_window in scores]).isfinite().all():
+        raise CocuError(
+            f"{segmenter.name}: the model's scores are no finite numbers, in {segmenter.precision}; its training has "
+            "diverged or its file is damaged: give another checkpoint"
+            + (", or --precision fp32" if segmenter.precision != "fp32" else "")
+        )
+
+
 def _pixel_scores(
     scores: Sequence[_WindowScores],
     boxes: Sequence[Box],
     resized: Sequence[int],
-    sides: tuple[int, int],
     thresholds: Sequence[float],
 ) -> _PixelScores:
-    """Scores of a picture's windows -> of its pixels, averaged where windows overlap, at the picture's own size."""
+    """Scores of a picture's windows -> of its pixels, averaged where windows overlap."""
     candidates = torch.cat([window.best for window in scores]).unique()
     channels = len(candidates)
     total = scores[0].scores.new_zeros(channels + len(thresholds), *resized)
@@ -166,9 +189,7 @@ def _pixel_scores(
         rows = torch.cat([torch.searchsorted(candidates, window.best), background_rows])
         windows.add_window(total, count, box, rows, torch.cat([of_best, *background]))
     total /= count
-    if tuple(resized) != sides:
-        total = F.interpolate(total[None], sides, mode="bilinear", align_corners=False)[0]
-    return _PixelScores(candidates, total[:channels], total[channels:])
+    return _PixelScores(candidates, total)
 
 
 def _one_window(window: _WindowScores, sides: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,16 +210,24 @@ def _thresholds(card: Card, rules: Rules) -> tuple[float, ...]:
     return (card.background.threshold if rules.threshold is None else rules.threshold, *rules.sweep)
 
 
-def _labelled(pixels: _PixelScores, card: Card, rules: Rules, groups: Tensor | None) -> Labelled:
-    """The highest score of each pixel -> its label."""
+def _labelled(
+    pixels: _PixelScores, sides: tuple[int, int], card: Card, rules: Rules, groups: Tensor | None
+) -> Labelled:
+    """The highest score of each pixel -> its label, at the picture's own size; of equal ones the first."""
     background = card.background_index
     named = [index for index in range(len(card.classes)) if index != background]
-    best, place = pixels.scores.max(dim=0)
+    best = pixels.scores.new_full((1, 1), -torch.inf)
+    classes = torch.zeros(1, 1, dtype=torch.int16, device=best.device)
     class_of = torch.tensor(named, dtype=torch.int16, device=best.device)[pixels.candidates]
-    classes = class_of[place]
-    labels = [labelling.choose_labels(best, classes, score, background) for score in pixels.background] or [classes]
-    swept = torch.stack(labels[1:]) if len(labels) > 1 else None
-    return Labelled(labels[0], swept, groups, best if rules.confidence else None)
+    labels: list[Tensor] = []
+    for scores, backgrounds in pixels.at(sides):
+        if len(scores):
+            highest, place = scores.max(dim=0)
+            classes = torch.where(highest > best, class_of[: len(scores)][place], classes)
+            best, class_of = torch.maximum(highest, best), class_of[len(scores) :]
+        labels += [labelling.choose_labels(best, classes, score, background) for score in backgrounds]
+    first, *swept = labels or [classes]
+    return Labelled(first, torch.stack(swept) if swept else None, groups, best if rules.confidence else None)
 
 
 def _group_map(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor:

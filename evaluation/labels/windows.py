@@ -16,6 +16,8 @@ from data_cards.cards import Resize, Window
 # More than what float64 loses of a level, and less than fp32 would. Halves are frequent and must become the same level
 # on every machine: one more or less can send a patch to another group.
 ROUNDING_ERROR = 1e-6
+# What a card without a long side allows, in short sides: the pixels of a picture of 1 : LARGEST_RATIO, and the length.
+LARGEST_RATIO, LONGEST = 4, 64
 
 
 class Box(NamedTuple):
@@ -32,12 +34,19 @@ class Box(NamedTuple):
 
 
 def resized_sides(height: int, width: int, resize: Resize | None) -> tuple[int, int]:
-    """Sides of a picture after resizing: the short one as the card says, less where the long one would be too long."""
+    """Sides of a picture after resizing: the short one as the card says, less where the long one would be too long.
+
+    Where the card does not say what is too long, a picture longer than 1 : LARGEST_RATIO gets as many pixels as one of
+    that ratio, and at most LONGEST short sides: a banner costs no more than a photograph.
+    """
     if resize is None:
         return height, width
-    scale = resize.short_side / min(height, width)
+    short, long = min(height, width), max(height, width)
+    scale = resize.short_side / short
     if resize.long_side is not None:
-        scale = min(scale, resize.long_side / max(height, width))
+        scale = min(scale, resize.long_side / long)
+    elif long > LARGEST_RATIO * short:
+        scale *= min((LARGEST_RATIO * short / long) ** 0.5, LONGEST * short / long)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -79,10 +80,14 @@ def load_dense_clip(name: str, device: torch.device) -> DenseClip:
         model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, return_transform=False)
         tokenizer = open_clip.get_tokenizer(model_name)
     except Exception as error:  # open_clip and the hub raise dozens of kinds
+        local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else pretrained
+        advice = "without a network give a checkpoint file, open_clip:NAME@FILE, or a folder, local-dir:FOLDER"
+        if local and Path(local).exists():
+            advice = f"{local}: is damaged, incomplete or of another model; fetch or copy it again, or give another"
+        said = "no weights that torch can read" if isinstance(error, UnpicklingError) else " ".join(str(error).split())
         raise CocuError(
-            f"open_clip:{name}: cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); "
-            "without a network give a checkpoint file, open_clip:NAME@FILE, or a folder in open_clip's form, "
-            "local-dir:FOLDER"
+            f"{name if name.startswith('local-dir:') else f'open_clip:{name}'}: cannot be loaded "
+            f"({type(error).__name__}: {said[:300]}); {advice}"
         ) from error
     preprocessing = open_clip.get_model_preprocess_cfg(model)
     # Channels last: convolutions on the CPU take half the time; transformers do not care.

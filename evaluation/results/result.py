@@ -25,6 +25,7 @@ from data_cards.cards import Card
 from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import IouFigures, figures
 from evaluation.figures.tally import PictureTally
+from evaluation.results.doubts import doubts_about
 from files.atomic import write_text
 from files.errors import CocuError, MisuseError
 
@@ -100,6 +101,7 @@ def summary(result: Result) -> dict[str, Any]:
         "stuff_mean_iou": _of_kind(result, "stuff"),
         "things_mean_iou": _of_kind(result, "thing"),
         "classes": class_rows(result),
+        "warnings": list(doubts_about(counts, result.card)),
         "rules": dict(result.rules),
         "seconds": round(result.seconds, 3),
         "pictures_per_second": round(pictures / result.seconds, 3) if result.seconds else None,

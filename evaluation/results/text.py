@@ -97,6 +97,8 @@ def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
             f"{len(swept['thresholds'])}, tuned on the evaluated data, and no result.",
             "",
         ]
+    if one["warnings"]:
+        lines += [*(f"- Warning: {said}." for said in one["warnings"]), ""]
     lines += markdown_table(["class", "kind", "IoU", "accuracy", "boundary IoU", "pictures"], rows, right=range(2, 6))
     if one["left_out"]:
         lines += ["", f"Left out, as they are bad ({len(one['left_out']):,}):", ""]

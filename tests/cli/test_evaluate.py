@@ -50,6 +50,17 @@ def test_a_run_ends_with_a_table(tmp_path: Path, checkpoint: Path, val: Path) ->
     assert (out / "gallery.html").exists()
 
 
+def test_doubts_are_the_last_lines(tmp_path: Path, checkpoint: Path, val: Path) -> None:
+    out = tmp_path / "out"
+    answer = succeed("eval", checkpoint, "--benchmark", f"miniature={val}", "--out", out, "--gallery", 0)
+    (one,) = json.loads((out / "results.json").read_text())["benchmarks"]
+    absent = [row["class"] for row in one["classes"] if row["pixels"] == 0]
+    last = answer.out.splitlines()[-1]
+    assert last == f"warning: miniature: {one['warnings'][-1]}"
+    assert f"{len(absent)} of {len(one['classes'])} classes never occur in the truth" in last
+    assert all(name in last for name in absent[:10])
+
+
 def test_without_a_gallery(tmp_path: Path, checkpoint: Path, val: Path) -> None:
     answer = succeed("eval", checkpoint, "--benchmark", f"miniature={val}", "--out", tmp_path / "out", "--gallery", 0)
     assert "gallery.html" not in answer.out

@@ -216,3 +216,32 @@ def test_module_runs_as_the_command_does() -> None:
 def test_completion_script_is_there() -> None:
     done = subprocess.run([COCU], env=os.environ | {"_COCU_COMPLETE": "source_bash"}, capture_output=True, text=True)
     assert "complete" in done.stdout
+
+
+UNDECODABLE = {
+    "eval": ["eval", "caf\udce9", "--benchmark", "miniature=val", "--out", "out"],
+    "eval, the benchmark's path": ["eval", "miniature", "--benchmark", "miniature=caf\udce9", "--out", "out"],
+    "eval, its output": ["eval", "miniature", "--benchmark", "miniature=val", "--out", "caf\udce9"],
+    "demo": ["eval", "demo", "miniature", "picture.png", "--classes", "caf\udce9"],
+    "index": ["index", "build", "caf\udce9", "--model", "miniature", "--out", "out"],
+    "query": ["curate", "query", "index", "caf\udce9"],
+    "data": ["data", "check", "miniature=caf\udce9"],
+    "train": ["train", "miniature", "--data", "caf\udce9", "--out", "out"],
+    "a command": ["caf\udce9"],
+}
+
+
+@pytest.mark.parametrize("kind", UNDECODABLE)
+def test_an_argument_that_is_no_text_is_misuse_and_nothing_is_written(kind: str, tmp_path: Path) -> None:
+    raw = [os.fsencode(argument) for argument in UNDECODABLE[kind]]
+    done = subprocess.run([os.fsencode(COCU), *raw], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "caf\\xe9" in done.stderr
+    assert "is not UTF-8" in done.stderr
+    assert "bug" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_argument_in_any_script_is_text() -> None:
+    done = cocu("eval", "草/café", "--benchmark", "miniature=val", "--out", "out")
+    assert "is not UTF-8" not in done.stderr

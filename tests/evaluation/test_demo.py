@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
@@ -16,6 +19,7 @@ from evaluation.models.prompts import class_vectors
 from evaluation.models.segmenters import Segmenter, load_segmenter
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint
+from training.models.learner import DenseFeatures
 
 WORDS = ("dog", "grass", "sky", "a red house")
 
@@ -43,6 +47,44 @@ def test_shares_are_those_of_the_label_map(segmenter: Segmenter, image: Path) ->
     }
     assert list(found.shares.values()) == sorted(found.shares.values(), reverse=True)
     assert found.picture.height > 960
+
+
+@pytest.mark.parametrize("sides", [(640, 10), (6, 2000), (1, 9000)])
+def test_a_banner_costs_no_more_than_a_photograph(segmenter: Segmenter, tmp_path: Path, sides: tuple[int, int]) -> None:
+    seen = 0
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(segmenter.model, name)
+
+        def dense(self, pixels: Tensor) -> DenseFeatures:
+            nonlocal seen
+            seen += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
+            return segmenter.model.dense(pixels)
+
+    def pixels_seen(width: int, height: int) -> int:
+        nonlocal seen
+        seen = 0
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        found = demo(replace(segmenter, model=Watched()), path, WORDS)
+        assert sum(found.shares.values()) == pytest.approx(1)
+        return seen
+
+    path = tmp_path / "picture.png"
+    # A window is as high as a patch at the least, here a quarter of the short side, which long banners are not.
+    assert pixels_seen(*sides) <= 5 * pixels_seen(160, 40)
+
+
+@pytest.mark.parametrize("low", [0, 0x5A, 0xFF])
+def test_sixteen_bits_are_seen_as_their_eight_high_ones(segmenter: Segmenter, tmp_path: Path, low: int) -> None:
+    grey = draw_pair("val", 0, 2, 96).image.mean(axis=2).astype(np.uint8)
+    shown = []
+    for name, pixels in (("8", grey), ("16", grey.astype(np.uint16) << 8 | low)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        shown.append(demo(segmenter, tmp_path / f"{name}.png", WORDS))
+    assert Image.open(tmp_path / "16.png").mode == "I;16"
+    assert shown[0].shares == shown[1].shares
+    assert np.array_equal(np.array(shown[0].picture), np.array(shown[1].picture))
 
 
 def test_a_threshold_leaves_pixels_to_none_of_the_words(segmenter: Segmenter, image: Path) -> None:

@@ -206,10 +206,61 @@ def test_a_bad_picture_ends_the_run_or_is_left_out(tmp_path: Path, segmenter: Se
     assert one["classes"] == alone["classes"]
 
 
+def test_pictures_of_16_bits_give_the_figures_of_their_high_8(tmp_path: Path, segmenter: Segmenter) -> None:
+    found = []
+    for bits, low in ((8, 0), (16, 0x33)):
+        grey = [draw_pair("val", 3, index).image.mean(axis=2).astype(np.uint8) for index in range(5)]
+        pixels = [one if bits == 8 else one.astype(np.uint16) << 8 | low for one in grey]
+        path = write_pictures(tmp_path / f"{bits}", {index: {"png": png(one)} for index, one in enumerate(pixels)})
+        (one,) = run(segmenter, path, tmp_path / f"out {bits}")["benchmarks"]
+        found.append(one["classes"])
+    assert found[0] == found[1]
+    assert sum(row["pixels_predicted"] > 0 for row in found[0]) > 1
+
+
 def test_nothing_left_is_an_error(tmp_path: Path, segmenter: Segmenter) -> None:
     path = write_pictures(tmp_path / "data", {index: {"png": b"?"} for index in range(5)})
     with pytest.raises(CocuError, match=r"no picture could be measured; the first: .*k0\.png"):
         run(segmenter, path, tmp_path / "out", skip_bad=True)
+
+
+def masked(folder: Path, value: int, pictures: range = range(5)) -> Path:
+    """Pictures of the miniature, of which these are of one value everywhere."""
+    return write_pictures(folder, {index: {"mask.png": png(np.full((64, 64), value, np.uint8))} for index in pictures})
+
+
+def test_a_truth_without_a_pixel_that_counts_is_an_error(tmp_path: Path, segmenter: Segmenter) -> None:
+    path = masked(tmp_path / "data", 255)
+    with pytest.raises(CocuError, match=r"data: nothing could be measured: in 5 masks .* \(ignore_index 255\)"):
+        run(segmenter, path, tmp_path / "out")
+    assert not (tmp_path / "out" / "results.json").exists()
+    with pytest.raises(CocuError, match="nothing could be measured"):
+        validation_measure(MINIATURE, path)(segmenter.model)
+
+
+def test_what_gives_reason_to_doubt_is_in_the_results(tmp_path: Path, segmenter: Segmenter, val: Path) -> None:
+    (one,) = run(segmenter, masked(tmp_path / "one", 7), tmp_path / "a")["benchmarks"]
+    only, absent = one["warnings"]
+    assert f"nothing but {MINIATURE.classes[7].name!r}" in only
+    assert f"{len(MINIATURE.classes) - 1} of {len(MINIATURE.classes)} classes never occur" in absent
+    (some,) = run(segmenter, masked(tmp_path / "some", 255, range(2)), tmp_path / "b")["benchmarks"]
+    assert some["warnings"][-1] == "in 2 of 5 masks every pixel is ignored; these pictures count nowhere"
+    assert some["warnings"][-1] in (tmp_path / "b" / "results.md").read_text()
+    present = MINIATURE.model_copy(update={"classes": MINIATURE.classes[:2], "background": None, "ignore_index": 2})
+    half = np.repeat([[0, 1]], 32, axis=1).repeat(64, axis=0).astype(np.uint8)
+    path = write_pictures(tmp_path / "both", {index: {"mask.png": png(half)} for index in range(5)})
+    assert run(segmenter, path, tmp_path / "c", present)["benchmarks"][0]["warnings"] == []
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_model_that_gives_no_numbers_is_an_error(tmp_path: Path, val: Path, broken: float) -> None:
+    for kind in ("groupvit", "patch-alignment"):
+        segmenter = load_segmenter(make_checkpoint(tmp_path / kind, kind))
+        with torch.no_grad():
+            next(one for one in segmenter.module.parameters() if one.ndim > 1)[0] = broken
+        with pytest.raises(CocuError, match="no finite numbers"):
+            run(segmenter, val, tmp_path / "out")
+        assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_labels_beyond_a_byte_and_ignored_pixels(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -111,7 +111,7 @@ _Yaml.add_implicit_resolver(
 def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """The values of a file, and the place of each."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         parser = _Yaml(text)
         root = parser.get_single_node()
         values = parser.construct_document(root) if root else None

@@ -235,8 +235,19 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"no open_clip_config\.json"):
         Encoder(EncoderSpec(f"local-dir:{tmp_path}", None), "cpu")
     (tmp_path / "open_clip_config.json").write_text(json.dumps(TINY_CONFIG))
-    with pytest.raises(CocuError, match=r"cannot be loaded(.|\n)*without a network"):
+    with pytest.raises(CocuError, match=r"cannot be loaded(.|\n)*is damaged, incomplete"):
         Encoder(EncoderSpec(f"local-dir:{tmp_path}", None), "cpu")
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights", bytes(range(256)) * 8])
+def test_damaged_weights_on_the_disk_are_not_a_matter_of_the_network(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(CocuError, match=rf"cannot be loaded(.|\n)*{name}: is damaged, incomplete") as raised:
+        Encoder(EncoderSpec("ViT-B-32", str(path)), "cpu")
+    assert "network" not in str(raised.value)
+    assert "weights_only" not in str(raised.value)
 
 
 def test_weights_that_cannot_be_fetched_are_given_up_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

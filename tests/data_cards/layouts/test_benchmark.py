@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import pickle
 import shutil
 import tarfile
@@ -15,6 +18,7 @@ from PIL import Image
 from data_cards.cards import Card, read_card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from data_cards.layouts.decoding import BadItem
+from data_cards.masks import Masks
 from data_cards.miniature.pairs import draw_pair
 from data_cards.miniature.shards import write_miniature
 from files.errors import CocuError, MisuseError
@@ -91,6 +95,20 @@ def test_another_split_is_read_when_asked_for(tmp_path: Path) -> None:
     assert benchmark.truth(0).tolist() == [[4, 255]]
 
 
+def test_a_split_that_would_choose_nothing_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "img/a.jpg", 1, 2)
+    grey(tmp_path / "ann/a.png", np.array([[0, 1]]))
+    content = {"images": "img/{key}.jpg", "masks": (Masks(path="ann/{key}.png"),), "keys": None, "top": None}
+    card = read_card("ade20k").model_copy(update=content)
+    assert open_benchmark(card, tmp_path, card.split).split == card.split
+    with pytest.raises(MisuseError, match=r"--split tset: .* one split, validation: no path in it holds \{split\}"):
+        open_benchmark(card, tmp_path, "tset")
+    shard = {"x.jpg": png(RED, "JPEG"), "x.mask.png": png([[3, 255]])}
+    with pytest.raises(MisuseError, match=r"--split test: .*any\.tar: a tar is read whole"):
+        open_benchmark(read_card("miniature"), tar(tmp_path / "any.tar", shard), "test")
+    assert open_benchmark(read_card("miniature"), tar(tmp_path / "test-0.tar", shard), "test").split == "test"
+
+
 def test_a_benchmark_goes_to_another_process(tmp_path: Path) -> None:
     VOC.make(tmp_path)
     there = pickle.loads(pickle.dumps(opened(VOC, tmp_path)))
@@ -136,6 +154,53 @@ def test_a_tar_may_be_given_by_itself(tmp_path: Path) -> None:
     benchmark = open_benchmark(read_card("miniature"), path)
     assert list(benchmark.keys) == ["x"]
     assert benchmark.truth(0).tolist() == [[3, 255]]
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".TAR"])
+def test_packed_tars_read_as_plain_ones_and_go_to_another_process(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "packed").mkdir()
+    write_miniature(tmp_path / "plain", 5, 3, 64, "val", 2, lambda done: None)
+    pack = {".tar.gz": gzip.compress, ".tgz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
+    for one in (tmp_path / "plain").glob("*.tar"):
+        (tmp_path / "packed" / f"{one.stem}{suffix}").write_bytes(pack.get(suffix, bytes)(one.read_bytes()))
+    card = read_card("miniature")
+    plain, packed = (open_benchmark(card, tmp_path / name) for name in ("plain", "packed"))
+    assert len(plain) == 5
+    assert plain.keys == packed.keys
+    for benchmark in (packed, pickle.loads(pickle.dumps(packed))):
+        for index in range(5):
+            for mine, other in zip(benchmark.item(index), plain.item(index), strict=True):
+                assert np.array_equal(mine, other)
+
+
+def test_a_packed_tar_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    plain = tar(tmp_path / "x.tar", {"x.jpg": png(RED, "JPEG"), "x.mask.png": png([[3, 255]])}).read_bytes()
+    (tmp_path / "val-0.tar.gz").write_bytes(gzip.compress(plain)[:-20])
+    with pytest.raises(CocuError, match=r"val-0\.tar\.gz: cannot be read to its end as a tar \(packed data cut short"):
+        open_benchmark(read_card("miniature"), tmp_path)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_endings_in_large_letters_are_those_of_the_card(tmp_path: Path, listed: bool) -> None:
+    masks = (Masks(path="ann/{key}_gt.png"),)  # 0 is the first class
+    content = {"images": "img/{key}_x.jpg", "masks": masks, "keys": "keys.txt" if listed else None, "top": None}
+    card = read_card("ade20k").model_copy(update=content)
+    (tmp_path / "keys.txt").write_text("a\nb\nc\n")
+    for key, image, mask in (("a", "jpg", "png"), ("b", "JPG", "PNG"), ("c", "Jpg", "PNG")):
+        picture(tmp_path / f"img/{key}_x.{image}", 1, 2)
+        grey(tmp_path / f"ann/{key}_gt.{mask}", np.array([[0, 1]]))
+    picture(tmp_path / "img/d_X.jpg", 1, 2)  # another name, not another ending
+    benchmark = open_benchmark(card, tmp_path)
+    assert list(benchmark.keys) == ["a", "b", "c"]
+    assert benchmark.source.missing() == []
+    assert [benchmark.truth(index).tolist() for index in range(3)] == [[[0, 1]]] * 3
+    assert benchmark.item(1)[0].shape == (1, 2, 3)
+    assert benchmark.source.picture_file(1).endswith("b_x.JPG")
+    if not listed:
+        picture(tmp_path / "img/b_x.jpg", 1, 2)
+        with pytest.raises(MisuseError, match=r"b_x\.jpg is there twice"):
+            open_benchmark(card, tmp_path)
 
 
 def test_coco_mini_is_read_whole(shared: Path) -> None:

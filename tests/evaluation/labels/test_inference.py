@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.labels import inference
 from evaluation.labels.inference import Rules, segment_images
 from tests.evaluation.plain_inference import look_through, plain_labels
 from tests.evaluation.tiny_segmenters import KINDS, tiny_card, tiny_picture, tiny_segmenter, tiny_texts
@@ -85,6 +86,27 @@ def test_a_sweep_gives_what_each_threshold_gives_alone(kind: str) -> None:
     backgrounds = (swept.swept == 0).flatten(1).sum(dim=1).tolist()
     assert backgrounds == sorted(backgrounds), "a higher threshold gives more background"
     assert backgrounds[0] == 0 < backgrounds[-1] < picture.shape[0] * picture.shape[1]
+
+
+@pytest.mark.parametrize("background", [0, 4, 8, None])
+@pytest.mark.parametrize("room", [1, 3000, 7000])
+def test_large_pictures_are_scored_a_few_classes_at_a_time_to_the_same_labels(
+    monkeypatch: pytest.MonkeyPatch, background: int | None, room: int
+) -> None:
+    segmenter, card = tiny_segmenter("patch-alignment"), tiny_card(background=background, threshold=0.3)
+    texts = tiny_texts(len(card.text_classes()))
+    pictures = [tiny_picture(*sides, seed=seed) for seed, sides in enumerate(ODD_SIZES)]
+    rules = Rules(sweep=(0.0, 0.1, 0.3), confidence=True)
+    whole = segment_images(segmenter, card, texts, pictures, rules)
+    assert len(torch.cat([one.labels.flatten() for one in whole]).unique()) > 3
+    monkeypatch.setattr(inference, "SCORES_AT_ONCE", room)
+    for part, one in zip(segment_images(segmenter, card, texts, pictures, rules), whole, strict=True):
+        torch.testing.assert_close(part.confidence, one.confidence)
+        differ = [part.labels != one.labels]
+        if part.swept is not None and one.swept is not None:
+            differ.append((part.swept != one.swept).any(dim=0))
+        assert torch.stack(differ).double().mean() < 0.002, "ties are rare"
+        assert (part.swept is None) == (one.swept is None) == (background is None)
 
 
 def test_a_sweep_without_a_background_gives_nothing_more() -> None:

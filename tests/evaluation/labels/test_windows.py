@@ -29,7 +29,11 @@ sides = st.integers(1, 300)
         (375, 500, Resize(short_side=448, long_side=2048), (448, 597)),
         (500, 375, Resize(short_side=448, long_side=2048), (597, 448)),
         (100, 1000, Resize(short_side=448, long_side=2048), (205, 2048)),  # 100 * 2.048 = 204.8
-        (100, 1000, Resize(short_side=448), (448, 4480)),
+        (100, 1000, Resize(short_side=448), (283, 2833)),  # 2 * 448 / 10 ** 0.5 = 283.3
+        (100, 400, Resize(short_side=448), (448, 1792)),
+        (400, 100, Resize(short_side=448), (1792, 448)),
+        (8, 4000, Resize(short_side=448), (40, 20035)),
+        (100_000_000, 1, Resize(short_side=448), (28_672, 1)),  # 64 * 448
         (1024, 2048, Resize(short_side=1024, long_side=2048), (1024, 2048)),
         (1, 1000, Resize(short_side=10, long_side=100), (1, 100)),
         (375, 500, None, (375, 500)),
@@ -48,6 +52,20 @@ def test_ratio_is_kept_and_no_side_is_longer_than_told(height: int, width: int, 
     assert min(found) == short or max(found) == long
     scale = max(found) / max(height, width)
     assert abs(min(found) - max(1, min(height, width) * scale)) <= 0.5 + 0.5 * min(height, width) / max(height, width)
+
+
+@given(st.integers(1, 5000), st.integers(1, 200_000), st.integers(1, 600))
+def test_without_a_long_side_the_pixels_are_those_of_a_photograph_at_the_most(short: int, long: int, side: int) -> None:
+    short, long = sorted((short, long))
+    found = resized_sides(short, long, Resize(short_side=side))
+    assert found == resized_sides(long, short, Resize(short_side=side))[::-1]
+    if long <= 4 * short:
+        assert found == (side, int(long * (side / short) + 0.5))
+    # Half a pixel of each side is lost or won by rounding, and a side has one at the least.
+    assert max(1, found[0] - 0.5) * (found[1] - 0.5) <= 4 * side**2 * (1 + 1e-9) or found[0] == 1
+    assert max(found) <= 64 * side + 1
+    if found[0] > 1:
+        assert (found[1] + 0.5) / (found[0] - 0.5) >= long / short >= (found[1] - 0.5) / (found[0] + 0.5)
 
 
 @pytest.mark.parametrize("target", [(24, 40), (7, 5), (13, 21)])

@@ -212,6 +212,11 @@ STRANGERS: dict[str, tuple[Callable[[Path], Path | str], type[Exception], str]] 
         CocuError,
         "cannot be loaded (ValueError",
     ),
+    "damaged CLIP": (
+        lambda f: f"open_clip:RN50@{write(f / 'weights.pt', 'no weights')}",
+        CocuError,
+        "weights.pt: is damaged, incomplete or of another model",
+    ),
 }
 
 
