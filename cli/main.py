@@ -20,8 +20,6 @@ from cli.data import app as data_app
 from cli.evaluate import app as eval_app
 from cli.index import app as index_app
 from cli.train import app as train_app
-from files.errors import MisuseError
-from files.rejects import is_utf8
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -153,6 +151,9 @@ def _stdout_is_closed() -> bool:
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
     """Raises MisuseError: what is no text can be printed nowhere, nor be noted in a manifest or results."""
+    from files.errors import MisuseError
+    from files.rejects import is_utf8
+
     for argument in arguments:
         if not is_utf8(argument):
             shown = ascii(argument).replace("\\udc", "\\x")  # as $'caf\xe9' in a shell

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -69,6 +70,47 @@ class TextTable(CaptionedTable):
             yield from (row for _, row in islice(self.rows(Lines(source), self.offset), self.stop - self.start))
 
 
+class _Taken:
+    """Lines, of which those that a row took can be taken once more, but for its first."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._row: list[tuple[int, str]] = []
+        self._waiting: deque[tuple[int, str]] = deque()
+        self.beyond_the_end = False
+
+    def begin(self) -> None:
+        """A row begins here."""
+        self._row.clear()
+        self.beyond_the_end = False
+
+    @property
+    def start(self) -> int:
+        """Byte where the row begins."""
+        return self._row[0][0]
+
+    def again(self) -> bool:
+        """Let the row's lines but the first come once more; whether there are any."""
+        self._waiting.extendleft(reversed(self._row[1:]))
+        return len(self._row) > 1
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._waiting:
+            line = self._waiting.popleft()
+        else:
+            at = self._lines.offset
+            text = next(self._lines, None)
+            if text is None:
+                self.beyond_the_end = bool(self._row)
+                raise StopIteration
+            line = (at, text)
+        self._row.append(line)
+        return line[1]
+
+
 class CsvTable(TextTable):
     """Comma-separated values under a header."""
 
@@ -83,20 +125,28 @@ class CsvTable(TextTable):
         """As `TextTable`."""
         header = self._header(lines)
         lines.seek(offset)
-        reader = self._reader(lines)
+        # A quote that nobody closes makes one row of all that follows: such a row costs its first line only.
+        taken = _Taken(lines)
+        reader = self._reader(taken)
         while True:
-            start = lines.offset
+            taken.begin()
+            fault = ""
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield start, BadRow(f"broken row: {error}")
-                continue
+                cells, fault = [], str(error)
             if cells is None:
                 return
-            if len(cells) == len(header):
-                yield start, dict(zip(header, cells, strict=True))
+            if not fault and taken.beyond_the_end:
+                fault = "a quote is not closed"
+            elif not fault and cells and len(cells) != len(header):
+                fault = f"{len(cells)} cells under a header of {len(header)}"
+            if fault:
+                yield taken.start, BadRow(f"broken row: {fault}")
+                if taken.again():
+                    reader = self._reader(taken)
             elif cells:
-                yield start, BadRow(f"broken row: {len(cells)} cells under a header of {len(header)}")
+                yield taken.start, dict(zip(header, cells, strict=True))
 
     def _header(self, lines: Lines) -> list[str]:
         try:
@@ -104,7 +154,7 @@ class CsvTable(TextTable):
         except csv.Error as error:
             raise MisuseError(f"{self.url}: cannot be read as a table ({error})") from error
 
-    def _reader(self, lines: Lines) -> Iterator[list[str]]:
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         csv.field_size_limit(MOST_LINE_BYTES)
         return csv.reader(lines)
 
@@ -114,7 +164,7 @@ class TsvTable(CsvTable):
 
     suffixes = (".tsv",)
 
-    def _reader(self, lines: Lines) -> Iterator[list[str]]:
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         csv.field_size_limit(MOST_LINE_BYTES)
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
 

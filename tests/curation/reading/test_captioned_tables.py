@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from curation.reading import shards
 from curation.reading import tables as table_files
-from curation.reading.captioned_tables import CaptionedTable, CaptionRow, ImageRow, table_key
+from curation.reading.captioned_tables import BadRow, CaptionedTable, CaptionRow, ImageRow, table_key
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, find_caption_tables, find_shards, read_pairs
+from curation.reading.tables import CsvTable
 from files.errors import CocuError, MisuseError
 from files.pictures import FIELDS
 from files.rejects import Reject
@@ -320,3 +321,29 @@ def test_rows_of_one_picture_are_one_pair(form: str, images: Path) -> None:
     assert [(pair.key, pair.captions) for pair in found if isinstance(pair, Pair)] == [
         (f"images/{i}", tuple(f"caption {j} of {i}" for j in range(3))) for i in range(2)
     ]
+
+
+PLAIN = st.text(st.characters(exclude_characters='",', exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=9)
+
+
+@given(st.lists(PLAIN), st.lists(PLAIN))
+def test_an_unclosed_quote_costs_its_line_only(
+    tmp_path_factory: pytest.TempPathFactory, before: list[str], after: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    lines = [f'p,"{text}\nin two ""lines"", with a comma"' for text in before]
+    lines += ['bad,"never closed', *(f"p,{text}" for text in after)]
+    path.write_text("image,caption\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    (shard,) = find_shards([str(path)])
+    rows = list(CsvTable(str(path), rows=(0, shard.size)).read(["image", "caption"]))
+    captions = [f'{text}\nin two "lines", with a comma' for text in before] + after
+    assert [row["caption"] for row in rows if isinstance(row, dict)] == captions
+    assert rows[len(before)] == BadRow("broken row: a quote is not closed")
+
+
+def test_a_quote_that_a_later_row_closes_costs_its_line_only(images: Path) -> None:
+    table = images / "t.csv"
+    table.write_text('image,caption\nimages/0.jpg,"never closed\nimages/1.jpg,"good, with a comma"\nimages/2.jpg,too\n')
+    found = read(table)
+    assert [pair.captions[0] for pair in found if isinstance(pair, Pair)] == ["good, with a comma", "too"]
+    assert reasons(found) == {"row 1": "broken row: 3 cells under a header of 2"}
