@@ -79,7 +79,10 @@ def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
             return
         key = members[0].key
         if key in seen:
-            yield Reject(key, "repeated key: an earlier pair of this shard has it")
+            yield Reject(
+                key,
+                "repeated key: an earlier sample has it; members of one key must be adjacent (tar --sort=name)",
+            )
         else:
             seen.add(key)
             yield Sample(key, tuple(members))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from curation.reading.captioned_tables import caption_by_key
+from curation.reading.captioned_tables import CAPTION_COLUMNS, caption_by_key
 from curation.reading.formats import FORMATS, Format, Original
 from curation.reading.pairs import (
     CAPTION_FIELDS,
@@ -30,6 +30,7 @@ from files.tar_headers import BLOCK
 
 # Bytes of a tar that a pair takes besides its picture: two headers, a caption, padding.
 BESIDES = 2_300
+MEMBERS_SHOWN = 6
 
 
 class Tar(Format):
@@ -119,7 +120,7 @@ def _pair(tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict
         return Reject(sample.key, "key is not UTF-8")
     image = sample.member(IMAGE_FIELDS)
     if image is None:
-        return Reject(sample.key, "no image")
+        return Reject(sample.key, f"no image: {_what_is_there(sample)}")
     if image.size > MAX_IMAGE_BYTES:
         return Reject(sample.key, f"oversized picture file: {image.size:,} bytes, the limit is {MAX_IMAGE_BYTES:,}")
     captions = _sample_captions(tar, sample, options, fallback)
@@ -134,6 +135,8 @@ def _sample_captions(
     tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict[str, str]
 ) -> tuple[str, ...] | Reject:
     member = sample.member(CAPTION_FIELDS if options.field is None else JSON_FIELDS)
+    if member is None and sample.key not in fallback:
+        return Reject(sample.key, f"no caption: {_what_is_there(sample)}{_described(tar, sample, options)}")
     if member is not None and member.size > MAX_TEXT_BYTES:
         return Reject(sample.key, f"oversized text member: {member.size:,} bytes, the limit is {MAX_TEXT_BYTES:,}")
     raw: Any = read_member(tar, member) if member else None
@@ -142,11 +145,37 @@ def _sample_captions(
     elif raw is not None:
         try:
             raw = json_field(raw, options.field)
+            if raw is None:
+                return Reject(sample.key, f"no caption: its .json has no {options.field}")
         except UnicodeDecodeError:
             return Reject(sample.key, "caption is not UTF-8")
         except (ValueError, RecursionError) as error:
             return Reject(sample.key, f"broken .json member: {error}")
     return checked_captions(sample.key, raw, options.all_captions)
+
+
+def _what_is_there(sample: Sample) -> str:
+    """The members of a sample without a picture, or without a caption, and what that may come from."""
+    fields = [member.field for member in sample.members]
+    shown = ", ".join([f".{field}" for field in fields[:MEMBERS_SHOWN]] + ["..."] * (len(fields) > MEMBERS_SHOWN))
+    dotted = any("." in field and field.rpartition(".")[2] in (*IMAGE_FIELDS, *CAPTION_FIELDS) for field in fields)
+    return f"it has {shown}" + ("; a key ends at the first dot of a name, what follows is the field" if dotted else "")
+
+
+def _described(tar: BinaryIO, sample: Sample, options: CaptionOptions) -> str:
+    """Which fields of its .json member may hold a caption, where none was asked for."""
+    member = sample.member(JSON_FIELDS)
+    if member is None or options.field is not None or member.size > MAX_TEXT_BYTES:
+        return ""
+    try:
+        described = json.loads(read_member(tar, member))
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(described, dict):
+        return ""
+    texts = [name for name, value in described.items() if value and isinstance(value, str | list)]
+    texts.sort(key=lambda name: name not in (*CAPTION_COLUMNS, *(f"{one}s" for one in CAPTION_COLUMNS)))
+    return f"; the .json has {', '.join(texts[:3])}: --caption-field {texts[0]}" if texts else ""
 
 
 def json_field(raw: bytes, field: str) -> Any:

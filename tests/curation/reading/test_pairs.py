@@ -52,14 +52,35 @@ def test_members_of_a_pair(image: str, text: str, tmp_path: Path) -> None:
 
 
 def test_a_mask_is_no_picture_and_a_second_text_no_caption(tmp_path: Path) -> None:
-    assert one(tmp_path, ("a.objects.png", JPEG), ("a.txt", b"x")) == Reject("a", "no image")
-    assert one(tmp_path, ("a.jpg", JPEG), ("a.ocr.txt", b"x")) == Reject("a", "no caption")
+    assert one(tmp_path, ("a.objects.png", JPEG), ("a.txt", b"x")) == Reject(
+        "a", "no image: it has .objects.png, .txt; a key ends at the first dot of a name, what follows is the field"
+    )
+    assert one(tmp_path, ("a.jpg", JPEG), ("a.ocr.txt", b"x")) == Reject(
+        "a", "no caption: it has .jpg, .ocr.txt; a key ends at the first dot of a name, what follows is the field"
+    )
+
+
+@pytest.mark.parametrize(
+    ("described", "hint"),
+    [
+        (
+            {"width": 3, "alt": "a dog", "captions": ["a dog", "a cat"]},
+            "; the .json has alt, captions: --caption-field alt",
+        ),
+        ({"url": "x", "captions": ["a dog"]}, "; the .json has captions, url: --caption-field captions"),
+        ({"caption": "", "width": 3}, ""),
+        (["a dog"], ""),
+    ],
+)
+def test_captions_that_lie_elsewhere_are_pointed_to(described: object, hint: str, tmp_path: Path) -> None:
+    found = one(tmp_path, ("a.jpg", JPEG), ("a.json", json.dumps(described).encode()))
+    assert found == Reject("a", f"no caption: it has .jpg, .json{hint}")
 
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (None, "no caption"),
+        (None, "no caption: it has .jpg"),
         (b"", "empty caption"),
         (b" \n\t\xc2\xa0", "empty caption"),
         (b"caf\xe9", "caption is not UTF-8"),
@@ -85,9 +106,9 @@ def test_caption_field(tmp_path: Path) -> None:
     assert good(one(tmp_path, *members, field="meta.alt", all_captions=True)).captions == ("two", "three")
     assert one(tmp_path, *members, field="meta.n") == Reject("a", "caption is no text: it is of type int")
     assert one(tmp_path, *members, field="empty") == Reject("a", "empty caption")
-    assert one(tmp_path, *members, field="missing.alt") == Reject("a", "no caption")
-    assert one(tmp_path, *members, field="caption.alt") == Reject("a", "no caption")
-    assert one(tmp_path, *members[:2], field="caption") == Reject("a", "no caption")
+    assert one(tmp_path, *members, field="missing.alt") == Reject("a", "no caption: its .json has no missing.alt")
+    assert one(tmp_path, *members, field="caption.alt") == Reject("a", "no caption: its .json has no caption.alt")
+    assert one(tmp_path, *members[:2], field="caption") == Reject("a", "no caption: it has .jpg, .txt")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +193,7 @@ def test_img2dataset_captions_beside_the_shard(tmp_path: Path) -> None:
     (shard,) = find_shards([str(tmp_path)])
     found = list(read_pairs(shard, CaptionOptions()))
     assert [(p.key, p.captions[0]) for p in found if isinstance(p, Pair)] == [("000", "zero"), ("001", "own")]
-    assert found[2:] == [Reject("002", "no caption"), Reject("003", "no caption")]
+    assert found[2:] == [Reject(key, "no caption: it has .jpg") for key in ("002", "003")]
     (tmp_path / "00000.parquet").write_bytes(b"PAR1 broken")
     found = read(path)
     assert [item.key for item in found] == ["", "000", "001", "002", "003"]
