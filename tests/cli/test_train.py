@@ -150,4 +150,6 @@ def test_only_a_groupvit_is_exported(tmp_path: Path, data: Path) -> None:
     assert train(data, tmp_path / "run").code == 0
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
     refused(cocu("train", "export", checkpoint, "--out", tmp_path / "exported"), "holds patch-alignment")
-    refused(cocu("train", "export", tmp_path, "--out", tmp_path / "exported"), "is no checkpoint, it has no config.yaml")
+    refused(
+        cocu("train", "export", tmp_path, "--out", tmp_path / "exported"), "is no checkpoint, it has no config.yaml"
+    )
