@@ -99,8 +99,8 @@ def test_wrong_arguments_are_refused(tmp_path: Path, data: Path) -> None:
     refused(train(tmp_path / "nothing", run), str(tmp_path / "nothing"))
     refused(train(data, run, "--data", data, "--shares", "0.5"), "give a number for each of the 2 --data")
     refused(train(data, run, "--shares", "much"), "give a number for each")
-    refused(train(data, run, "--resume", tmp_path / "gone"), "is no checkpoint")
-    refused(train(data, run, "--init", tmp_path / "gone"), "is no checkpoint")
+    refused(train(data, run, "--resume", tmp_path / "gone"), "gone: there is no such folder")
+    refused(train(data, run, "--init", tmp_path / "gone"), "gone: there is no such folder")
 
 
 def test_shards_without_concepts_are_refused_before_the_run_begins(tmp_path: Path, data: Path) -> None:
@@ -150,4 +150,6 @@ def test_only_a_groupvit_is_exported(tmp_path: Path, data: Path) -> None:
     assert train(data, tmp_path / "run").code == 0
     checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
     refused(cocu("train", "export", checkpoint, "--out", tmp_path / "exported"), "holds patch-alignment")
-    refused(cocu("train", "export", tmp_path, "--out", tmp_path / "exported"), "is no checkpoint")
+    refused(
+        cocu("train", "export", tmp_path, "--out", tmp_path / "exported"), "is no checkpoint, it has no config.yaml"
+    )

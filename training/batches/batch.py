@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from training.batches.pair_maker import Made
 EXAMPLES = 10
 SHOWN = 5  # reasons, shards
 MOST_BAD_IN_A_ROW = 1000
+MOST_BAD_SHARDS = 100
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SampleCounts:
     examples: list[str] = field(default_factory=list)
     broken_shards: dict[str, str] = field(default_factory=dict)
     _in_a_row: int = 0
+    _their_shards: set[int] = field(default_factory=set)
 
     @property
     def bad_share(self) -> float:
@@ -79,15 +81,19 @@ class SampleCounts:
             said.append(f"shards that are empty or broken: {_some(named, len(shards))}")
         return f"left out: {'; '.join(said)}" if said else ""
 
-    def add(self, made: Made) -> None:
-        """Count what workers made. Raises CocuError when nothing at all can be used any more."""
+    def add(self, made: Made, shards: Set[int], of: int) -> None:
+        """Count what workers made of samples of these shards, of so many shards in all.
+
+        Raises CocuError when nothing at all can be used any more; one bad shard, however large, is no reason.
+        """
         self.good += len(made.good)
         self.bad += len(made.bad)
         self.reasons.update(reason.partition(":")[0] for _, reason in made.bad)
         room = EXAMPLES - len(self.examples)
         self.examples += [f"{name}: {reason}" for name, reason in made.bad[:room]]
         self._in_a_row = 0 if made.good else self._in_a_row + len(made.bad)
-        if self._in_a_row >= MOST_BAD_IN_A_ROW:
+        self._their_shards = set() if made.good else self._their_shards | shards
+        if self._in_a_row >= MOST_BAD_IN_A_ROW and len(self._their_shards) >= min(of, MOST_BAD_SHARDS):
             listed = "; ".join(f"{name}: {reason}" for name, reason in made.bad[:3])
             raise CocuError(f"the last {self._in_a_row:,} samples could not be used: {listed}")
 

@@ -28,6 +28,7 @@ from files.errors import CocuError
 from training.batches.batch import Batch, Part, SampleCounts
 from training.batches.pair_maker import Made, PairMaker
 from training.shards.files import ShardFiles
+from training.shards.order import SHARD
 from training.shards.stream import Stream
 
 PARTS_AHEAD = 2  # for each worker
@@ -57,7 +58,7 @@ def make_parts(
 
     counts is kept up to date. Raises CocuError when a shard cannot be had, a process dies, or nothing is usable.
     """
-    on_their_way: deque[tuple[dict[str, Any], int]] = deque()
+    on_their_way: deque[tuple[dict[str, Any], int, set[int]]] = deque()
 
     def take() -> Iterator[np.ndarray]:
         while True:
@@ -65,7 +66,7 @@ def make_parts(
             places = stream.take(size)
             if not len(places):
                 return
-            on_their_way.append((position, stream.taken))
+            on_their_way.append((position, stream.taken, set(places[:, SHARD].tolist())))
             yield places
 
     workers = crew.workers
@@ -82,9 +83,9 @@ def make_parts(
     made = iter(batches)
     crew.processes += getattr(made, "_workers", [])  # torch has no other name for them
     while (one := _next(made, workers)) is not None:
-        position, taken = on_their_way.popleft()
+        position, taken, shards = on_their_way.popleft()
         stream.read(taken)
-        counts.add(one)
+        counts.add(one, shards, len(files.shards))
         for number, fault in files.faults.items():
             counts.broken_shards[files.shards[number].name] = fault
         yield Part(position, one)

@@ -54,6 +54,20 @@ def test_an_epoch_without_a_good_pair_goes_by_but_data_without_any_end_the_run(
         assert batches.counts.bad > 50
 
 
+def test_a_whole_bad_shard_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.batches.batch, "MOST_BAD_IN_A_ROW", 10)
+    bad = chain.from_iterable(members(f"{i}", i, jpg=b"?") for i in range(40))
+    write_tar(tmp_path / "0.tar", list(bad))
+    write_tar(tmp_path / "1.tar", list(chain.from_iterable(members(f"{i}", i) for i in range(4))))
+    with loader(tmp_path, shuffle_buffer=4) as batches:
+        assert {key[0] for batch in take(batches, 3) for key in batch.keys} == {"1"}
+        assert batches.counts.bad >= 40
+    (tmp_path / "1.tar").unlink()
+    write_tar(tmp_path / "2.tar", members("a", 1, txt=None))
+    with loader(tmp_path, shuffle_buffer=4) as batches, pytest.raises(CocuError, match="could not be used"):
+        next(batches)
+
+
 def test_a_shard_cut_short_is_used_as_far_as_it_goes_and_named(folder: Path, tmp_path: Path) -> None:
     data = (folder / "00001.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(data[: len(data) // 2])
