@@ -121,7 +121,7 @@ def _files(tar: BinaryIO) -> Iterator[tarfile.TarInfo | Reject]:
             position = sound
             continue
         except _Broken as error:
-            sound = _next_header(tar, position + 1)
+            sound = _next_member(tar, parser, position + 1)
             if sound is not None:
                 yield Reject("", f"tar broken: from byte {position:,} to {sound:,} ({error})")
                 position = sound
@@ -182,6 +182,24 @@ def _header(tar: BinaryIO, parser: tarfile.TarFile, position: int) -> tarfile.Ta
     if info.size < 0 or parser.offset <= position:
         raise _Broken("a file of negative size")
     return info
+
+
+def _next_member(tar: BinaryIO, parser: tarfile.TarFile, position: int) -> int | None:
+    """Offset of the first header at or after `position` that can be believed; None where there is no header.
+
+    Damage can leave a header its checksum, a mere sum, but not its size: then other members lie in what it calls its
+    data. A tar within the tar is no such case: it begins with a header at once.
+    """
+    while (sound := _next_header(tar, position)) is not None:
+        try:
+            info = _header(tar, parser, sound)
+        except (_End, _Broken):
+            return sound
+        inner = _next_header(tar, info.offset_data)
+        if inner is None or inner == info.offset_data or inner >= info.offset_data + info.size:
+            return sound
+        position = inner
+    return None
 
 
 def _next_header(tar: BinaryIO, position: int) -> int | None:
