@@ -131,7 +131,7 @@ def find_members(tar: BinaryIO) -> Iterator[Member | Reject]:
         try:
             name, data, size, following, sparse = read_plain(block, position) or read_any(tar, position)
         except BrokenTar as error:
-            sound = _next_header(tar, position + 1)
+            sound = _next_member(tar, position + 1)
             if sound is not None:
                 yield Reject("", f"tar broken: from byte {position:,} to {sound:,} ({error})")
                 position = sound
@@ -156,6 +156,25 @@ def find_members(tar: BinaryIO) -> Iterator[Member | Reject]:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _next_member(tar: BinaryIO, position: int) -> int | None:
+    """Offset of the first header at or after `position` that can be believed; None where there is no header.
+
+    Damage can leave a header its checksum, a mere sum, but not its size: then other members lie in what it calls its
+    data. A tar within the tar is no such case: it begins with a header at once.
+    """
+    while (sound := _next_header(tar, position)) is not None:
+        try:
+            tar.seek(sound)
+            _, data, size, _, _ = read_plain(tar.read(BLOCK), sound) or read_any(tar, sound)
+        except BrokenTar:
+            return sound
+        inner = _next_header(tar, data)
+        if inner is None or inner == data or inner >= data + size:
+            return sound
+        position = inner
+    return None
 
 
 def _next_header(tar: BinaryIO, position: int) -> int | None:

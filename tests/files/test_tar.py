@@ -198,6 +198,26 @@ def test_bytes_lost_or_added_in_the_middle(place: int, length: int, lost: bool) 
     assert all(found[key] == whole[key] for key in untouched)
 
 
+REST = {"b": {"jpg": b"b", "txt": b"b"}, "c": {"jpg": b"c"}}
+
+
+def test_a_header_in_broken_bytes_is_not_believed_where_members_lie_in_its_data() -> None:
+    data = pack([("0a.jpg", b"a" * 600), ("b.jpg", b"b"), ("b.txt", b"b"), ("c.jpg", b"c")])
+    assert data[124:135] == b"00000001130"
+    # Read from its second byte on, the header has lost a "0" of its name and got one in its size: the sum is the same.
+    found, (reject,) = unpack(data[:132] + b"0" + data[132:])
+    assert found == REST
+    assert reject.reason == "tar broken: from byte 0 to 1,537 (bad checksum)"
+
+
+def test_a_tar_within_a_tar_is_data_after_broken_bytes_too() -> None:
+    inner = pack([("x.jpg", b"x"), ("x.txt", b"x")])
+    data = pack([("a.tar", inner), ("b.jpg", b"b"), ("b.txt", b"b"), ("c.jpg", b"c")])
+    found, (reject,) = unpack(b"!" * 100 + data)
+    assert found == {"a": {"tar": inner}, **REST}
+    assert reject.reason.startswith("tar broken: from byte 0 to 100")
+
+
 @given(st.data())
 @examples(150)
 def test_no_bytes_make_it_fail(data: st.DataObject) -> None:
