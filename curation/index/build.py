@@ -80,6 +80,8 @@ def build_index(
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
+    if not shards and not extra:
+        raise MisuseError("no pairs: the tables that were named hold no row; name others")
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
     vocabulary = read_vocabulary(options.vocabulary, Lexicon(options.nouns.pipeline)) if options.vocabulary else None
     parameters = options.parameters(precision)
@@ -122,8 +124,8 @@ def finish_index(
     if total == 0:
         folder.write_rejects()
         raise CocuError(
-            f"{out}: no pair could be read; rejects: {counts_text(folder.reject_counts()) or 'none'}; "
-            f"each stands with its reason in {out / 'rejects.parquet'}"
+            f"{out}: no pair could be read; rejects: {counts_text(folder.reject_counts()) or 'none'}"
+            f"{folder.first_reject()}; each stands with its reason in {out / 'rejects.parquet'}"
         )
     clock = Stopwatch()
     if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:

@@ -177,6 +177,15 @@ class RunFolder:
                 counts[short] = counts.get(short, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
+    def first_reject(self) -> str:
+        """The first reject of the most frequent reason in its own words, as the end of a message; "" for none."""
+        frequent = next(iter(self.reject_counts()), None)
+        for shard, record in sorted(self.records.items()):
+            for key, reason in record.get("rejects", ()):
+                if reason.partition(":")[0] == frequent:
+                    return f"; the first of {frequent!r}: {key or shard}: {reason}"
+        return ""
+
     def write_rejects(self, before: Path | None = None) -> None:
         """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records."""
         with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, REJECTS) as writer:

@@ -136,9 +136,18 @@ def test_nothing_but_rejects(world: World, tmp_path: Path) -> None:
     assert answer.code == 1
     assert answer.err.splitlines()[-1] == (
         f"error: {out}: no pair could be read; rejects: 1 no image, 1 unreadable picture; "
-        f"each stands with its reason in {out / 'rejects.parquet'}"
+        f"the first of 'no image': b: no image: it has .txt; each stands with its reason in {out / 'rejects.parquet'}"
     )
     assert rejects(out) == {("0", "a", "unreadable picture"), ("0", "b", "no image")}
+
+
+@pytest.mark.parametrize("text", ["", "image,caption\n"])
+def test_a_table_without_rows_is_misuse(text: str, world: World, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text(text)
+    answer = cocu(*build(tmp_path / "empty.csv", tmp_path / "index", world.model))
+    assert answer.code == 2
+    assert "the tables that were named hold no row" in answer.err
+    assert not (tmp_path / "index").exists()
 
 
 def test_bad_rows_of_extra_captions(world: World, tmp_path: Path) -> None:
