@@ -196,6 +196,10 @@ class Ahead:
                 break
             except Empty:
                 self._look_up()
+            except RuntimeError as error:  # torch's, of a dead worker, if this process loaded data in its main thread
+                if not any(sign in str(error) for sign in _SIGNS):
+                    raise
+                raise _broken(str(error)) from error
         if isinstance(item, BaseException):
             self._queue.put(item)  # for whoever asks again
             raise item
