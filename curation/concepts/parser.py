@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from curation.concepts.lexicon import Lexicon, resolve_pipeline
 from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
+from files.errors import MisuseError
 from files.registry import Registry
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Parser:
         # Heads are lemmatised once per distinct word (`Lexicon.singular`), so the pipeline's own lemmatiser stays off.
         exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
         self.nlp: Language = spacy.load(pipeline, exclude=exclude)
+        if not any("token.dep" in self.nlp.get_pipe_meta(name).assigns for name in self.nlp.pipe_names):
+            raise MisuseError(
+                f"--spacy-pipeline {pipeline}: has no dependency parser, it has "
+                f"{', '.join(self.nlp.pipe_names) or 'nothing'}; give an English pipeline that parses"
+            )
         self._ner: Any = self.nlp.get_pipe("ner") if "ner" in self.nlp.pipe_names else None
         self._disabled = ["ner"] if self._ner is not None else []
         self._pos = _penn_parts_of_speech(self.nlp)

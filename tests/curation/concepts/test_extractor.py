@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -265,3 +266,12 @@ def test_real_captions_by_eye(extractor: ConceptExtractor) -> None:
     }
     found = extractor.extract(list(expected))
     assert dict(zip(expected, found, strict=True)) == expected
+
+
+def test_a_pipeline_that_does_not_parse_is_misuse(tmp_path: Path) -> None:
+    """A blank one, and one whose parser was taken out."""
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    spacy.load(resolve_pipeline(), exclude=["parser"]).to_disk(tmp_path / "unparsed")
+    for name, said in (("blank", "has no|no lemmatizer"), ("unparsed", "has no dependency parser, it has tok2vec")):
+        with pytest.raises(MisuseError, match=said), ConceptExtractor(NounOptions(str(tmp_path / name))) as extractor:
+            extractor.extract(["a dog on a beach"])
