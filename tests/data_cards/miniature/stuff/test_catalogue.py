@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -30,6 +30,7 @@ def test_every_stuff_class_of_the_card_is_drawn_and_no_other() -> None:
     time=st.sampled_from(["day", "dusk", "night"]),
     horizon=st.floats(-40, 60),
 )
+@example(seed=47, height=46, width=95, size=32, time="day", horizon=0.0)  # forest: -0.74
 def test_a_patch_of_any_size_is_filled(
     name: str, seed: int, height: int, width: int, size: int, time: str, horizon: float
 ) -> None:
@@ -38,8 +39,9 @@ def test_a_patch_of_any_size_is_filled(
     assert np.broadcast_shapes(colour.shape, (3, height, width)) == (3, height, width)
     assert colour.dtype == np.float32
     assert np.isfinite(colour).all()
-    # Highlights may go a little beyond white, and shade beyond black: the picture is cut in the end.
-    assert colour.min() > -0.8
+    # The picture is cut in the end: highlights go beyond white, and leaves, 0.845 at most, below black, to -0.88:
+    # their shade is -0.75 at least, and 0.3 of a noise that falls to -4.3.
+    assert colour.min() > -0.9
     assert colour.max() < 3
     assert (cover is not None) == (name in OUTLINED)
     if cover is not None:
