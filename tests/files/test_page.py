@@ -40,6 +40,7 @@ def elements(html: str) -> list[tuple[str, tuple[str, ...]]]:
 
 @given(name=st.text(max_size=40))
 @example(ATTACK)
+@example("http://a.b/ url(c) @import")
 @example(f"a{SURROGATE}b")
 def test_a_value_stays_text_wherever_it_stands(template: Path, name: str) -> None:
     html = page(template, name=name, picture=b"png")
