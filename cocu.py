@@ -94,7 +94,7 @@ def build_index(
         listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
         options = build.IndexOptions(encoder, captions, nouns, *late)
-        found, extra = find_shards(_names(shards)), find_caption_tables(_names(extra_captions))
+        found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or _cores())
         return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once))
 
@@ -171,7 +171,8 @@ def curate(
         source = None
         if anchors:
             captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
-            source = AnchorShards(find_shards(_names(anchors)), captions, device, batch_size, workers or _cores())
+            shards = find_shards(_names(anchors), image_column)
+            source = AnchorShards(shards, captions, device, batch_size, workers or _cores())
         elif caption_field or all_captions or image_column or caption_column:
             raise MisuseError(
                 "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "

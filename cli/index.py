@@ -30,7 +30,7 @@ def build(
         list[str],
         typer.Argument(
             metavar="SHARDS...",
-            help="WebDataset tars, by name, folder, glob or braces, local or remote; or a table (CSV, TSV, JSONL, "
+            help="WebDataset tars, by name, folder, glob or braces, local or remote; or a table (CSV, TSV, TXT, JSONL, "
             "Parquet) of image paths and captions.",
         ),
     ],

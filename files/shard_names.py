@@ -28,15 +28,21 @@ Kinds = tuple[Sequence[str], Sequence[str]]
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
-def find_urls(names: Iterable[str], suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
+def find_urls(
+    names: Iterable[str],
+    suffixes: Sequence[str] = TAR_SUFFIXES,
+    tables: Sequence[str] = (),
+    by_name: Sequence[str] = (),
+) -> list[str]:
     """Addresses of the shards that names stand for, in the order given, each once.
 
-    suffixes: of the shards that are looked for; tables: those among them of tables. A folder gives its tars, else those
+    suffixes: of the shards that are looked for; tables: those among them of tables; by_name: those among these that
+    count only where the name itself, a pattern's too, ends so. A folder gives its tars, else those
     of the folders in it, else its one table; a pattern gives the tars that it matches, else the tables, else what the
     folders that it matches give.
     Raises MisuseError for a name that stands for nothing, is a command, or has a scheme that is not read.
     """
-    return list(dict.fromkeys(url for name in names for url in expand(name, suffixes, tables)))
+    return list(dict.fromkeys(url for name in names for url in expand(name, suffixes, tables, by_name)))
 
 
 def sizes_of(urls: Sequence[str]) -> list[int]:
@@ -64,14 +70,23 @@ def _check_name(name: str) -> None:
     _checked([name])
 
 
-def expand(name: str, suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[str] = ()) -> list[str]:
+def expand(
+    name: str,
+    suffixes: Sequence[str] = TAR_SUFFIXES,
+    tables: Sequence[str] = (),
+    by_name: Sequence[str] = (),
+) -> list[str]:
     """Addresses that one name stands for, as `find_urls` gives them."""
     from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
-    kinds = [one for one in suffixes if one not in tables], [one for one in suffixes if one in tables]
+    def found(part: str) -> list[str]:
+        named = shard_suffix(part, by_name)
+        usual = [one for one in suffixes if one in tables and (one == named or one not in by_name)]
+        return _expand_one(part, ([one for one in suffixes if one not in tables], usual))
+
     _check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
-        return _expand_one(name, kinds)
+        return found(name)
     # Counted beforehand, too: a range is expanded in one go, however long it is.
     count = math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(name))
     try:
@@ -80,7 +95,7 @@ def expand(name: str, suffixes: Sequence[str] = TAR_SUFFIXES, tables: Sequence[s
         raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
     if max(count, len(parts)) > MOST_SHARDS:
         raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
-    return [url for part in parts for url in _expand_one(part, kinds)]
+    return [url for part in parts for url in found(part)]
 
 
 def _expand_one(part: str, kinds: Kinds) -> list[str]:

@@ -26,6 +26,7 @@ from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
+SHOWN_NAMES = 300  # letters of what may be no header
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,11 @@ class CaptionedTable(Format):
     """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text."""
 
     @abstractmethod
-    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+    def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """The whole table in parts of so many rows: first row, row after the last, offset of the first.
 
-        Raises MisuseError when it is no such table.
+        image: column whose picture is not parted where its rows follow each other. Raises MisuseError when it is no
+        such table.
         """
 
     @abstractmethod
@@ -85,6 +87,19 @@ class CaptionedTable(Format):
     @abstractmethod
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """The rows, with at least these columns. What is text may come as bytes."""
+
+    def remark(self) -> str:
+        """What whoever reads it should know of how it is read, or ""."""
+        return ""
+
+    def image_column(self, chosen: str | None) -> str | None:
+        """Name of the column of image paths, the chosen one or a usual one; None where it has none."""
+        names = self.columns()
+        return next((name for name in ([chosen] if chosen else IMAGE_COLUMNS) if name in names), None)
+
+    def picture(self, cell: Any) -> str:
+        """Path or address of the picture that a cell names."""
+        return _beside(self.url, _text(cell))
 
     def pairs(self, options: CaptionOptions) -> Iterator[Pair | Reject]:
         """Pairs in the order of the rows. Raises MisuseError when the table lacks a column."""
@@ -252,7 +267,10 @@ def _pick(
     if name is None or name not in names:
         wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
         hint = f"; name it with {option}" if option else ""
-        raise MisuseError(f"{url}: {wanted}; it has {', '.join(names) or 'none'}{hint}")
+        if url.lower().endswith(".txt"):
+            hint += "; a text is a table where its first line names the columns"
+        has = ", ".join(names)[:SHOWN_NAMES] or "none"
+        raise MisuseError(f"{url}: {wanted}; it has {has}{hint}")
     return name
 
 

@@ -22,10 +22,12 @@ class Format(ABC):
     """A file of a format, or a part of one: what reads a shard.
 
     suffixes: endings of the names of such files, lower case, with their dots.
+    by_name: read only where a name or pattern that is given ends so; what lies in a folder, say, is passed over.
     size, rows, offset: as in `Shard`. A file is one shard, but for a `CaptionedTable`.
     """
 
     suffixes: Sequence[str]
+    by_name: bool = False
 
     def __init__(self, url: str, size: int = 0, rows: tuple[int, int] | None = None, offset: int = 0) -> None:
         self.url, self.size, self.offset = url, size, offset

@@ -12,6 +12,7 @@ from curation.reading.pairs import CaptionOptions, Pair, checked_captions
 from files.addresses import unreachable
 from files.errors import MisuseError
 from files.rejects import Reject
+from files.saying import say
 from files.shard_names import file_names, find_urls, shard_suffix, sizes_of
 
 ROWS_PER_TABLE_SHARD = 10_000
@@ -44,11 +45,11 @@ class Shard:
         return formats[suffix](self.url, self.size, self.rows, self.offset)
 
 
-def find_shards(names: Sequence[str]) -> list[Shard]:
+def find_shards(names: Sequence[str], image_column: str | None = None) -> list[Shard]:
     """Shards named by brace patterns, globs, folders, tars or tables, in the order given, each once.
 
-    Which those are, `find_urls` says. Raises MisuseError for a name that stands for nothing, is a command, or has a
-    scheme that is not read.
+    Which those are, `find_urls` says. image_column: of tables, as in `CaptionOptions`. Raises MisuseError for a name
+    that stands for nothing, is a command, or has a scheme that is not read.
     """
     found = _find(names)
     whole = [url for url, _, known in found if not issubclass(known, CaptionedTable)]
@@ -56,7 +57,7 @@ def find_shards(names: Sequence[str]) -> list[Shard]:
     shards: list[Shard] = []
     for url, label, known in found:
         if issubclass(known, CaptionedTable):
-            shards.extend(_parts(url, label, known))
+            shards.extend(_parts(known(url), label, known(url).image_column(image_column)))
         else:
             shards.append(Shard(label, url, sizes[url]))
     return distinct(shards)
@@ -68,7 +69,7 @@ def find_caption_tables(names: Sequence[str]) -> list[Shard]:
     for url, label, known in _find(names):
         if not issubclass(known, CaptionedTable):
             raise MisuseError(f"{url}: not a table of captions; expected {', '.join(_table_suffixes())}")
-        shards.extend(_parts(url, label, known))
+        shards.extend(_parts(known(url), label, None))
     return distinct(shards)
 
 
@@ -76,7 +77,8 @@ def _find(names: Sequence[str]) -> list[tuple[str, str, type[Format]]]:
     """(address, short name, format) of each file."""
     formats = _formats()
     suffixes = list(formats)
-    urls = find_urls(names, suffixes, _table_suffixes())
+    by_name = [suffix for suffix, known in formats.items() if known.by_name]
+    urls = find_urls(names, suffixes, _table_suffixes(), by_name)
     labels = file_names(urls, suffixes)
     return [(url, name, formats[shard_suffix(url, suffixes)]) for url, name in zip(urls, labels, strict=True)]
 
@@ -90,11 +92,13 @@ def _table_suffixes() -> list[str]:
     return [suffix for suffix, known in _formats().items() if issubclass(known, CaptionedTable)]
 
 
-def _parts(url: str, label: str, known: type[CaptionedTable]) -> list[Shard]:
+def _parts(table: CaptionedTable, label: str, image: str | None) -> list[Shard]:
     """A table cut into shards of rows; an empty table gives none."""
+    if remark := table.remark():
+        say(f"{table.url}: {remark}")
     return [
-        Shard(f"{label}-{i:05d}", url, stop - start, (start, stop), offset)
-        for i, (start, stop, offset) in enumerate(known(url).cut(ROWS_PER_TABLE_SHARD))
+        Shard(f"{label}-{i:05d}", table.url, stop - start, (start, stop), offset)
+        for i, (start, stop, offset) in enumerate(table.cut(ROWS_PER_TABLE_SHARD, image))
     ]
 
 

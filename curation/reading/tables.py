@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
-from curation.reading.captioned_tables import BadRow, CaptionedTable, Row
+from curation.reading.captioned_tables import CAPTION_COLUMNS, IMAGE_COLUMNS, BadRow, CaptionedTable, Row
 from curation.reading.formats import FORMATS
+from curation.reading.parts import parts_of
 from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
 
@@ -54,15 +56,12 @@ class TextTable(CaptionedTable):
     def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:
         """(byte where it starts, row) from `offset` on, 0 for the beginning."""
 
-    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+    def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """As `CaptionedTable`."""
-        parts, total = [], 0
         with open_bytes(self.url) as source:
-            for offset, _ in self.rows(Lines(source), 0):
-                if total % rows == 0:
-                    parts.append((total, offset))
-                total += 1
-        return [(start, min(start + rows, total), offset) for start, offset in parts]
+            found = self.rows(Lines(source), 0)
+            cells = ((at, row.get(image) if image and isinstance(row, dict) else None) for at, row in found)
+            return parts_of(cells, rows, self.picture)
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `CaptionedTable`."""
@@ -112,9 +111,14 @@ class _Taken:
 
 
 class CsvTable(TextTable):
-    """Comma-separated values under a header."""
+    """Values under a header, between commas, or what else parts the header.
+
+    separators: what may part them; the first is what such files have by their name.
+    """
 
     suffixes = (".csv",)
+    separators: Sequence[str] = (",", "\t", ";")
+    separator = ","
 
     def columns(self) -> list[str]:
         """The header."""
@@ -148,25 +152,45 @@ class CsvTable(TextTable):
             elif cells:
                 yield taken.start, dict(zip(header, cells, strict=True))
 
+    def remark(self) -> str:
+        """As `CaptionedTable`: a separator that is not the usual one."""
+        self.columns()
+        if self.separator == self.separators[0]:
+            return ""
+        name = {",": "commas", "\t": "tabs", ";": "semicolons"}.get(self.separator, self.separator)
+        return f"read with {name} between its columns, as its header has them"
+
     def _header(self, lines: Lines) -> list[str]:
         try:
-            return next(self._reader(lines), [])
+            first = list(islice(lines, 1))
+            self.separator = _separator("".join(first), self.separators)
+            return next(self._reader(chain(first, lines)), [])
         except csv.Error as error:
             raise MisuseError(f"{self.url}: cannot be read as a table ({error})") from error
 
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         csv.field_size_limit(MOST_LINE_BYTES)
-        return csv.reader(lines)
+        return csv.reader(lines, delimiter=self.separator)
 
 
 class TsvTable(CsvTable):
     """Values between tabs, never quoted."""
 
     suffixes = (".tsv",)
+    separators = ("\t", ",", ";")
 
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        if self.separator != "\t":
+            return super()._reader(lines)
         csv.field_size_limit(MOST_LINE_BYTES)
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+class TxtTable(CsvTable):
+    """A table that is called a text, as Flickr8k's captions.txt is; only by its name, for most texts are no tables."""
+
+    suffixes = (".txt",)
+    by_name = True
 
 
 class JsonLines(TextTable):
@@ -199,10 +223,14 @@ class ParquetTable(CaptionedTable):
 
     suffixes = (".parquet",)
 
-    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+    def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """As `CaptionedTable`; offsets are 0."""
         with _parquet(self.url) as file:
-            total = file.metadata.num_rows
+            total, names = file.metadata.num_rows, [field.name for field in file.schema_arrow if _is_text(field.type)]
+        if image is not None and image in names and total > rows:
+            with suppress(CocuError, OSError):  # each part tells what is broken of it
+                whole = ParquetTable(self.url, rows=(0, total)).read((image,))
+                return parts_of(((0, row.get(image)) for row in whole if isinstance(row, dict)), rows, self.picture)
         return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
 
     def columns(self) -> list[str]:
@@ -230,8 +258,21 @@ class ParquetTable(CaptionedTable):
 
 FORMATS.add("csv", CsvTable)
 FORMATS.add("tsv", TsvTable)
+FORMATS.add("txt", TxtTable)
 FORMATS.add("jsonl", JsonLines)
 FORMATS.add("parquet", ParquetTable)
+
+
+def _separator(header: str, separators: Sequence[str]) -> str:
+    """Which of them parts a header: into most names that we know, else the first that stands outside of quotes."""
+    bare = re.sub(r'"[^"]*"', '""', header)
+    known = {*IMAGE_COLUMNS, *CAPTION_COLUMNS}
+
+    def fits(separator: str) -> tuple[int, bool]:
+        cells = [cell.strip('" \r\n') for cell in header.split(separator)]
+        return len(known.intersection(cells)), separator in bare
+
+    return max(separators, key=fits)
 
 
 @contextmanager
