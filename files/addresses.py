@@ -48,8 +48,17 @@ def filesystem(url: str) -> Any:
     try:
         return fsspec.core.url_to_fs(url)[0]
     except ImportError as error:
-        extra = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}.get(urlsplit(url).scheme, "http")
-        raise MisuseError(f"{url}: {error}; install it with `pip install 'cocu[{extra}]'`") from error
+        raise MisuseError(f"{url}: {error}; run `pip install {_driver(urlsplit(url).scheme, error)}`") from error
+
+
+def _driver(scheme: str, error: ImportError) -> str:
+    """The package that reads addresses of a scheme, as fsspec knows it; for its own readers, what they miss."""
+    from fsspec.registry import known_implementations
+
+    package = str(known_implementations.get(scheme, {}).get("class", "fsspec")).partition(".")[0]
+    if package != "fsspec":
+        return package
+    return str(getattr(error.__cause__ or error, "name", None) or "aiohttp").partition(".")[0]
 
 
 def remote_size(url: str) -> int:

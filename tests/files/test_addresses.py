@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -174,7 +175,17 @@ def test_a_shard_that_is_gone_or_changed(tar: Path, tmp_path: Path) -> None:
         keys(shard)
 
 
-def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(MisuseError, match=r"s3://bucket/0.tar: .*pip install 'cocu\[s3\]'"):
-        find_shards(["s3://bucket/0.tar"])
+@pytest.mark.parametrize(
+    ("scheme", "module"), [("s3", "s3fs"), ("gs", "gcsfs"), ("gcs", "gcsfs"), ("http", "aiohttp"), ("https", "aiohttp")]
+)
+def test_a_missing_driver_is_named(scheme: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a package that pip finds, which is what fsspec would import."""
+    from fsspec.registry import _registry
+
+    for known in [name for name in sys.modules if name.startswith("fsspec.implementations.http")]:
+        monkeypatch.delitem(sys.modules, known)
+    for known in [name for name in _registry if name == scheme]:
+        monkeypatch.delitem(_registry, known)
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    with pytest.raises(MisuseError, match=rf"{scheme}://bucket/0.tar: .*run `pip install {module}`"):
+        find_shards([f"{scheme}://bucket/0.tar"])

@@ -77,12 +77,10 @@ def test_no_data_at_all_is_refused() -> None:
         find_data([])
 
 
-@pytest.mark.parametrize(("url", "module", "extra"), [("s3://b/x.tar", "s3fs", "s3"), ("gs://b/x.tar", "gcsfs", "gcs")])
-def test_a_missing_driver_is_named_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str
-) -> None:
+@pytest.mark.parametrize(("url", "module"), [("s3://b/x.tar", "s3fs"), ("gs://b/x.tar", "gcsfs")])
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch, url: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
-    with pytest.raises(MisuseError, match=rf"cocu\[{extra}\]"):
+    with pytest.raises(MisuseError, match=f"pip install {module}"):
         find_data([url])
 
 
