@@ -130,6 +130,7 @@ def _curate_shard(
             bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
             written += time.perf_counter() - start
         tar.check(checksum)
+        tally.unenriched = tar.unenriched
         tally.seconds["write"] = written
     return tally
 
@@ -151,6 +152,7 @@ def _summary(
     """What the closing summary and the report show. before: seconds of the stages before the shards."""
     records = [folder.records[shard.name] for shard in shards]
     pairs = sum(record["pairs"] for record in records)
+    unenriched = sum(record.get("unenriched", 0) for record in records)
     seconds = {stage: round(value, 3) for stage, value in before.items()}
     recovered: dict[int, int] = {}
     for record in records:
@@ -162,6 +164,7 @@ def _summary(
     return {
         "pairs": pairs,
         "rejects": dict(embedded["summary"]["rejects"]),
+        **({"unenriched": unenriched} if unenriched else {}),
         "concepts_per_pair": round(sum(record["concepts"] for record in records) / max(1, pairs), 3),
         "gained_share": round(sum(record["gained"] for record in records) / max(1, pairs), 4),
         "top_recovered": [[index.vocabulary.words[i], count] for i, count in best],

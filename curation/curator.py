@@ -47,6 +47,7 @@ class CurationTally:
     pairs: int = 0
     kept: int = 0
     gained: int = 0
+    unenriched: int = 0
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class CurationTally:
             "pairs": self.pairs,
             "concepts": self.kept,
             "gained": self.gained,
+            **({"unenriched": self.unenriched} if self.unenriched else {}),
             "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }

@@ -106,9 +106,12 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     if kept != "all":
         kept += " and the caption's own"
     neighbours = manifest.get("support", parameters)["neighbours"] or 8
+    unenriched = summary.get("unenriched", 0)
+    way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {parameters['write_caption']}"
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary["rejects"], path)),
+        *([("enriched captions", way)] if unenriched else []),
         (
             "method",
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "

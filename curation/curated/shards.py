@@ -61,12 +61,13 @@ class CuratedShard:
     """Writes one curated shard beside the reading of its source. A context manager; the file appears when it ends well.
 
     Pairs are given in the order of the source; samples between them (rejects of the index) are left out.
-    `checksum` covers the pairs so far, as `checksum_of` gives it.
+    `checksum` covers the pairs so far, as `checksum_of` gives it; `unenriched` counts those whose `.json` had no place
+    for the enriched caption.
     """
 
     def __init__(self, shard: Shard, out: Path, options: CaptionOptions, caption_field: str | None = None) -> None:
         self.shard, self.out, self.options, self.caption_field = shard, out, options, caption_field
-        self.checksum = 0
+        self.checksum = self.unenriched = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> CuratedShard:
@@ -114,6 +115,9 @@ class CuratedShard:
             return [original.parts({CONCEPTS_FIELD}), *own]
         described = _parsed(original.data("json") or b"{}")
         enriched = with_caption(described, self.caption_field, pair)
+        if enriched is None:
+            self.unenriched += 1
+            return [original.parts({CONCEPTS_FIELD}), *own]
         return [original.parts({CONCEPTS_FIELD, "json"}), *own, tar_member(f"{pair.key}.json", enriched)]
 
 
@@ -125,16 +129,21 @@ def _parsed(data: bytes) -> Any:
         return {}
 
 
-def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes:
-    """A `.json` member with the enriched caption at a dotted path; objects on the path are made as needed."""
+def with_caption(described: Any, field: str, pair: PairConcepts) -> bytes | None:
+    """A `.json` member with the enriched caption at a dotted path; objects on the path are made as needed.
+
+    What stands at the path itself is replaced; None where a value on the way to it, that is no object, would be lost.
+    """
     if not isinstance(described, dict):
         described = {"value": described}
     place = described
     *folders, last = field.split(".")
     for name in folders:
-        if not isinstance(place.get(name), dict):
+        if place.get(name) is None:
             place[name] = {}
         place = place[name]
+        if not isinstance(place, dict):
+            return None
     place[last] = pair.enriched_caption()
     text = json.dumps(described, ensure_ascii=False)
     # Texts of the web hold halves of letters, which only JSON's own escapes can write.

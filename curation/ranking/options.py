@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.relevance import RANKINGS
+from files.errors import MisuseError
 
 PAPER_NEIGHBOURS = 8
 
@@ -32,6 +33,10 @@ class CurateOptions:
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
         RANKINGS[self.ranking]  # refuses one that there is not
+        if self.write_caption is not None and not all(name.strip() for name in self.write_caption.split(".")):
+            raise MisuseError(
+                f"--write-caption {self.write_caption!r}: give a field of the .json member, as caption or meta.caption"
+            )
 
 
 PRESETS: dict[str, CurateOptions] = {

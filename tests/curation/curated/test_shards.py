@@ -32,7 +32,11 @@ def concepts(key: str, caption: str = "a dog") -> PairConcepts:
 def curate(shard: Shard, out: Path, *keys: str, field: str | None = None) -> dict[str, dict[str, bytes]]:
     with CuratedShard(shard, out, CaptionOptions(), field) as target:
         target.write([concepts(key) for key in keys])
-    stream = webdataset.WebDataset(str(out), shardshuffle=False, empty_check=False)
+    return samples_of(out)
+
+
+def samples_of(tar: Path) -> dict[str, dict[str, bytes]]:
+    stream = webdataset.WebDataset(str(tar), shardshuffle=False, empty_check=False)
     return {
         sample["__key__"]: {name: data for name, data in sample.items() if not name.startswith("__")}
         for sample in stream
@@ -88,7 +92,8 @@ def test_concepts_of_an_earlier_curation_are_replaced(tmp_path: Path) -> None:
         (b"[1, 2]", {"value": [1, 2]}),
         (b"{broken", {}),
         (b"[" * 100_000, {}),
-        (b'{"meta": 3}', {}),
+        (b'{"meta": null}', {}),
+        (b'{"meta": {"caption": [1, {}]}}', {"meta": {}}),
     ],
 )
 def test_an_enriched_caption_joins_the_json_member(raw: bytes, kept: dict[str, Any], tmp_path: Path) -> None:
@@ -96,6 +101,19 @@ def test_an_enriched_caption_joins_the_json_member(raw: bytes, kept: dict[str, A
     described = json.loads(curate(shard, tmp_path / "out.tar", "a", field="meta.caption")["a"]["json"])
     assert described["meta"].pop("caption") == "a dog, with grass and sky"
     assert described == {"meta": {}, **kept} if isinstance(kept.get("meta"), dict) else {**kept, "meta": {}}
+
+
+@pytest.mark.parametrize("value", [3, "text", "", [], [{}], False])
+@pytest.mark.parametrize("field", ["a.b", "a.b.c", "o.a.b"])
+def test_a_value_on_the_way_is_kept_and_counted(value: Any, field: str, tmp_path: Path) -> None:
+    raw = json.dumps({"a": value, "o": {"a": value}}, indent=1).encode()
+    members = [*pair_members("a", 0, {"json": raw}), *pair_members("b", 1, {"json": b"{}"})]
+    shard = shard_of(write_tar(tmp_path / "0.tar", members))
+    with CuratedShard(shard, tmp_path / "out.tar", CaptionOptions(), field) as tar:
+        tar.write([PairConcepts(key, "a dog", [("sky", 1.0, 0, False)]) for key in "ab"])
+    found = samples_of(tmp_path / "out.tar")
+    assert (found["a"]["json"], tar.unenriched) == (raw, 1)
+    assert b"a dog, with sky" in found["b"]["json"]
 
 
 def test_a_pair_without_json_gets_one(tmp_path: Path) -> None:
@@ -111,7 +129,9 @@ def test_a_pair_without_json_gets_one(tmp_path: Path) -> None:
 )
 def test_enriched_captions(caption: str, words: list[str]) -> None:
     pair = PairConcepts("k", caption, [(word, 1.0, 0, False) for word in words])
-    text = json.loads(with_caption({}, "c", pair))["c"]
+    member = with_caption({}, "c", pair)
+    assert member is not None
+    text = json.loads(member)["c"]
     if not words:
         assert text == caption
     else:
