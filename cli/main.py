@@ -6,6 +6,7 @@ needs when it runs, so that `cocu --help` answers at once.
 
 import errno
 import os
+import resource
 import select
 import sys
 import traceback
@@ -93,8 +94,17 @@ def describe(error: BaseException) -> tuple[str, int]:
     """The message for a person and the exit code for `error`.
 
     An error with an integer `exit_code` is one of ours and speaks for itself; system errors name
-    their file; everything else is a bug.
+    their file; everything else is a bug. Where files that are open were too many, whoever met it, the limit is named.
     """
+    message, exit_code = _described(error)
+    if os.strerror(errno.EMFILE) in message and "ulimit" not in message:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        advice = f"The limit of open files is {limit:,}: raise it (ulimit -n 4096), then run the same command again."
+        return f"{message.removesuffix(BUG).rstrip()}\n{advice}", 1
+    return message, exit_code
+
+
+def _described(error: BaseException) -> tuple[str, int]:
     exit_code = getattr(error, "exit_code", None)
     if isinstance(exit_code, int):
         return f"error: {error}", exit_code

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation.encoding.encoder import Encoder
@@ -47,12 +48,17 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
     spill = str(files[0].parent / ".counting.tmp") if files else ""
     with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as connection:
         try:
+            # Read by Arrow, a few files at a time: DuckDB itself keeps all of them open.
+            named = ds.dataset(
+                [str(path) for path in files], pa.schema([("concepts", pa.list_(pa.string()))]), "parquet"
+            )
+            connection.register("named", named)
             return connection.sql(
-                "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM read_parquet($files)) "
+                "SELECT concept, count(*) AS count FROM (SELECT unnest(concepts) AS concept FROM named) "
                 "GROUP BY concept HAVING count(*) >= $least ORDER BY count DESC, concept",
-                params={"files": [str(path) for path in files], "least": min_count},
+                params={"least": min_count},
             ).to_arrow_table()
-        except duckdb.Error as error:  # a broken file, or no room to spill; it says which
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # a broken file, or no room to spill; it says which
             raise CocuError(f"{files[0].parent}: concepts cannot be counted: {error}") from error
 
 

@@ -5,6 +5,7 @@ What kind of file holds the rows does not matter here: that is for the classes t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -210,6 +211,8 @@ def read_image(row: ImageRow, limit: int) -> bytes | Reject:
     except CocuError:
         raise
     except Exception as error:  # every remote driver has kinds of its own
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # no fault of the picture
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         return Reject(row.key, f"image cannot be read: {row.image}: {reason}")
     if len(data) > limit:

@@ -193,6 +193,24 @@ def test_a_full_disk_names_the_file_and_the_way_out() -> None:
     assert "disk is full" in message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "out/a.parquet"),
+        RuntimeError('IO Error: Cannot open file "a.parquet": Too many open files'),
+        MisuseError("shards: cannot be read: Too many open files"),
+    ],
+)
+def test_too_many_open_files_name_the_limit(error: Exception) -> None:
+    message, exit_code = describe(error)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert (exit_code, "bug" in message) == (1, False)
+    assert message.endswith(
+        f"limit of open files is {limit:,}: raise it (ulimit -n 4096), then run the same command again."
+    )
+    assert describe(CocuError("Too many open files: raise it (ulimit -n 4096)"))[0].count("ulimit") == 1
+
+
 def test_system_errors_name_both_files() -> None:
     message, exit_code = describe(OSError(errno.EACCES, "Permission denied", "a.tmp", None, "a"))
     assert (message, exit_code) == ("error: a.tmp -> a: Permission denied", 1)

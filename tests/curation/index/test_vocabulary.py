@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -38,6 +39,18 @@ def test_counts_are_those_of_a_plain_count(files: list[Path], least: int) -> Non
         found = count_concepts(files, least)
     kept = [(concept, count) for concept, count in expected.items() if count >= least]
     assert [(row["concept"], row["count"]) for row in found.to_pylist()] == sorted(kept, key=lambda x: (-x[1], x[0]))
+
+
+def test_more_files_are_counted_than_may_be_open(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.parquet" for i in range(300)]
+    for path in paths:
+        pq.write_table(pa.table({"concepts": pa.array([["dog"]], pa.list_(pa.string()))}), path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 64, hard))
+    try:
+        assert count_concepts(paths, 1).to_pylist() == [{"concept": "dog", "count": 300}]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_table_and_its_vectors(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

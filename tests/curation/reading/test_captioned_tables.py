@@ -1,6 +1,7 @@
 """Tables of (image path, caption) and of captions alone: CSV, TSV, JSONL and Parquet, with bad rows among the good."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.reading import shards
+from curation.reading import captioned_tables, shards
 from curation.reading import tables as table_files
 from curation.reading.captioned_tables import BadRow, CaptionedTable, CaptionRow, ImageRow, table_key
 from curation.reading.pairs import CaptionOptions, Pair
@@ -428,3 +429,14 @@ def test_a_picture_is_one_pair_over_the_seams_of_parts(
         *[tuple(f"row {i}" for i in range(9, 13)), ("row 13",), ("row 14",)],
     ]
     assert reasons(items) == {"row 8": "no image: the cell is empty"}
+
+
+def test_too_many_open_files_are_no_fault_of_a_picture(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(images / "a.csv", [{"image": "images/0.jpg", "caption": "good"}])
+
+    def full(path: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(captioned_tables, "_regular_file", full)
+    with pytest.raises(CocuError, match=f"{path}: cannot be read: Too many open files"):
+        read(path)
