@@ -108,7 +108,11 @@ def demo(
         typer.Option(metavar="THRESHOLD", help="Below this score a pixel is none of the words. Default: it is one."),
     ] = None,
     short_side: Annotated[
-        int | None, typer.Option(min=16, help="Of the picture, in pixels, as the model sees it.")
+        int | None,
+        typer.Option(
+            min=16,
+            help="Of the picture, in pixels, as the model sees it. Default: 448; as in its training if under 224.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",

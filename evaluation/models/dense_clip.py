@@ -34,13 +34,15 @@ Tower = Callable[[Tensor], tuple[Tensor, tuple[int, int], Tensor]]
 class DenseClip:
     """A CLIP whose cells are compared with texts; every cell is its own region.
 
-    tower: its dense features. kind: what they are, in words. multiple: what divides the sides of its pictures.
+    tower: its dense features. kind: what they are, in words. image_size: pixels of a side in its training. multiple:
+    what divides the sides of its pictures.
     """
 
     module: nn.Module
     tower: Tower
     tokenizer: Callable[[list[str]], Tensor]
     kind: str
+    image_size: int
     multiple: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -98,6 +100,7 @@ def load_dense_clip(name: str, device: torch.device) -> DenseClip:
         tower=tower,
         tokenizer=tokenizer,
         kind=f"open_clip, not trained further: {how}",
+        image_size=min(size) if isinstance(size := preprocessing["size"], tuple | list) else size,
         multiple=multiple,
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),

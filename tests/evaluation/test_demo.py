@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
+from data_cards.cards import Card, Resize, Window
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
+from evaluation import demo as demo_module
 from evaluation.demo import BACKGROUND, demo, words_card, words_of
 from evaluation.labels.inference import segment_images
 from evaluation.models.prompts import class_vectors
@@ -95,6 +97,18 @@ def test_a_threshold_leaves_pixels_to_none_of_the_words(segmenter: Segmenter, im
 
 def test_one_word_takes_it_all(segmenter: Segmenter, image: Path) -> None:
     assert demo(segmenter, image, ["sky"], short_side=64).shares == {"sky": 1.0}
+
+
+@pytest.mark.parametrize(("model", "side"), [("miniature", 64), ("learner", 32)])
+def test_small_models_see_pictures_as_they_were_trained(
+    model: str, side: int, segmenter: Segmenter, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Card] = []
+    monkeypatch.setattr(demo_module, "segment_images", lambda *given: seen.append(given[1]) or segment_images(*given))
+    demo(load_segmenter(model) if model == "miniature" else segmenter, image, ["dog", "sky"])
+    assert [(card.resize, card.window) for card in seen] == [
+        (Resize(short_side=side), Window(size=side, stride=side // 2))
+    ]
 
 
 def test_words() -> None:
