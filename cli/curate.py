@@ -153,9 +153,9 @@ def score(
     if as_json:
         typer.echo(json.dumps(card.as_json(), indent=1))
         return
+    print_scorecard(card, per_object=per_object)
     for note in card.notes:
         typer.echo(f"note: {printable(note)}", err=True)
-    print_scorecard(card, per_object=per_object)
 
 
 @app.command()
@@ -231,7 +231,9 @@ def report(
     seed: Annotated[int, typer.Option(min=0, help="Which pairs are drawn.")] = 0,
 ) -> None:
     """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
+    from cli.printing.summaries import rejects_told
     from curation.report.report import write_report
 
-    write_report(curated, out, sample, seed)
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    figures = write_report(curated, out, sample, seed)
+    told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
+    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")

@@ -38,7 +38,10 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
                 f"{percent(swept['best_mean_iou'])}, {swept['label']}; the card's is {swept['card_threshold']:g}"
             )
         if bad := one["left_out"]:
-            print(f"{one['name']}: {len(bad):,} bad picture{'s' if len(bad) > 1 else ''} left out")
+            share = f"{len(bad) / (len(bad) + one['pictures']):.1%}"
+            print(
+                f"{one['name']}: {len(bad):,} bad picture{'s' if len(bad) > 1 else ''} left out, {share} of those read"
+            )
             for each in bad[:MOST_LISTED]:
                 print(f"  {each['path']}: {each['reason']}")
             if len(bad) > MOST_LISTED:

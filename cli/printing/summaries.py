@@ -29,11 +29,20 @@ def _table(title: str, rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
-def _rejects(rejects: dict[str, int], path: Path) -> str:
-    if not rejects:
+def rejects_told(summary: Mapping[str, Any]) -> str:
+    """What was left out, why, and the share of it in all that was read; "0" for nothing."""
+    rejects = summary["rejects"]
+    total = sum(rejects.values())
+    if not total:
         return "0"
     listed = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
-    return f"{sum(rejects.values()):,} ({listed}); each with its reason in {path / 'rejects.parquet'}"
+    share = total / (total + summary["pairs"] + summary.get("extra_captions", 0))
+    return f"{total:,} ({listed}), {share:.1%} of what was read"
+
+
+def _rejects(summary: Mapping[str, Any], path: Path) -> str:
+    told = rejects_told(summary)
+    return told if told == "0" else f"{told}; each with its reason in {path / 'rejects.parquet'}"
 
 
 def _seconds(seconds: dict[str, float], parts: dict[str, str] | None = None) -> str:
@@ -58,7 +67,7 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
     rows = [
         ("pairs", f"{summary['pairs']:,} in {_shards(manifest['pair_shards'])}"),
         ("extra captions", f"{summary['extra_captions']:,}"),
-        ("rejects", _rejects(summary["rejects"], path)),
+        ("rejects", _rejects(summary, path)),
         ("concepts", f"{summary['concepts']:,}, {_how_concepts(parameters)}"),
         ("encoder", f"{encoder}, {manifest['dim']} dimensions, {parameters['precision']}"),
         ("spaCy pipeline", parameters["noun_pipeline"]),
@@ -110,7 +119,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {parameters['write_caption']}"
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
-        ("rejects", _rejects(summary["rejects"], path)),
+        ("rejects", _rejects(summary, path)),
         *([("enriched captions", way)] if unenriched else []),
         (
             "method",

@@ -19,8 +19,8 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
 
-def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> None:
-    """Write the report of a curated folder to `out`, one HTML file with everything in it.
+def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> ReportFigures:
+    """Write the report of a curated folder to `out`, one HTML file with everything in it; returns its figures.
 
     sample: pairs in the gallery; seed: which ones. The same folder and seed give the same page.
     Raises MisuseError for a folder that is missing or unfinished, OSError when `out` cannot be
@@ -45,6 +45,7 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> N
         ends=_ends(figures.score_range),
         parameters=[(name, _as_text(value)) for name, value in figures.parameters.items()],
     )
+    return figures
 
 
 def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:

@@ -78,7 +78,7 @@ def test_what_was_left_out_is_printed(tmp_path: Path, checkpoint: Path) -> None:
     options = ["--benchmark", f"voc2012={folder}", "--device", "cpu"]
     refused(cocu("eval", checkpoint, *options, "--out", tmp_path / "out"), 1, "b.png is missing", "--skip-bad")
     answer = succeed("eval", checkpoint, *options, "--out", tmp_path / "out", "--skip-bad", "--sweep-background")
-    assert "voc2012: 1 bad picture left out" in answer.out
+    assert "voc2012: 1 bad picture left out, 50.0% of those read" in answer.out
     assert f"  {folder / 'SegmentationClass' / 'b.png'}: " in answer.out
     assert "tuned on the evaluated data" in answer.out
 

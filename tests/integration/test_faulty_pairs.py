@@ -86,6 +86,7 @@ def dirty_index(dirty: Path, world: World) -> Path:
     answer = cocu(*arguments, "--max-rejects", 0.5)
     assert answer.code == 0, answer.err
     assert "rejects         12 (2 repeated key, 1 " in answer.out
+    assert "), 46.2% of what was read; each with its reason in" in answer.out
     return dirty.parent / "dirty-index"
 
 
