@@ -37,9 +37,9 @@ def find_urls(
     """Addresses of the shards that names stand for, in the order given, each once.
 
     suffixes: of the shards that are looked for; tables: those among them of tables; by_name: those among these that
-    count only where the name itself, a pattern's too, ends so. A folder gives its tars, else those
-    of the folders in it, else its one table; a pattern gives the tars that it matches, else the tables, else what the
-    folders that it matches give.
+    count only where the name itself, a pattern's too, ends so. A folder gives its tars, else those of the folders in
+    it, else its one table; a pattern gives the tars that it matches, else the tables, else what the folders that it
+    matches give.
     Raises MisuseError for a name that stands for nothing, is a command, or has a scheme that is not read.
     """
     return list(dict.fromkeys(url for name in names for url in expand(name, suffixes, tables, by_name)))

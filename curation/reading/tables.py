@@ -226,10 +226,11 @@ class ParquetTable(CaptionedTable):
     def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """As `CaptionedTable`; offsets are 0."""
         with _parquet(self.url) as file:
-            total, names = file.metadata.num_rows, [field.name for field in file.schema_arrow if _is_text(field.type)]
+            total = file.metadata.num_rows
+            names = [field.name for field in file.schema_arrow if _may_be_name(field.type)]
         if image is not None and image in names and total > rows:
             with suppress(CocuError, OSError):  # each part tells what is broken of it
-                whole = ParquetTable(self.url, rows=(0, total)).read((image,))
+                whole = type(self)(self.url, rows=(0, total)).read((image,))
                 return parts_of(((0, row.get(image)) for row in whole if isinstance(row, dict)), rows, self.picture)
         return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
 
@@ -309,6 +310,13 @@ def _undecoded(column: Any) -> Any:
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type):
         return column.cast(pa.large_list(pa.large_binary()))
     return column
+
+
+def _may_be_name(kind: Any) -> bool:
+    """Whether cells of such a column are small: pictures themselves are bytes, maybe within an object."""
+    import pyarrow as pa
+
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_text(kind: Any) -> bool:

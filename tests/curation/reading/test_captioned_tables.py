@@ -431,6 +431,17 @@ def test_a_picture_is_one_pair_over_the_seams_of_parts(
     assert reasons(items) == {"row 8": "no image: the cell is empty"}
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.binary()])
+def test_pictures_of_parquet_columns_of_any_kind_of_text(
+    kind: pa.DataType, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "ROWS_PER_TABLE_SHARD", 2)
+    names = pa.array([f"images/{n}.jpg" for n in (0, 1, 1, 1)]).cast(kind)
+    pq.write_table(pa.table({"image": names, "caption": list("abcd")}), images / "a.parquet")
+    rows = [shard.rows for shard in find_shards([str(images / "a.parquet")])]
+    assert rows == ([(0, 2), (2, 4)] if kind == pa.binary() else [(0, 4)])  # bytes may be pictures, and are not read
+
+
 def test_too_many_open_files_are_no_fault_of_a_picture(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(images / "a.csv", [{"image": "images/0.jpg", "caption": "good"}])
 
