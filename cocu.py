@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,8 +147,6 @@ def curate(
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
     with _at_work(quiet):
-        from dataclasses import replace
-
         from curation.curate import run_curation
         from curation.folders import CuratedFolder
         from curation.index.anchors import AnchorShards
