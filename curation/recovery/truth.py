@@ -160,7 +160,7 @@ def _tar_table(path: Path, notes: list[str]) -> Any:
         try:
             listed = json.loads(content)["objects"]
             objects = [(str(entry["name"]), float(entry["area"])) for entry in listed]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             bad.append(key)
             continue
         rows.extend((key, name, area) for name, area in objects)

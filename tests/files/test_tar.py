@@ -273,6 +273,6 @@ def test_names_that_are_not_utf8() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 5, 6, 261, 263, 1000])
 def test_the_next_header_is_found_across_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("files.tar._SCAN", size)
+    monkeypatch.setattr("files.tar._MOST_READ", size)
     found, _ = unpack(b"!" * 777 + pack([("a.jpg", b"1")]))
     assert found == {"a": {"jpg": b"1"}}

@@ -47,7 +47,11 @@ def parse_concepts(data: bytes) -> ConceptArchive:
         raise ValueError(f"not as it should be: {type(error).__name__} {error}") from error
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("a concept is no text")
-    if not all(type(score) in (float, int) and isfinite(score) for score in scores):
+    try:
+        finite = all(type(score) in (float, int) and isfinite(score) for score in scores)
+    except OverflowError:  # a whole number of hundreds of digits
+        finite = False
+    if not finite:
         raise ValueError("a score is no finite number")
     if clusters is not None and not all(type(cluster) is int for cluster in clusters):
         raise ValueError("a cluster is no whole number")

@@ -96,7 +96,7 @@ def test_what_was_left_out_is_said_with_its_share_and_reasons(folder: Path) -> N
         assert said.startswith(f"left out: {100 * counts.bad_share:.1f}% of the pairs read ({counts.bad} of ")
         reason, count = counts.reasons.most_common(1)[0]
         assert f"{reason} ({count})" in said
-        assert "shards that are empty or broken: 00002 (holds no samples)" in said
+        assert "shards that are empty or broken (1): 00002 (holds no samples)" in said
     assert SampleCounts(good=7).left_out() == ""
     other = SampleCounts(good=1, bad=9, reasons=Counter({f"reason {i}": 9 - i for i in range(9)}))
     total = all_counts([counts, other])
