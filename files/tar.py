@@ -201,7 +201,7 @@ def find_files(tar: BinaryIO) -> Iterator[File | Fault]:
             if broken is not None:
                 yield broken.fault()
                 broken = None
-            yield Fault(f"sparse file: {_shown(name)} is not read", following - position)
+            yield Fault(f"sparse file: {_shown(name)} is not read")
         elif name:
             key, field = split_name(name)
             if field:

@@ -18,7 +18,7 @@ MOST_HEADER_BYTES = 1 << 20
 MAGIC, MAGIC_AT = b"ustar", 257
 _MAGICS = (tarfile.POSIX_MAGIC, tarfile.GNU_MAGIC)
 _POSIX = b"ustar\0"
-_FILE, _GLOBAL, _RECORDS, _LONG_NAME, _EXTENDED = b"0", b"g", (b"x", b"X"), b"L", b"xXgLK"
+_FILE, _GLOBAL, _RECORDS, _LONG_NAME, _EXTENDED = b"0", b"g", b"xX", b"L", b"xXgLK"
 _SUM = slice(148, 156)
 _SPACES = 8 * ord(" ")
 _ADLER = 65_521
@@ -70,7 +70,7 @@ def _has_its_sum(block: bytes) -> bool:
 
 def read_any(file: BinaryIO, position: int) -> Header:
     """A header of any kind, with the long name and the like before it. Raises BrokenTar."""
-    before: dict[bytes, tuple[int, int]] = {}  # kind -> start and size of what stands before the file's own header
+    before: dict[bytes, tuple[int, int, int]] = {}  # kind of what stands before the file's own header -> its data
     while True:
         file.seek(position)
         block = file.read(BLOCK)
@@ -84,19 +84,16 @@ def read_any(file: BinaryIO, position: int) -> Header:
         if kind == _GLOBAL and not before:  # said of all files: nothing in it tells where they lie
             return b"", data, 0, following, False
         if kind in before:
-            raise BrokenTar("a long name, or the like, of a file that is not there", after=position)
-        before[kind] = data, size
+            raise BrokenTar("a long name, or the like, of a file that is not there", after=before[kind][2])
+        before[kind] = data, size, following
         position = following
-    if not (before and name):
-        return header
-    said: dict[bytes, bytes] = {}
-    for kind, (start, size) in before.items():
-        file.seek(start)
-        said[kind] = file.read(size)
-    try:
-        return _described(header, said)
-    except BrokenTar as error:
-        raise BrokenTar(str(error), after=position) from None
+    for kind, (data, size, following) in before.items() if name else ():
+        file.seek(data)
+        try:
+            header = _described(header, name, kind, file.read(size))
+        except BrokenTar as error:
+            raise BrokenTar(str(error), after=following) from None
+    return header
 
 
 def is_header(block: bytes) -> bool:
@@ -111,24 +108,24 @@ def is_header(block: bytes) -> bool:
     return True
 
 
-def _described(header: Header, said: dict[bytes, bytes]) -> Header:
-    """The header of a file with what is said before it, by kind. Raises BrokenTar."""
-    own, data, size, following, sparse = header
-    name = own
-    if _LONG_NAME in said:
-        name = said[_LONG_NAME].partition(b"\0")[0]
-    for kind in _RECORDS:
-        records = _read_records(said.get(kind, b""))
-        name = records.get(b"path", b"").rstrip(b"/") or name
+def _described(header: Header, own: bytes, kind: bytes, said: bytes) -> Header:
+    """The header of a file whose own name is `own` with what is said before it. Raises BrokenTar."""
+    name, data, size, following, sparse = header
+    found = name
+    if kind == _LONG_NAME:
+        found = said.partition(b"\0")[0]
+    elif kind in _RECORDS:
+        records = _read_records(said)
+        found = records.get(b"path", b"").rstrip(b"/") or name
         if digits := records.get(b"size"):
             if not digits.isdigit() or len(digits) > 20:
                 raise BrokenTar(f"a file of {digits[:30].decode('latin-1')!r} bytes")
             size = int(digits)
             following = data + -(-size // BLOCK) * BLOCK
         sparse = sparse or any(key.startswith(b"GNU.sparse.") for key in records)
-    if name != own and len(name) <= _SHORT_NAME and name.isascii():  # it would stand in the header itself
-        raise BrokenTar("a name before the header of another file")
-    return name, data, 0 if sparse else size, following, sparse
+    if found not in (name, own) and len(found) <= _SHORT_NAME and found.isascii():  # it has room in the header itself
+        raise BrokenTar("the name of another file")
+    return found, data, 0 if sparse else size, following, sparse
 
 
 def _read_records(body: bytes) -> dict[bytes, bytes]:

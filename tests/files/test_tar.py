@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from files.rejects import Reject
-from files.tar import Sample, read_member, read_samples
+from files.tar import Sample, find_members, read_member, read_samples
 from files.tar_headers import BLOCK
 from tests.examples import examples
 
@@ -73,6 +74,31 @@ def test_reads_what_webdataset_reads(members: Members, form: int) -> None:
     assert ours == theirs
     assert list(ours) == list(theirs)
     assert rejects == []
+
+
+KINDS = st.sampled_from([tarfile.REGTYPE] * 4 + [tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE])
+RECORDS = st.sampled_from([{}, {}, {"comment": "a"}, {"mtime": "1.5"}, {"SCHILY.xattr.a": "\n" * 600}])
+
+
+@given(
+    st.lists(st.tuples(st.tuples(FOLDERS, NAMES).map("".join), KINDS, RECORDS, DATA), max_size=8),
+    st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+@examples(200)
+def test_finds_the_files_that_tarfile_finds(entries: list[tuple[str, bytes, dict[str, str], bytes]], form: int) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name, kind, records, data in entries:
+            info = tarfile.TarInfo(f"{name}.jpg")
+            info.type, info.pax_headers, info.linkname = kind, records, "n" * 150 if form else ""
+            info.size = len(data) if info.isreg() else 0
+            with suppress(ValueError):  # too long for the form
+                tar.addfile(info, io.BytesIO(data))
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        theirs = [(info.name, info.offset, info.offset_data, info.size) for info in tar if info.isreg()]
+    ours = list(find_members(out))
+    assert [(f"{one.key}.{one.field}", one.start, one.offset, one.size) for one in ours] == theirs
 
 
 def test_what_belongs_to_no_sample() -> None:

@@ -80,7 +80,7 @@ class SampleCounts:
         if shards := self.broken_shards:
             named = [f"{name} ({fault})" for name, fault in list(shards.items())[:SHOWN]]
             lost = sum(self.lost_pairs.values())
-            about = f", with about {lost:,} pairs that cannot be reached" if lost else ""
+            about = f"; what cannot be read has room for about {lost:,} pair{'s' * (lost != 1)}" if lost else ""
             said.append(f"shards that are empty or broken ({len(shards):,}{about}): {_some(named, len(shards))}")
         return f"left out: {'; '.join(said)}" if said else ""
 
