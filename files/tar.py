@@ -162,7 +162,7 @@ def find_files(tar: BinaryIO) -> Iterator[File | Fault]:
     search = _Search(tar)
     position = base = 0
     window = b""
-    file: File | None = None  # of the last header; given out when a header follows it: then its size is right
+    file: File | Fault | None = None  # of the last header; given out when a header follows it: then its size is right
     last: tuple[int, int, int] | None = None  # where the last header starts, and its data start and end
     broken: _Broken | None = None
     while True:
@@ -178,7 +178,7 @@ def find_files(tar: BinaryIO) -> Iterator[File | Fault]:
             except BrokenTar as found:
                 header, error = None, found
         if error is not None:
-            begin, sound = search.go_on(block, position, error, last)
+            begin, sound = search.go_on(block, position, last)
             if last is not None and begin == last[0]:
                 file = None
         if file is not None:
@@ -198,10 +198,7 @@ def find_files(tar: BinaryIO) -> Iterator[File | Fault]:
         assert header is not None
         name, data, size, following, sparse = header
         if sparse:
-            if broken is not None:
-                yield broken.fault()
-                broken = None
-            yield Fault(f"sparse file: {_shown(name)} is not read")
+            file = Fault(f"sparse file: {_shown(name)} is not read")
         elif name:
             key, field = split_name(name)
             if field:
@@ -259,9 +256,7 @@ class _Search:
     def __init__(self, tar: BinaryIO) -> None:
         self.length = tar.seek(0, 2)
         self._tar = tar
-        self._seen: tuple[int, int | None] | None = (
-            None  # bytes without a sound header: [first, last), None: to the end
-        )
+        self._seen: tuple[int, int | None] | None = None  # an offset, and the first sound header at or after it
 
     def read(self, position: int) -> Header:
         """The header at `position`. Raises BrokenTar where it is not sound."""
@@ -271,9 +266,7 @@ class _Search:
             raise _CutShort(name, size or following - data)
         return header
 
-    def go_on(
-        self, block: bytes, position: int, error: BrokenTar, last: tuple[int, int, int] | None
-    ) -> tuple[int, int | None]:
+    def go_on(self, block: bytes, position: int, last: tuple[int, int, int] | None) -> tuple[int, int | None]:
         """Where the broken stretch around `position` begins, and the sound header behind it; None: there is none.
 
         It begins at the last header where the data of that file hold another header, as they do where bytes were lost.
@@ -284,7 +277,7 @@ class _Search:
             inner = self._within(last[1], position)
             if inner is not None:
                 return last[0] if inner < last[2] else last[2], inner
-        return position, sound if hole else error.after or self._next(position + 1)
+        return position, sound if hole else self._next(position + 1)
 
     def _within(self, data: int, end: int) -> int | None:
         """A header among data of a file that should end at `end`, where no header is.
@@ -317,8 +310,8 @@ class _Search:
             try:
                 self.read(found)
                 return found
-            except BrokenTar as error:
-                position = error.after or found + 1
+            except BrokenTar:
+                position = found + 1
         return None
 
     def _find_header(self, position: int, end: int) -> int | None:

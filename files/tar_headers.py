@@ -15,6 +15,7 @@ ZEROS = bytes(BLOCK)
 END_OF_ARCHIVE = 2 * ZEROS
 # Long names and the like; a header that announces more is not one to be believed.
 MOST_HEADER_BYTES = 1 << 20
+MOST_RECORDS = 1000
 MAGIC, MAGIC_AT = b"ustar", 257
 _MAGICS = (tarfile.POSIX_MAGIC, tarfile.GNU_MAGIC)
 _POSIX = b"ustar\0"
@@ -30,11 +31,7 @@ Header = tuple[bytes, int, int, int, bool]
 
 
 class BrokenTar(Exception):
-    """No header where one has to be; the message says what is wrong. after: where one stands, if that is known."""
-
-    def __init__(self, reason: str, after: int | None = None) -> None:
-        super().__init__(reason)
-        self.after = after
+    """No header where one has to be; the message says what is wrong."""
 
 
 def read_plain(block: bytes, position: int, checked: bool = True, kinds: bytes = _FILE) -> Header | None:
@@ -70,7 +67,7 @@ def _has_its_sum(block: bytes) -> bool:
 
 def read_any(file: BinaryIO, position: int) -> Header:
     """A header of any kind, with the long name and the like before it. Raises BrokenTar."""
-    before: dict[bytes, tuple[int, int, int]] = {}  # kind of what stands before the file's own header -> its data
+    before: dict[bytes, tuple[int, int]] = {}  # kind of what stands before the file's own header -> its data and size
     while True:
         file.seek(position)
         block = file.read(BLOCK)
@@ -84,15 +81,12 @@ def read_any(file: BinaryIO, position: int) -> Header:
         if kind == _GLOBAL and not before:  # said of all files: nothing in it tells where they lie
             return b"", data, 0, following, False
         if kind in before:
-            raise BrokenTar("a long name, or the like, of a file that is not there", after=before[kind][2])
-        before[kind] = data, size, following
+            raise BrokenTar("a long name, or the like, of a file that is not there")
+        before[kind] = data, size
         position = following
-    for kind, (data, size, following) in before.items() if name else ():
+    for kind, (data, size) in before.items() if name else ():
         file.seek(data)
-        try:
-            header = _described(header, name, kind, file.read(size))
-        except BrokenTar as error:
-            raise BrokenTar(str(error), after=following) from None
+        header = _described(header, name, kind, file.read(size))
     return header
 
 
@@ -132,7 +126,9 @@ def _read_records(body: bytes) -> dict[bytes, bytes]:
     """POSIX's "length key=value" records. Raises BrokenTar."""
     found: dict[bytes, bytes] = {}
     at = 0
-    while at < len(body) and body[at]:
+    for _ in range(MOST_RECORDS):
+        if at == len(body) or not body[at]:
+            return found
         space = body.find(b" ", at, at + 20)
         digits = body[at:space]
         end = at + int(digits) if space > at and digits.isdigit() else 0
@@ -141,7 +137,7 @@ def _read_records(body: bytes) -> dict[bytes, bytes]:
             raise BrokenTar("records that do not follow one another")
         found[key] = value
         at = end
-    return found
+    raise BrokenTar(f"more than {MOST_RECORDS:,} records")
 
 
 def _read_odd(file: BinaryIO, block: bytes, position: int) -> Header:
@@ -174,7 +170,7 @@ def _after_sparse_map(file: BinaryIO, block: bytes, position: int) -> int:
         if len(block) < BLOCK:
             raise BrokenTar("cut short in the map of a sparse file")
         if block[MAGIC_AT:].startswith(MAGIC):
-            raise BrokenTar("a header in the map of a sparse file", after=position)
+            raise BrokenTar("a header in the map of a sparse file")
         more = block[504]
         position += BLOCK
     return position

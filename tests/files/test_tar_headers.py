@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from files.tar import Fault, find_files
 from files.tar_headers import BrokenTar, read_any, read_plain, write_end, write_header
 from tests.examples import examples
 
@@ -127,32 +128,28 @@ def test_what_stands_before_a_header_belongs_to_its_file(before: bytes, found: t
 
 
 @pytest.mark.parametrize(
-    ("before", "kept"),
+    ("before", "own"),
     [
-        (extended(b"L", b"b.jpg\0"), 0),  # the name of a file that is gone: it would stand in its own header
-        (extended(b"x", b"14 path=b.jpg\n"), 0),
-        (extended(b"L", LONG) * 2, 1024),  # the first was of a file that is gone
-        (extended(b"x", b"11 size=12\n") + extended(b"L", LONG) + extended(b"x", b"11 size=13\n"), 2048),
-        (extended(b"x", b"14 path=b.jpg\n") + extended(b"L", LONG), 1024),
-        (extended(b"x", b"hello"), 0),
-        (extended(b"x", b"1" * 400 + b" path=x\n"), 0),
-        (extended(b"x", b"13 size=-512\n"), 0),
-        (extended(b"x", b"0 path=x\n"), 0),
+        (extended(b"L", b"b.jpg\0"), b""),  # the name of a file that is gone: it would stand in its own header
+        (extended(b"x", b"14 path=b.jpg\n"), b""),
+        (extended(b"L", LONG), extended(b"L", LONG)),  # the first was of a file that is gone
+        (extended(b"x", b"11 size=12\n"), extended(b"L", LONG) + extended(b"x", b"11 size=13\n")),
+        (extended(b"x", b"14 path=b.jpg\n"), extended(b"L", LONG)),
+        (extended(b"x", b"hello"), b""),
+        (extended(b"x", b"1" * 400 + b" path=x\n"), b""),
+        (extended(b"x", b"13 size=-512\n"), b""),
+        (extended(b"x", b"0 path=x\n"), b""),
+        (extended(b"x", b"6 a=b\n" * 1001), b""),
     ],
 )
-def test_what_is_of_no_file_is_broken_and_the_next_header_known(before: bytes, kept: int) -> None:
-    file = io.BytesIO(before + by_tarfile("a.jpg", 3))
-    with pytest.raises(BrokenTar) as error:
+def test_what_belongs_to_no_file_is_broken_and_costs_no_file(before: bytes, own: bytes) -> None:
+    file = io.BytesIO(before + own + by_tarfile("a.jpg", 3) + b"abc" + bytes(1533))
+    with pytest.raises(BrokenTar):
         read_any(file, 0)
-    after = error.value.after
-    assert after is not None
-    while after < len(before) - kept:  # one such header at a time
-        with pytest.raises(BrokenTar) as error:
-            read_any(file, after)
-        assert error.value.after > after
-        after = error.value.after
-    assert after == len(before) - kept
-    assert read_any(file, after)[0] == (LONG if kept else b"a.jpg")
+    fault, found = find_files(file)
+    assert isinstance(fault, Fault)
+    assert fault.lost == len(before)
+    assert found[:3] == (len(before), LONG[:120] if own else b"a", b"jpg")
 
 
 @pytest.mark.parametrize("maps", [0, 2])
@@ -166,9 +163,8 @@ def test_a_sparse_file_ends_where_what_is_stored_of_it_ends(maps: int) -> None:
     assert read_any(io.BytesIO(b"".join([bytes(block), *more])), 0) == (b"a.jpg", data, 0, data + 1024, True)
     if maps:
         good = by_tarfile("b.jpg", 3)
-        with pytest.raises(BrokenTar) as error:
+        with pytest.raises(BrokenTar, match="a header in the map"):
             read_any(io.BytesIO(bytes(block) + good), 0)
-        assert error.value.after == 512
     records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
     found = read_any(io.BytesIO(extended(b"x", records) + by_tarfile("a.jpg", 700)), 0)
     assert found == (b"a.jpg", 1536, 0, 2560, True)

@@ -126,8 +126,11 @@ def damages(draw: st.DrawFn, tar: Tar) -> list[tuple[int, int, bytes]]:
             found.append((start, 0, HOSTILE[draw(st.sampled_from(sorted(HOSTILE)))]))
         else:
             found.append((at, end - at, b""))
-    found.sort()
-    return [one for i, one in enumerate(found) if not i or one[0] >= found[i - 1][0] + max(found[i - 1][1], 1)]
+    apart: list[tuple[int, int, bytes]] = []
+    for one in sorted(found):
+        if not apart or one[0] >= apart[-1][0] + max(apart[-1][1], 1):
+            apart.append(one)
+    return apart
 
 
 def told(found: Read, tar: Tar) -> None:

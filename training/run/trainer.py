@@ -298,13 +298,11 @@ class Run:
         figures = {name: float(value) for name, value in named.items() if value is not None}
         figures |= {f"health/{name}": value for name, value in learner.health().items()}
         figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **window.figures()}
-        counts = self.loader.counts
-        figures |= {"skipped": self.progress.skipped, "bad_pairs": counts.bad_share}
-        figures["broken_shards"] = len(counts.broken_shards)
+        counts, broken = self.loader.counts, list(self.loader.counts.broken_shards.items())
+        figures |= {"skipped": self.progress.skipped, "bad_pairs": counts.bad_share, "broken_shards": len(broken)}
         if self.epoch:
             figures["epoch"] = step / self.epoch
         self.log.train(step, figures)
-        broken = list(counts.broken_shards.items())
         for name, fault in broken[self.told_of : MOST_TOLD_OF]:
             self.log.say(f"shard {name}: {fault}")
         self.told_of = len(broken)
