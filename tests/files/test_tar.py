@@ -244,6 +244,43 @@ def test_a_tar_within_a_tar_is_data_after_broken_bytes_too() -> None:
     assert reject.reason.startswith("tar broken: from byte 0 to 100")
 
 
+@pytest.mark.parametrize(("size", "lost"), [(500, 100), (500, 511), (500, 512), (1000, 100), (1000, 512), (1000, 700)])
+def test_a_header_among_the_data_that_lost_bytes_have_moved_it_to_is_found(size: int, lost: int) -> None:
+    data = pack(
+        [("a.jpg", b"a" * 600), ("a.txt", b"t" * size), ("b.jpg", b"x" * 3000), ("b.txt", b"b"), ("c.jpg", b"c")]
+    )
+    at = 2048  # of the text
+    found, (reject,) = unpack(data[:at] + data[at + lost :])
+    assert found == {"a": {"jpg": b"a" * 600}, "b": {"jpg": b"x" * 3000, "txt": b"b"}, "c": {"jpg": b"c"}}
+    end = at + -(-size // BLOCK) * BLOCK - lost
+    assert reject.reason.startswith(f"tar broken: from byte 1,536 to {end:,} (")
+
+
+def test_bytes_lost_between_data_and_the_next_header_cost_nothing() -> None:
+    members = [("a.jpg", b"a" * 600), ("a.txt", b"text"), ("b.jpg", b"b" * 3000), ("b.txt", b"b")]
+    data = pack(members)
+    found, (reject,) = unpack(data[:2100] + data[2400:])
+    assert found == {"a": {"jpg": b"a" * 600, "txt": b"text"}, "b": {"jpg": b"b" * 3000, "txt": b"b"}}
+    assert reject.reason.startswith("tar broken: from byte 2,052 to 2,260")
+
+
+def test_what_is_left_of_a_pair_behind_a_fault_is_no_other_pair() -> None:
+    data = bytearray(pack([("a.jpg", b"a"), ("a.txt", b"a"), ("a.json", b"a"), ("b.jpg", b"b")]))
+    data[1024:1030] = b"??????"
+    found, (reject,) = unpack(bytes(data))
+    assert found == {"a": {"jpg": b"a"}, "b": {"jpg": b"b"}}
+    assert reject == Reject("", "tar broken: from byte 1,024 to 2,048 (bad checksum)")
+
+
+def test_a_member_that_is_longer_than_the_tar_costs_no_other() -> None:
+    whole = pack([("b.jpg", b"b"), ("b.txt", b"b")])
+    long = bytearray(pack([("a.tar", b"")])[:BLOCK])
+    long[124:136] = b"77777777777\0"
+    found, (reject,) = unpack(checked_header(long) + whole)
+    assert found == {"b": {"jpg": b"b", "txt": b"b"}}
+    assert reject.reason == "tar broken: from byte 0 to 512 (a.tar of 8,589,934,591 bytes, more than are there)"
+
+
 @given(st.data())
 @examples(150)
 def test_no_bytes_make_it_fail(data: st.DataObject) -> None:
