@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from curation.runs.printable import printable
 from files.addresses import open_tar
 from files.errors import CocuError, MisuseError
-from files.rejects import Reject
+from files.rejects import Reject, is_utf8
 from files.tar import find_members, read_member
 
 COLUMNS = ("key", "object", "area")
@@ -160,7 +160,10 @@ def _tar_table(path: Path, notes: list[str]) -> Any:
         try:
             listed = json.loads(content)["objects"]
             objects = [(str(entry["name"]), float(entry["area"])) for entry in listed]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            bad.append(key)
+            continue
+        if not all(map(is_utf8, (key, *(name for name, _ in objects)))):
             bad.append(key)
             continue
         rows.extend((key, name, area) for name, area in objects)

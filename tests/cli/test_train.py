@@ -68,6 +68,18 @@ def test_what_is_left_out_and_what_repeats_is_said(tmp_path: Path, data: Path) -
     assert validation.startswith("validation: left out: 50.0% of the pairs read (6 of 12): no caption (6); such as 0/")
 
 
+def test_a_damaged_shard_is_named_when_it_is_met_and_at_the_end(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(b"?" * 700 + sorted(data.glob("*.tar"))[0].read_bytes())
+    answer = train(tmp_path / "0.tar", tmp_path / "run", "log_every=1")
+    assert answer.code == 0, answer.err
+    fault = "tar broken: from byte 0 to "
+    assert [line.partition(fault)[0] for line in answer.err.splitlines() if fault in line] == [
+        "shard 0: ",
+        "left out: shards that are empty or broken (1; what cannot be read has room for about 1 pair): 0 (",
+    ]
+    assert all("broken shards 1" in line for line in answer.err.splitlines() if line.startswith("step "))
+
+
 def test_options_may_come_first_and_the_command_be_named(tmp_path: Path, data: Path) -> None:
     options = ["--workers", 0, "--no-tensorboard", "--data", data, "--out", tmp_path / "run"]
     succeed("train", *options, "miniature", *TINY)

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from files.rejects import Reject
-from files.tar import Sample, read_member, read_samples
+from files.tar import Sample, find_members, read_member, read_samples
 from files.tar_headers import BLOCK
 from tests.examples import examples
 
@@ -73,6 +74,31 @@ def test_reads_what_webdataset_reads(members: Members, form: int) -> None:
     assert ours == theirs
     assert list(ours) == list(theirs)
     assert rejects == []
+
+
+KINDS = st.sampled_from([tarfile.REGTYPE] * 4 + [tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE])
+RECORDS = st.sampled_from([{}, {}, {"comment": "a"}, {"mtime": "1.5"}, {"SCHILY.xattr.a": "\n" * 600}])
+
+
+@given(
+    st.lists(st.tuples(st.tuples(FOLDERS, NAMES).map("".join), KINDS, RECORDS, DATA), max_size=8),
+    st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+@examples(200)
+def test_finds_the_files_that_tarfile_finds(entries: list[tuple[str, bytes, dict[str, str], bytes]], form: int) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name, kind, records, data in entries:
+            info = tarfile.TarInfo(f"{name}.jpg")
+            info.type, info.pax_headers, info.linkname = kind, records, "n" * 150 if form else ""
+            info.size = len(data) if info.isreg() else 0
+            with suppress(ValueError):  # too long for the form
+                tar.addfile(info, io.BytesIO(data))
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        theirs = [(info.name, info.offset, info.offset_data, info.size) for info in tar if info.isreg()]
+    ours = list(find_members(out))
+    assert [(f"{one.key}.{one.field}", one.start, one.offset, one.size) for one in ours] == theirs
 
 
 def test_what_belongs_to_no_sample() -> None:
@@ -218,6 +244,43 @@ def test_a_tar_within_a_tar_is_data_after_broken_bytes_too() -> None:
     assert reject.reason.startswith("tar broken: from byte 0 to 100")
 
 
+@pytest.mark.parametrize(("size", "lost"), [(500, 100), (500, 511), (500, 512), (1000, 100), (1000, 512), (1000, 700)])
+def test_a_header_among_the_data_that_lost_bytes_have_moved_it_to_is_found(size: int, lost: int) -> None:
+    data = pack(
+        [("a.jpg", b"a" * 600), ("a.txt", b"t" * size), ("b.jpg", b"x" * 3000), ("b.txt", b"b"), ("c.jpg", b"c")]
+    )
+    at = 2048  # of the text
+    found, (reject,) = unpack(data[:at] + data[at + lost :])
+    assert found == {"a": {"jpg": b"a" * 600}, "b": {"jpg": b"x" * 3000, "txt": b"b"}, "c": {"jpg": b"c"}}
+    end = at + -(-size // BLOCK) * BLOCK - lost
+    assert reject.reason.startswith(f"tar broken: from byte 1,536 to {end:,} (")
+
+
+def test_bytes_lost_between_data_and_the_next_header_cost_nothing() -> None:
+    members = [("a.jpg", b"a" * 600), ("a.txt", b"text"), ("b.jpg", b"b" * 3000), ("b.txt", b"b")]
+    data = pack(members)
+    found, (reject,) = unpack(data[:2100] + data[2400:])
+    assert found == {"a": {"jpg": b"a" * 600, "txt": b"text"}, "b": {"jpg": b"b" * 3000, "txt": b"b"}}
+    assert reject.reason.startswith("tar broken: from byte 2,052 to 2,260")
+
+
+def test_what_is_left_of_a_pair_behind_a_fault_is_no_other_pair() -> None:
+    data = bytearray(pack([("a.jpg", b"a"), ("a.txt", b"a"), ("a.json", b"a"), ("b.jpg", b"b")]))
+    data[1024:1030] = b"??????"
+    found, (reject,) = unpack(bytes(data))
+    assert found == {"a": {"jpg": b"a"}, "b": {"jpg": b"b"}}
+    assert reject == Reject("", "tar broken: from byte 1,024 to 2,048 (bad checksum)")
+
+
+def test_a_member_that_is_longer_than_the_tar_costs_no_other() -> None:
+    whole = pack([("b.jpg", b"b"), ("b.txt", b"b")])
+    long = bytearray(pack([("a.tar", b"")])[:BLOCK])
+    long[124:136] = b"77777777777\0"
+    found, (reject,) = unpack(checked_header(long) + whole)
+    assert found == {"b": {"jpg": b"b", "txt": b"b"}}
+    assert reject.reason == "tar broken: from byte 0 to 512 (a.tar of 8,589,934,591 bytes, more than are there)"
+
+
 @given(st.data())
 @examples(150)
 def test_no_bytes_make_it_fail(data: st.DataObject) -> None:
@@ -273,6 +336,6 @@ def test_names_that_are_not_utf8() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 5, 6, 261, 263, 1000])
 def test_the_next_header_is_found_across_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("files.tar._SCAN", size)
+    monkeypatch.setattr("files.tar._MOST_READ", size)
     found, _ = unpack(b"!" * 777 + pack([("a.jpg", b"1")]))
     assert found == {"a": {"jpg": b"1"}}

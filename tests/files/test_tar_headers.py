@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from files.tar import Fault, find_files
 from files.tar_headers import BrokenTar, read_any, read_plain, write_end, write_header
 from tests.examples import examples
 
@@ -97,3 +98,73 @@ def test_an_end_fills_a_record(size: int) -> None:
     write_end(file)
     assert file.tell() % 10240 == 0
     assert 1024 <= file.tell() - size < 1024 + 10240
+
+
+def extended(kind: bytes, body: bytes) -> bytes:
+    info = tarfile.TarInfo("before")
+    info.type, info.size = kind, len(body)
+    return info.tobuf(tarfile.GNU_FORMAT) + body + bytes(-len(body) % 512)
+
+
+LONG = b"n" * 120 + b".jpg"
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        (extended(b"L", LONG + b"\0"), (LONG, 3)),
+        (extended(b"x", b"134 path=" + LONG + b"\n"), (LONG, 3)),
+        (extended(b"x", "15 path=é.jpg\n".encode()), ("é.jpg".encode(), 3)),
+        (extended(b"x", b"14 path=a.jpg\n"), (b"a.jpg", 3)),
+        (extended(b"x", b"11 size=12\n"), (b"a.jpg", 12)),
+        (extended(b"x", b"8 path=\n"), (b"a.jpg", 3)),
+        (extended(b"K", LONG) + extended(b"L", LONG), (LONG, 3)),
+    ],
+)
+def test_what_stands_before_a_header_belongs_to_its_file(before: bytes, found: tuple[bytes, int]) -> None:
+    name, data, size, following, sparse = read_any(io.BytesIO(before + by_tarfile("a.jpg", 3)), 0)
+    assert (name, size) == found
+    assert (data, following, sparse) == (len(before) + 512, len(before) + 1024, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "own"),
+    [
+        (extended(b"L", b"b.jpg\0"), b""),  # the name of a file that is gone: it would stand in its own header
+        (extended(b"x", b"14 path=b.jpg\n"), b""),
+        (extended(b"L", LONG), extended(b"L", LONG)),  # the first was of a file that is gone
+        (extended(b"x", b"11 size=12\n"), extended(b"L", LONG) + extended(b"x", b"11 size=13\n")),
+        (extended(b"x", b"14 path=b.jpg\n"), extended(b"L", LONG)),
+        (extended(b"x", b"hello"), b""),
+        (extended(b"x", b"1" * 400 + b" path=x\n"), b""),
+        (extended(b"x", b"13 size=-512\n"), b""),
+        (extended(b"x", b"0 path=x\n"), b""),
+        (extended(b"x", b"6 a=b\n" * 1001), b""),
+    ],
+)
+def test_what_belongs_to_no_file_is_broken_and_costs_no_file(before: bytes, own: bytes) -> None:
+    file = io.BytesIO(before + own + by_tarfile("a.jpg", 3) + b"abc" + bytes(1533))
+    with pytest.raises(BrokenTar):
+        read_any(file, 0)
+    fault, found = find_files(file)
+    assert isinstance(fault, Fault)
+    assert fault.lost == len(before)
+    assert found[:3] == (len(before), LONG[:120] if own else b"a", b"jpg")
+
+
+@pytest.mark.parametrize("maps", [0, 2])
+def test_a_sparse_file_ends_where_what_is_stored_of_it_ends(maps: int) -> None:
+    block = bytearray(by_tarfile("a.jpg", 700, tarfile.GNU_FORMAT))
+    block[156:157], block[482], block[483:495] = b"S", maps > 0, b"77777777777\0"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    more = [bytes(504) + bytes((i + 1 < maps,)) + bytes(7) for i in range(maps)]
+    data = 512 * (1 + maps)
+    assert read_any(io.BytesIO(b"".join([bytes(block), *more])), 0) == (b"a.jpg", data, 0, data + 1024, True)
+    if maps:
+        good = by_tarfile("b.jpg", 3)
+        with pytest.raises(BrokenTar, match="a header in the map"):
+            read_any(io.BytesIO(bytes(block) + good), 0)
+    records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+    found = read_any(io.BytesIO(extended(b"x", records) + by_tarfile("a.jpg", 700)), 0)
+    assert found == (b"a.jpg", 1536, 0, 2560, True)

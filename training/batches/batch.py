@@ -50,7 +50,7 @@ class Batch:
 class SampleCounts:
     """What became of the samples. reasons: how often each; examples: the first few, "shard/key: reason".
 
-    broken_shards: name -> why samples of it may be missing.
+    broken_shards: name -> why samples of it may be missing; lost_pairs: name -> about how many, as far as is known.
     """
 
     good: int = 0
@@ -58,6 +58,7 @@ class SampleCounts:
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     broken_shards: dict[str, str] = field(default_factory=dict)
+    lost_pairs: dict[str, int] = field(default_factory=dict)
     _in_a_row: int = 0
     _their_shards: set[int] = field(default_factory=set)
 
@@ -78,7 +79,9 @@ class SampleCounts:
             )
         if shards := self.broken_shards:
             named = [f"{name} ({fault})" for name, fault in list(shards.items())[:SHOWN]]
-            said.append(f"shards that are empty or broken: {_some(named, len(shards))}")
+            lost = sum(self.lost_pairs.values())
+            about = f"; what cannot be read has room for about {lost:,} pair{'s' * (lost != 1)}" if lost else ""
+            said.append(f"shards that are empty or broken ({len(shards):,}{about}): {_some(named, len(shards))}")
         return f"left out: {'; '.join(said)}" if said else ""
 
     def add(self, made: Made, shards: Set[int], of: int) -> None:
@@ -106,6 +109,7 @@ def all_counts(several: Iterable[SampleCounts]) -> SampleCounts:
         total.reasons += counts.reasons
         total.examples = [*total.examples, *counts.examples][:EXAMPLES]
         total.broken_shards |= counts.broken_shards
+        total.lost_pairs |= counts.lost_pairs
     return total
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import tarfile
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import BinaryIO
 
-from files.addresses import open_stream, unreachable
+from files.addresses import open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
 from files.saying import ProgressLine, say
-from files.tar import split_name
-from files.tar_headers import PosixInfo
-from training.batches.raw_pairs import CONCEPTS_FIELD, MODES, NO_CONCEPTS, BadPair, read_pair
+from files.tar import Fault, group_files
+from files.tar_headers import BrokenTar
+from training.batches.raw_pairs import CONCEPTS_FIELD, MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, read_pair
 from training.shards.files import NO_SAMPLES
 from training.shards.found import Source, TarShard, find_data
+from training.shards.tar_index import read_members
 
 LOOKED_AT = 100
+# Bytes that are fetched or unpacked of a shard that cannot be read in place: so many, then more for want of a pair.
+BEGINNINGS = (4 << 20, 256 << 20)
 
 
 def check_all(given: Iterable[Sequence[str | Source]], concepts: str) -> None:
@@ -71,42 +75,67 @@ def _some(faults: Sequence[str]) -> str:
 
 
 def _fault(shard: TarShard, concepts: str) -> str:
-    """Why none of the first pairs of a shard can be used; "" where one can."""
-    reasons: Counter[str] = Counter()
-    for members in islice(_first_samples(shard), LOOKED_AT):
-        try:
-            with_header(read_pair({name: memoryview(data) for name, data in members.items()}, concepts).image)
-            return ""
-        except (BadPair, BadPicture) as error:
-            reasons[str(error)] += 1
-    if not reasons:
-        return NO_SAMPLES
-    reason, count = reasons.most_common(1)[0]
-    return f"none of the first {reasons.total()} pairs can be used: {reason} ({count})"
-
-
-def _first_samples(shard: TarShard) -> Iterator[dict[str, bytes]]:
-    """Members of the samples of a shard, read from its beginning, wherever it lies and however it is packed."""
-    key: bytes | None = None
-    members: dict[str, bytes] = {}
+    """Why none of the first pairs of a shard can be used; "" where one can, or where these are not reached."""
     try:
-        with open_stream(shard.url) as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=PosixInfo) as tar:
-            for info in tar:
-                name = info.name.encode("utf-8", "surrogateescape")
-                this, field = split_name(name)
-                if not field or not info.isreg():
-                    continue
-                if this != key and members:
-                    yield members
-                    members = {}
-                key = this
-                content = tar.extractfile(info)
-                members[field.decode("utf-8", "replace")] = content.read() if content else b""
-    except (tarfile.TarError, EOFError):
-        pass  # what is whole before the break has been seen
+        if not shard.needs_copy:
+            with open(shard.url, "rb") as file:
+                return _look(file, concepts)[0]
+        for most in BEGINNINGS:
+            with open_stream(shard.url) as source, tempfile.TemporaryFile(prefix="cocu-") as copy:
+                target = _Beginning(copy, most)
+                with suppress(_Enough):
+                    unpack(source, target)  # type: ignore[arg-type]
+                fault, looked_at = _look(copy, concepts)
+            if not fault or looked_at == LOOKED_AT or target.room:
+                return fault
     except CocuError:
         raise
     except Exception as error:  # every driver has kinds of its own
         raise unreachable(shard.url, error) from error
-    if members:
-        yield members
+    return fault if looked_at else ""
+
+
+def _look(file: BinaryIO, concepts: str) -> tuple[str, int]:
+    """Why none of the first pairs of a tar can be used, "" where one can, and how many pairs were looked at."""
+    reasons: Counter[str] = Counter()
+    broken = ""
+    for files in group_files(file):
+        if isinstance(files, Fault):
+            broken = broken or f" ({files.reason})"
+            continue
+        start, stop = files[0][0], files[-1][5]
+        try:
+            if stop - start > MAX_SAMPLE_BYTES:
+                raise BadPair("oversized sample")
+            file.seek(start)
+            with_header(read_pair(read_members(file.read(stop - start))[1], concepts).image)
+            return "", reasons.total()
+        except (BadPair, BadPicture, BrokenTar) as error:
+            reasons[str(error)] += 1
+        if reasons.total() == LOOKED_AT:
+            break
+    if not reasons:
+        return NO_SAMPLES + broken, 0
+    reason, count = reasons.most_common(1)[0]
+    return f"none of the first {reasons.total()} pairs can be used: {reason} ({count})", reasons.total()
+
+
+class _Enough(Exception):
+    """The beginning is there."""
+
+
+class _Beginning:
+    """A file that takes so many bytes, and then raises _Enough."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self.room = file, most
+
+    def write(self, data: bytes) -> int:
+        written = self._file.write(data[: self.room])
+        self.room -= written
+        if not self.room:
+            raise _Enough
+        return written
+
+    def tell(self) -> int:
+        return self._file.tell()

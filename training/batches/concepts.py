@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import exp, isfinite
+from math import exp
 from random import Random
 
 MODES = ("caption", "curated-top", "curated-cluster")
 CONCEPTS_VERSION = 1
 _LEAST = 5e-324
+_MOST = 1e100  # sums and differences of scores stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def parse_concepts(data: bytes) -> ConceptArchive:
         raise ValueError(f"not as it should be: {type(error).__name__} {error}") from error
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("a concept is no text")
-    if not all(type(score) in (float, int) and isfinite(score) for score in scores):
-        raise ValueError("a score is no finite number")
+    if not all(type(score) in (float, int) and -_MOST < score < _MOST for score in scores):
+        raise ValueError(f"a score is no finite number below {_MOST:g}")
     if clusters is not None and not all(type(cluster) is int for cluster in clusters):
         raise ValueError("a cluster is no whole number")
     return ConceptArchive(names, scores, in_caption, clusters)

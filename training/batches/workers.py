@@ -86,8 +86,9 @@ def make_parts(
         position, taken, shards = on_their_way.popleft()
         stream.read(taken)
         counts.add(one, shards, len(files.shards))
-        for number, fault in files.faults.items():
-            counts.broken_shards[files.shards[number].name] = fault
+        for number, (fault, lost) in files.faults.items():
+            name = files.shards[number].name
+            counts.broken_shards[name], counts.lost_pairs[name] = fault, lost
         yield Part(position, one)
 
 

@@ -146,6 +146,10 @@ def _line(figures: Mapping[str, float]) -> str:
     shown += [*health[:1], f"data wait {figures['data_wait']:.0%}", f"{figures['memory_gb']:.1f} GB"]
     if figures.get("skipped"):
         shown.append(f"skipped {figures['skipped']:.0f}")
+    if figures.get("bad_pairs"):
+        shown.append(f"bad pairs {figures['bad_pairs']:.1%}")
+    if figures.get("broken_shards"):
+        shown.append(f"broken shards {figures['broken_shards']:.0f}")
     return ", ".join(shown)
 
 

@@ -55,6 +55,7 @@ from training.step.optimizer import GuardedStep, Verdict, build_optimizer
 from training.step.schedule import learning_rate
 
 MOST_SKIPPED_IN_A_ROW = 10
+MOST_TOLD_OF = 10  # broken shards, when they are met; the last lines count all
 TOKENS_MULTIPLE = 16  # compiled encoders see texts of a few lengths only
 
 Measure = Callable[[Learner], dict[str, float]]
@@ -156,6 +157,7 @@ class Run:
             self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
             self.log.say(self._greeting(found))
         self.val_counts = SampleCounts()
+        self.told_of = 0  # broken shards
 
     def to_the_end(self) -> Outcome:
         """The loop."""
@@ -296,10 +298,14 @@ class Run:
         figures = {name: float(value) for name, value in named.items() if value is not None}
         figures |= {f"health/{name}": value for name, value in learner.health().items()}
         figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **window.figures()}
-        figures |= {"skipped": self.progress.skipped, "bad_pairs": self.loader.counts.bad_share}
+        counts, broken = self.loader.counts, list(self.loader.counts.broken_shards.items())
+        figures |= {"skipped": self.progress.skipped, "bad_pairs": counts.bad_share, "broken_shards": len(broken)}
         if self.epoch:
             figures["epoch"] = step / self.epoch
         self.log.train(step, figures)
+        for name, fault in broken[self.told_of : MOST_TOLD_OF]:
+            self.log.say(f"shard {name}: {fault}")
+        self.told_of = len(broken)
 
     def _validate(self) -> None:
         """Measure the learner, and note it if it is the best so far. A signal ends it with nothing measured."""

@@ -41,9 +41,9 @@ class ShardFiles:
 
     def __init__(self, shards: Sequence[TarShard], copies: Path | None = None, indexes: Path | None = None) -> None:
         self.shards = shards
-        self.faults: dict[int, str] = {}  # shard -> why samples of it are missing
+        self.faults: dict[int, tuple[str, int]] = {}  # shard -> why samples of it are missing, and about how many
         self._indexes = TarIndexFolder(indexes)
-        self._edges: dict[int, np.ndarray] = {}
+        self._spans: dict[int, np.ndarray] = {}
         self._keep = copies is not None
         self._held: dict[int, int] = {}
         self._coming: dict[int, Future[None]] = {}
@@ -56,26 +56,26 @@ class ShardFiles:
             self._pool = ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="shard")
 
     def path(self, number: int) -> str:
-        """Where the unpacked tar of a shard lies, or will lie once its edges have been asked for."""
+        """Where the unpacked tar of a shard lies, or will lie once its spans have been asked for."""
         shard = self.shards[number]
         if not shard.needs_copy:
             return shard.url
         assert self._folder is not None
         return str(self._folder / f"{blake2b(shard.url.encode(), digest_size=16).hexdigest()}.tar")
 
-    def edges(self, number: int) -> np.ndarray:
-        """Edges of its samples in bytes of the unpacked tar, int64 [n + 1]; waits for a copy that is on its way.
+    def spans(self, number: int) -> np.ndarray:
+        """Bytes of its samples in the unpacked tar, int64 [n, 2]; waits for a copy that is on its way.
 
         Raises CocuError when the shard cannot be had.
         """
         if self.shards[number].needs_copy:
             self.prefetch([number])
             self._coming[number].result()
-        found = self._edges.pop(number, None)
-        self._edges[number] = self._index(number).edges if found is None else found
-        if len(self._edges) > MOST_INDEXES:
-            del self._edges[next(iter(self._edges))]
-        return self._edges[number]
+        found = self._spans.pop(number, None)
+        self._spans[number] = self._index(number).spans if found is None else found
+        if len(self._spans) > MOST_INDEXES:
+            del self._spans[next(iter(self._spans))]
+        return self._spans[number]
 
     def count(self, processes: int = 0) -> int:
         """Samples of all shards, by reading headers, with so many processes.
@@ -88,10 +88,10 @@ class ShardFiles:
             )
         total, todo = 0, []
         for number in range(len(self.shards)):
-            if (edges := self._edges.get(number)) is None:
+            if (spans := self._spans.get(number)) is None:
                 todo.append(number)
             else:
-                total += len(edges) - 1
+                total += len(spans)
         if processes < 2 or len(todo) < MANY_SHARDS:
             return total + sum(len(self._index(number)) for number in todo)
         with ProcessPoolExecutor(processes) as pool:
@@ -134,7 +134,7 @@ class ShardFiles:
         except OSError as error:
             raise unreachable(self.shards[number].url, error) from error
         if found.fault or not len(found):
-            self.faults[number] = found.fault or NO_SAMPLES
+            self.faults[number] = found.fault or NO_SAMPLES, found.lost
         return found
 
 

@@ -32,8 +32,8 @@ MOST_EMPTY_EPOCHS = 100
 class Tapes(Protocol):
     """What the order needs to know of shards: training.shard_files.ShardFiles, or arrays."""
 
-    def edges(self, number: int) -> np.ndarray:
-        """Edges of the samples of a shard in bytes, int64 [n + 1]."""
+    def spans(self, number: int) -> np.ndarray:
+        """Bytes of the samples of a shard, int64 [n, 2]: starts, which rise, and stops."""
 
     def prefetch(self, numbers: Sequence[int]) -> None:
         """These shards will be asked for soon."""
@@ -65,10 +65,10 @@ class Piece:
     first: int
     last: int
 
-    def samples(self, edges: np.ndarray) -> tuple[int, int]:
-        """Half-open range of the samples in it, by the edges of all samples of the shard."""
-        starts = edges[:-1]
-        whole = int(edges[-1])
+    def samples(self, spans: np.ndarray) -> tuple[int, int]:
+        """Half-open range of the samples in it, by the spans of all samples of the shard, int64 [n, 2]."""
+        starts = spans[:, 0]
+        whole = int(spans[-1, 1]) if len(spans) else 0
         # A packed tar is longer than its length on the tape, and its samples are placed in proportion.
         place = starts if whole <= self.length else [int(start) * self.length // whole for start in starts]
         return bisect_left(place, self.first), bisect_left(place, self.last)
@@ -200,14 +200,14 @@ class Order:
             self._tapes.prefetch([self._shards[p.shard] for p in self._pieces[piece : piece + 3]])
             self._tapes.hold(shard)
             self._held.append(shard)
-            edges = self._tapes.edges(shard)
-            first, last = self._pieces[piece].samples(edges)
+            spans = self._tapes.spans(shard)
+            first, last = self._pieces[piece].samples(spans)
             first += sample
             stop = min(first + room, last)
             if stop > first:
                 part = np.empty((stop - first, 4), np.int64)
                 part[:, SHARD], part[:, EPOCH] = shard, self._epoch
-                part[:, START], part[:, STOP] = edges[first:stop], edges[first + 1 : stop + 1]
+                part[:, START], part[:, STOP] = spans[first:stop, 0], spans[first:stop, 1]
                 parts.append(part)
                 room -= stop - first
                 sample += stop - first

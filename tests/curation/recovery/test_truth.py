@@ -99,6 +99,20 @@ def test_a_packed_tar_is_read_and_one_cut_short_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        *(b"[]", b"\xff", b"[" * 200_000, b'{"objects": 3}', b'{"objects": [{"name": "\\ud800", "area": 0.5}]}'),
+        *(b'{"objects": [{"name": "dog", "area": ' + b"1" * digits + b"}]}" for digits in (400, 5000)),
+    ],
+)
+def test_members_that_are_no_annotation_are_counted(tmp_path: Path, odd: bytes) -> None:
+    good = b'{"objects": [{"name": "dog", "area": 0.5}]}'
+    truth = read_truth(write_tar(tmp_path / "t.tar", {"a.json": odd, "b.json": good, "\udcff.json": good}))
+    assert truth.keys == ("b",)
+    assert truth.notes[0].startswith("t.tar: 2 .json members hold no objects of name and area (a")
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([{"key": "a", "object": "dog"}], "no column area; it needs key, object, area and has key"),

@@ -75,6 +75,25 @@ def test_a_shard_cut_short_is_used_as_far_as_it_goes_and_named(folder: Path, tmp
         keys = {key for batch in take(batches, 30) for key in batch.keys}
         assert 5 < len(keys) < 25
         assert "cut short" in batches.counts.broken_shards["cut"]
+        assert "cut short" in batches.counts.left_out()
+
+
+def test_what_lies_behind_a_broken_stretch_is_used_and_the_stretch_named(tmp_path: Path) -> None:
+    for name in "ab":
+        path = write_tar(tmp_path / f"{name}.tar", [one for i in range(6) for one in members(f"{name}{i}", i)])
+        data = bytearray(path.read_bytes())
+        at = data.index(f"{name}2.jpg".encode())
+        data[at : at + 512] = b"?" * 512
+        path.write_bytes(data)
+    with loader(tmp_path, batch_size=2) as batches:
+        keys = {key for batch in take(batches, 20) for key in batch.keys}
+        counts = batches.counts
+        assert keys == {f"{name}/{name}{i}" for name in "ab" for i in (0, 1, 3, 4, 5)}
+        assert set(counts.reasons) == {"no image"}  # what is left of the pair that was hit
+        assert counts.lost_pairs == {"a": 1, "b": 1}
+        said = counts.left_out()
+        assert "empty or broken (2; what cannot be read has room for about 2 pairs): " in said
+        assert f"a (tar broken: from byte {at:,} to " in said
 
 
 def test_a_shard_that_vanishes_is_counted_not_fatal(folder: Path, tmp_path: Path) -> None:
@@ -96,7 +115,7 @@ def test_what_was_left_out_is_said_with_its_share_and_reasons(folder: Path) -> N
         assert said.startswith(f"left out: {100 * counts.bad_share:.1f}% of the pairs read ({counts.bad} of ")
         reason, count = counts.reasons.most_common(1)[0]
         assert f"{reason} ({count})" in said
-        assert "shards that are empty or broken: 00002 (holds no samples)" in said
+        assert "shards that are empty or broken (1): 00002 (holds no samples)" in said
     assert SampleCounts(good=7).left_out() == ""
     other = SampleCounts(good=1, bad=9, reasons=Counter({f"reason {i}": 9 - i for i in range(9)}))
     total = all_counts([counts, other])

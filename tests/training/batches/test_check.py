@@ -106,6 +106,28 @@ def test_remote_and_packed_shards_are_looked_into_without_copying_them(tmp_path:
         check_data(["http://127.0.0.1:9/0.tar"])
 
 
+def test_of_remote_shards_no_more_is_fetched_than_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.batches.check.BEGINNINGS", (20_000, 60_000))
+    late = write_tar(tmp_path / "0.tar", [("a.bin", bytes(50_000)), *pair_members("b", 0)]).read_bytes()
+    never = write_tar(tmp_path / "1.tar", [("a.bin", bytes(90_000)), *pair_members("b", 0)]).read_bytes()
+    for name, data in (("late", late), ("never", never), ("bad", late[:50_000]), ("none", bytes(10_240))):
+        fsspec.filesystem("memory").pipe(f"/first/{name}.tar", data)
+    for good in ("late", "never"):  # the second cannot be told from a good one without fetching it
+        check_data([f"memory://first/{good}.tar"])
+    for bad in ("bad", "none"):
+        with pytest.raises(MisuseError, match=r"holds no samples|no image"):
+            check_data([f"memory://first/{bad}.tar"])
+
+
+def test_a_shard_that_begins_with_what_is_broken_is_looked_into(tmp_path: Path) -> None:
+    path = shard(tmp_path)
+    path.write_bytes(b"?" * 700 + path.read_bytes())
+    assert len(check_data([str(path)])) == 1
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(MisuseError, match=r"holds no samples \(not a tar"):
+        check_data([str(path)])
+
+
 def test_unknown_concepts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="concepts: all; expected one of none, caption"):
         check_data([str(shard(tmp_path))], "all")

@@ -53,11 +53,12 @@ def test_lines_of_steps_that_come_again_go(tmp_path: Path) -> None:
 def test_lines_away_from_a_terminal_are_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with log(tmp_path) as out:
         for step in range(1, 101):
-            out.train(step, {**FIGURES, **GROUPS, "skipped": 3.0})
+            out.train(step, {**FIGURES, **GROUPS, "skipped": 3.0, "bad_pairs": 0.0123, "broken_shards": 2})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2  # the first, and the last of the run
     assert lines[1] == (
-        "step 100 of 100: loss 2.5000, lr 1.00e-03, 1,234 pairs/s, groups 5.50, data wait 2%, 1.2 GB, skipped 3"
+        "step 100 of 100: loss 2.5000, lr 1.00e-03, 1,234 pairs/s, groups 5.50, data wait 2%, 1.2 GB, skipped 3, "
+        "bad pairs 1.2%, broken shards 2"
     )
 
 

@@ -21,9 +21,9 @@ class Arrays:
     def __init__(self, edges: Sequence[np.ndarray]) -> None:
         self.all, self.held = edges, Counter[int]()
 
-    def edges(self, number: int) -> np.ndarray:
+    def spans(self, number: int) -> np.ndarray:
         assert self.held[number] > 0
-        return self.all[number]
+        return np.stack([self.all[number][:-1], self.all[number][1:]], 1)
 
     def prefetch(self, numbers: Sequence[int]) -> None:
         assert all(0 <= number < len(self.all) for number in numbers)

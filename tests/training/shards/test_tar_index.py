@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import tarfile
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ Members = list[tuple[str, bytes]]
 
 
 def samples(path: Path) -> list[tuple[str, dict[str, bytes]]]:
-    data, edges = path.read_bytes(), index_tar(path).edges
-    read = [read_members(data[start:stop]) for start, stop in pairwise(edges)]
+    data = path.read_bytes()
+    read = [read_members(data[start:stop]) for start, stop in index_tar(path).spans.tolist()]
     return [(key, {name: bytes(value) for name, value in members.items()}) for key, members in read]
 
 
@@ -94,7 +93,7 @@ def test_training_and_curation_find_the_same_members(
             tar.addfile(info, io.BytesIO(bytes([number]) * info.size))
     data, index = path.read_bytes(), index_tar(path)
     trained = []
-    for start, stop in pairwise(index.edges.tolist()):
+    for start, stop in index.spans.tolist():
         key, members = read_members(data[start:stop])
         trained.append((start, key, {field: bytes(value) for field, value in members.items()}))
     with path.open("rb") as tar:
@@ -169,22 +168,28 @@ def test_a_tar_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None:
         path.write_bytes(data[:length])
         found = {f"{key}.{field}": value for key, fields in samples(path) for field, value in fields.items()}
         assert found == {name: whole[name] for name, end in ends.items() if end <= length}
-        if length < max(ends.values()):
+        if 512 <= length < max(ends.values()):
             assert "cut short" in index_tar(path).fault
 
 
-def test_a_broken_header_ends_the_index_with_a_reason(tmp_path: Path) -> None:
+def test_behind_a_broken_header_the_index_goes_on(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", [m for i in range(3) for m in pair_members(f"{i:03d}", i)])
     with tarfile.open(path) as tar:
         at = tar.getmember("001.txt").offset
     data = bytearray(path.read_bytes())
     data[at : at + 512] = b"\x01" * 512
     path.write_bytes(data)
-    assert [(key, list(members)) for key, members in samples(path)] == [("000", ["jpg", "txt"]), ("001", ["jpg"])]
-    assert f"byte {at:,}" in index_tar(path).fault
-    path.write_bytes(os.urandom(5000))
+    assert [(key, list(members)) for key, members in samples(path)] == [
+        ("000", ["jpg", "txt"]),
+        ("001", ["jpg"]),
+        ("002", ["jpg", "txt"]),
+    ]
+    index = index_tar(path)
+    assert f"tar broken: from byte {at:,} to {at + 1024:,}" in index.fault
+    assert index.lost == 1
+    path.write_bytes(b"?" * 5000)
+    assert index_tar(path).fault.startswith("not a tar")
     assert len(index_tar(path)) == 0
-    assert "broken tar" in index_tar(path).fault
 
 
 def test_only_headers_are_read(tmp_path: Path) -> None:
@@ -208,7 +213,7 @@ def test_an_index_is_kept_until_the_tar_changes(tmp_path: Path) -> None:
     assert_same(kept.get(path), index_tar(path))
     file = next((tmp_path / "cache").iterdir())
     np.save(file, np.array([0, 7, 9], np.uint32))  # so that it can be told from a new one
-    assert kept.get(path).edges.tolist() == [0, 7 * 512, 9 * 512]
+    assert kept.get(path).spans.tolist() == [[0, 7 * 512], [7 * 512, 9 * 512]]
     file.write_bytes(b"no index")
     assert_same(kept.get(path), index_tar(path))
     write_tar(path, [m for i in range(5) for m in pair_members(f"{i:03d}", i)])
@@ -226,4 +231,4 @@ def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None
 
 def assert_same(found: TarIndex, expected: TarIndex) -> None:
     assert found.fault == expected.fault == ""
-    assert found.edges.tolist() == expected.edges.tolist()
+    assert found.spans.tolist() == expected.spans.tolist()
