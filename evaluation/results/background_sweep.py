@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.figures.confusion import mean_ious
 from evaluation.results.result import Result
-from files.atomic import write_json
+from files.atomic import atomic, write_json
 
 # Finer where the published thresholds lie.
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19)) + tuple(
@@ -33,7 +33,8 @@ def write_sweep(folder: Path, result: Result) -> dict[str, Any]:
         "card_threshold": result.card.background.threshold,
     }
     write_json(folder / SWEEP, found)
-    _plot(folder / PLOT, found, result.card.pretty_name)
+    with atomic(folder / PLOT) as temporary:
+        _plot(temporary, found, result.card.pretty_name)
     return found
 
 
@@ -51,4 +52,4 @@ def _plot(path: Path, found: dict[str, Any], name: str) -> None:
     axes.set(xlabel="threshold of the background", ylabel="mIoU, %", title=f"{name}\n({LABEL}: not a result)")
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, format="png", dpi=120)
