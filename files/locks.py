@@ -36,7 +36,7 @@ def locked(folder: Path, mark: str | None) -> Iterator[None]:
             raise MisuseError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}) and no {mark}; give a new or empty folder"
             )
-    with _taken(folder, folder / LOCK) as held:
+    with taken(folder, folder / LOCK) as held:
         try:
             yield
         except Exception:
@@ -49,7 +49,7 @@ def locked(folder: Path, mark: str | None) -> Iterator[None]:
 def locked_file(path: Path) -> Iterator[None]:
     """A file, which need not be there, for this block alone. Raises CocuError as `locked`."""
     beside = path.with_name(f".{path.name}{LOCK}")
-    with _taken(path, beside):
+    with taken(path, beside):
         try:
             yield
         finally:
@@ -98,7 +98,8 @@ def check_held(path: Path) -> None:
 
 
 @contextmanager
-def _taken(path: Path, lock: Path) -> Iterator[Held]:
+def taken(path: Path, lock: Path) -> Iterator[Held]:
+    """The file `lock`, made if need be, for this block alone, in the name of `path`. Raises CocuError as `locked`."""
     while True:
         # Not opened a second time: closing any handle of a file gives up a process's locks on it.
         if _place(str(lock)) in _HELD:
@@ -132,7 +133,7 @@ def _taken(path: Path, lock: Path) -> Iterator[Held]:
 def _opened(path: Path, lock: Path) -> int:
     try:
         make_folder(lock.parent)
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # it will be written to
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise CocuError(

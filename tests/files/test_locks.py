@@ -175,3 +175,12 @@ def test_what_a_kill_left_goes_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "a" / ".x.7.tmp" / "file").exists()
     sweep(tmp_path)
     assert not any((tmp_path / "a").iterdir())
+
+
+def test_a_lock_that_points_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=r"out/\.lock"), locked(tmp_path / "out", None):
+        pass
+    assert (tmp_path / "precious").read_text() == "text"
