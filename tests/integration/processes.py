@@ -20,6 +20,14 @@ def session(leader: int) -> dict[int, int]:
     return found
 
 
+def at_work(process: int) -> bool:
+    """Whether a process has not ended; one that has, and whose parent has not looked yet, does not count."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def workers(leader: int) -> list[int]:
     """The children of a session's leader that work for it; what only tracks their memory does not count."""
     return sorted(child for child, parent in session(leader).items() if parent == leader and not _tracks(child))
