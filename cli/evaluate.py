@@ -8,6 +8,8 @@ import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
 
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
+
 app = typer.Typer(
     cls=RunUnlessNamed,
     help="Measure zero-shot segmentation: `cocu eval CHECKPOINT --benchmark NAME=PATH --out DIR`.",
@@ -122,14 +124,13 @@ def demo(
     from training.processes import joined
 
     words = words_of(classes)
-    form = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(out.suffix.lower())
-    if form is None:
+    if out.suffix.lower() not in KINDS:
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
     with joined(device, exact=True) as place:
         segmenter = load_segmenter(checkpoint, place.device, precision)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
     with alone(out) as temporary:
-        shown.picture.save(temporary, form)
+        shown.picture.save(temporary, KINDS[out.suffix.lower()])
     for word, share in shown.shares.items():
         typer.echo(f"{share:6.1%}  {word}")
     typer.echo(f"wrote {out}")

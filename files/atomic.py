@@ -26,20 +26,28 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary = unfinished(path)
     try:
-        check_held(path)
-        make_folder(path.parent)
-        yield temporary
-        check_held(path)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
-            error.filename = str(path)
-        raise
+        with naming(path):
+            check_held(path)
+            make_folder(path.parent)
+            yield temporary
+            check_held(path)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around writing to `path`: "No space left on device" does not say where, and then does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager

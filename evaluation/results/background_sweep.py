@@ -33,8 +33,7 @@ def write_sweep(folder: Path, result: Result) -> dict[str, Any]:
         "card_threshold": result.card.background.threshold,
     }
     write_json(folder / SWEEP, found)
-    with atomic(folder / PLOT) as temporary:
-        _plot(temporary, found, result.card.pretty_name)
+    _plot(folder / PLOT, found, result.card.pretty_name)
     return found
 
 
@@ -52,4 +51,5 @@ def _plot(path: Path, found: dict[str, Any], name: str) -> None:
     axes.set(xlabel="threshold of the background", ylabel="mIoU, %", title=f"{name}\n({LABEL}: not a result)")
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
-    figure.savefig(path, format="png", dpi=120)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

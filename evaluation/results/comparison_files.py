@@ -79,8 +79,7 @@ def write_comparison(out: Path, compared: Sequence[Compared]) -> None:
     with locked(out, None):
         sweep(out, deep=False)
         write_text(out / TEXT, comparison_text(compared))
-        with atomic(out / CHART) as temporary:
-            _chart(temporary, compared)
+        _chart(out / CHART, compared)
 
 
 def _chart(path: Path, compared: Sequence[Compared]) -> None:
@@ -95,7 +94,8 @@ def _chart(path: Path, compared: Sequence[Compared]) -> None:
     _bars(panels[0], compared)
     for axes, one, classes in zip(panels[1:], compared, shown, strict=True):
         _class_bars(axes, one, classes)
-    figure.savefig(path, format="png", dpi=110)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _bars(axes: Any, compared: Sequence[Compared]) -> None:
