@@ -52,7 +52,7 @@ def tried_once(name: str, folder: Path, undisturbed: Undisturbed, warm: WarmComm
 
 def _words(name: str, folder: Path, undisturbed: Undisturbed) -> tuple[Any, ...]:
     if name == "data":
-        return "data", "miniature", "--out", OUT, "--pairs", 1200, "--size", 32, "--workers", 2
+        return "data", "miniature", "--out", OUT, "--pairs", 1050, "--size", 32, "--workers", 2
     if name == "index":
         return build(undisturbed.shards, OUT, undisturbed.model, "--workers", 2)
     if name == "curate":
