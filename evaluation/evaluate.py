@@ -6,7 +6,8 @@ One process on a CPU or a GPU as it is; under torchrun one process for each GPU.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,9 @@ from evaluation.results import result as results
 from evaluation.results.doubts import refuse_empty_truth
 from evaluation.results.result import Result
 from evaluation.results.text import write_results
+from files.atomic import sweep
 from files.errors import CocuError, MisuseError
+from files.locks import locked
 from training.processes import Place, by_leader, joined, of_all
 
 # Told the benchmark's name, how many of its pictures were done now, and of how many in this process.
@@ -129,17 +132,34 @@ def evaluate_all(
 ) -> dict[str, Any]:
     """Measure every benchmark and write the folder `out`; what results.json holds, on every process.
 
-    Raises MisuseError for arguments that do not go together; BadItem for a bad picture, unless they are skipped.
+    Raises MisuseError for arguments that do not go together; BadItem for a bad picture, unless they are skipped;
+    CocuError where another run is at work on `out`.
     """
-    opened = by_leader(lambda: _begin(wanted, out, options, overwrite), place)
-    head = results.header(
-        {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest},
-        command,
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        device=_device(place),
-        precision=segmenter.precision,
-        processes=place.world,
-    )
+    opened = by_leader(lambda: open_all(wanted, options), place)
+    with ExitStack() as stack:
+        by_leader(lambda: stack.enter_context(locked(out, None)), place)
+        checkpoint = {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest}
+        by_leader(lambda: _make_room(out, checkpoint, opened, overwrite), place)
+        head = results.header(
+            checkpoint,
+            command,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            device=_device(place),
+            precision=segmenter.precision,
+            processes=place.world,
+        )
+        return _measure_all(segmenter, opened, out, options, place, head, progress)
+
+
+def _measure_all(
+    segmenter: Segmenter,
+    opened: Sequence[Opened],
+    out: Path,
+    options: EvaluateOptions,
+    place: Place,
+    head: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
     done: list[dict[str, Any]] = []
     galleries: list[gallery.BenchmarkGallery] = []
     for one in opened:
@@ -157,7 +177,7 @@ def evaluate_all(
                     gallery.write_pictures(folder, result, one.benchmark, segmenter, vectors, options.shown)
                 )
                 gallery.write_page(out, head, galleries)
-            write_results(out, head, [*done, found])
+            write_results(out, head, [*done, found], [other.card.name for other in opened[len(done) + 1 :]])
             return found
 
         done.append(by_leader(write, place))
@@ -216,21 +236,22 @@ def vectors_of(segmenter: Segmenter, card: Card, options: EvaluateOptions) -> Te
     return class_vectors(segmenter, card, options.templates)
 
 
-def _begin(wanted: Sequence[tuple[Card, Path]], out: Path, options: EvaluateOptions, overwrite: bool) -> list[Opened]:
-    opened = open_all(wanted, options)
-    if out.exists() and not out.is_dir():
-        raise MisuseError(f"{out}: is a file; give a folder")
-    out.mkdir(parents=True, exist_ok=True)
+def _make_room(out: Path, checkpoint: Mapping[str, Any], opened: Sequence[Opened], overwrite: bool) -> None:
+    """Remove results that may go: of the same checkpoint, where their run was cut short; others if asked to."""
     if (out / results.RESULTS).exists():
-        if not overwrite:
+        there = results.read_results(out)
+        if not overwrite and not ("unfinished" in there and there.get("checkpoint") == checkpoint):
             raise MisuseError(f"{out}: holds results; give another --out, or --overwrite to replace them")
-        _remove_results(out)
-    return opened
+        _remove_results(out, there)
+    for folder in (out / one.card.name for one in opened):
+        sweep(folder, deep=False)
+        sweep(folder / gallery.PICTURES, deep=False)
+    sweep(out, deep=False)
 
 
-def _remove_results(out: Path) -> None:
+def _remove_results(out: Path, there: Mapping[str, Any]) -> None:
     """Remove what an evaluation wrote into a folder, nothing else; results.json, which vouches for it, first."""
-    names = [Path(one["name"]).name for one in results.read_results(out)["benchmarks"]]
+    names = [Path(one["name"]).name for one in there["benchmarks"]]
     written = [out / results.RESULTS, out / results.TABLE, out / gallery.GALLERY]
     for folder in (out / name for name in names):
         written += [folder / name for name in (results.CLASSES, results.COUNTS)]

@@ -5,46 +5,85 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from files.errors import MisuseError
+from files.locks import check_held, locked_file
+from files.synced import make_folder, sync
+
+UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # names of temporary files and folders, with their process's number
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed.
+
+    Raises CocuError where `path` lies in a locked folder that was removed meanwhile: it is not made anew.
+    """
+    temporary = unfinished(path)
     try:
-        make_folder(path.parent)
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
-            error.filename = str(path)
-        raise
+        with naming(path):
+            check_held(path)
+            make_folder(path.parent)
+            yield temporary
+            check_held(path)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """The folder and those above it, so that they outlast a power cut as the files in them do."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync(folder.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    opened = os.open(path, os.O_RDONLY)
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around writing to `path`: "No space left on device" does not say where, and then does."""
     try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[Path]:
+    """As `atomic`, for a file among the user's own: one process at a time writes it, and what a kill left goes.
+
+    Raises MisuseError where `path` is no file, CocuError where another run is writing it.
+    """
+    if path.exists() and not path.is_file():
+        raise MisuseError(f"{path}: is no file; give the name of one")
+    make_folder(path.parent)
+    with locked_file(path):
+        mine = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+        with contextlib.suppress(OSError):
+            _remove(other for other in path.parent.iterdir() if mine.fullmatch(other.name))
+        with atomic(path) as temporary:
+            yield temporary
+
+
+def unfinished(path: Path) -> Path:
+    """Where `path` lies until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def sweep(folder: Path, *, deep: bool = True) -> None:
+    """Remove what runs that were killed left unfinished in the folder, which must be locked; deep: below it, too."""
+    names = folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp")
+    _remove(path for path in names if UNFINISHED.fullmatch(path.name))
+
+
+def _remove(leftovers: Iterable[Path]) -> None:
+    for leftover in list(leftovers):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

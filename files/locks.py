@@ -1,60 +1,173 @@
-"""Locks: a folder belongs to one process at a time."""
+"""Locks: a folder belongs to one process at a time, and stays where it is until that one has ended."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from files.atomic import make_folder
 from files.errors import CocuError, MisuseError
+from files.synced import make_folder
 
-# A process does not lock itself out: these files, by device and number, it holds already.
-_HELD = set[tuple[int, int]]()
+LOCK = ".lock"
 
 
 @contextmanager
-def locked(folder: Path, mark: str) -> Iterator[None]:
+def locked(folder: Path, mark: str | None) -> Iterator[None]:
     """The folder, made if need be, for this block alone.
 
-    mark: the file that says whose it is; without it the folder must be empty but for hidden files. Raises MisuseError
-    where it is a file, holds other files, or another run is at work there; CocuError where it cannot be written.
+    mark: the file that says whose it is; without it the folder must be empty but for hidden files. None: other files
+    may lie there. Raises MisuseError where it is a file, or holds other files; CocuError where another run is at work
+    there, where it cannot be written, and where it is gone before the block ends, whatever else went wrong by that.
     """
     if folder.exists() and not folder.is_dir():
         raise MisuseError(f"{folder}: is a file; give a folder")
-    if folder.is_dir() and not (folder / mark).exists():
+    if mark is not None and folder.is_dir() and not (folder / mark).exists():
         strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if strangers:
             raise MisuseError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}) and no {mark}; give a new or empty folder"
             )
+    with taken(folder, folder / LOCK) as held:
+        try:
+            yield
+        except Exception:
+            held.check()
+            raise
+        held.check()
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """A file, which need not be there, for this block alone. Raises CocuError as `locked`."""
+    beside = path.with_name(f".{path.name}{LOCK}")
+    with taken(path, beside):
+        try:
+            yield
+        finally:
+            beside.unlink(missing_ok=True)  # here already: who waits at the lock of a file that is gone tries again
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds: its absolute path, that of its lock, and the lock's device and number."""
+
+    path: str
+    lock: str
+    place: tuple[int, int]
+
+    def check(self) -> None:
+        """Raises CocuError where it was removed, or another was put in its place."""
+        if _place(self.lock) != self.place:
+            raise CocuError(
+                f"{self.path}: was removed, moved or replaced while this run was at work there, and what was written "
+                "is gone with it; run the same command again, and leave its --out alone until it ends"
+            )
+
+
+# What this process holds, or the one that started it. It does not lock itself out: what is here it holds already.
+_HELD = dict[tuple[int, int], Held]()
+
+
+def all_held() -> tuple[Held, ...]:
+    """What this process holds, to be told to those that it starts."""
+    return tuple(_HELD.values())
+
+
+def watch(held: Iterable[Held]) -> None:
+    """In a process that was started by one that holds these: `check_held` looks after them here, too."""
+    _HELD.update((one.place, one) for one in held)
+
+
+def check_held(path: Path) -> None:
+    """Raises CocuError where the path lies in a folder that is held and is gone; for whoever writes there."""
+    for held in all_held():
+        if f"{path.absolute()}".startswith(held.path + os.sep):
+            held.check()
+
+
+# The lock itself.
+
+
+@contextmanager
+def taken(path: Path, lock: Path) -> Iterator[Held]:
+    """The file `lock`, made if need be, for this block alone, in the name of `path`. Raises CocuError as `locked`."""
+    while True:
+        # Not opened a second time: closing any handle of a file gives up a process's locks on it.
+        if _place(str(lock)) in _HELD:
+            raise _busy(path, "this process")
+        opened = _opened(path, lock)
+        try:
+            status = os.fstat(opened)
+            held = Held(os.path.abspath(path), os.path.abspath(lock), (status.st_dev, status.st_ino))
+            try:
+                # Not flock: processes that this one starts would inherit it, and hold it for seconds after a kill.
+                fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                raise _busy(path, _holder(opened)) from None
+            except OSError:
+                pass  # some network file systems have no locks; the folder is then the user's to keep single
+            if _place(held.lock) != held.place:  # removed while it was waited for
+                continue
+            _HELD[held.place] = held
+            try:
+                _sign(opened)
+                yield held
+            finally:
+                del _HELD[held.place]
+                with contextlib.suppress(OSError):
+                    os.ftruncate(opened, 0)
+            return
+        finally:
+            os.close(opened)
+
+
+def _opened(path: Path, lock: Path) -> int:
     try:
-        make_folder(folder)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        make_folder(lock.parent)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # it will be written to
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise CocuError(
-                f"{folder}: cannot be written ({error.strerror}); make it writable, or give another --out"
+                f"{path}: cannot be written ({error.strerror}); make it writable, or give another --out"
             ) from error
         raise
-    status = os.fstat(lock)
-    place = (status.st_dev, status.st_ino)
-    busy = f"{folder}: another run is at work on this folder; wait for it to end, or give another"
-    if place in _HELD:  # closing any handle of a file gives up a process's locks on it: this one is left alone
-        raise MisuseError(busy)
+
+
+def _place(lock: str) -> tuple[int, int] | None:
     try:
-        try:
-            # Not flock: processes that this one starts would inherit it, and hold it for seconds after a kill.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise MisuseError(busy) from None
-        except OSError:
-            pass  # some network file systems have no locks; the folder is then the user's to keep single
-        _HELD.add(place)
-        yield
-    finally:
-        _HELD.discard(place)
-        os.close(lock)
+        status = os.stat(lock)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _busy(path: Path, holder: str) -> CocuError:
+    return CocuError(
+        f"{path}: another run is at work on this {'folder' if path.is_dir() else 'file'} ({holder}); wait for it to "
+        "end, or give another --out"
+    )
+
+
+def _sign(opened: int) -> None:
+    """Write down who holds it. A full disk has no room for that, and the lock holds all the same."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(opened, 0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.pwrite(opened, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+
+
+def _holder(opened: int) -> str:
+    with contextlib.suppress(OSError):
+        said = os.pread(opened, 200, 0).decode("ascii", "replace")
+        if re.fullmatch(r"process \d+ on [\w.-]+ since [\d: -]+", said):
+            return said
+    return "a process that has not said its name"

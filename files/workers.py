@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from files.errors import CocuError
+from files.locks import Held, all_held, watch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +23,8 @@ Result = TypeVar("Result")
 class WorkerPool:
     """A pool of spawned processes; a forked one would inherit threads of this process in an unknown state.
 
-    start: called once in every worker, with `arguments`. Workers do not see Ctrl-C: this process ends them.
+    start: called once in every worker, with `arguments`. Workers do not see Ctrl-C: this process ends them. They write
+    only where the folders stand that this process holds when the pool is made.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class WorkerPool:
     ) -> None:
         self.processes = processes
         self._pool = ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_start, initargs=(start, arguments)
+            processes, get_context("spawn"), initializer=_start, initargs=(start, arguments, all_held())
         )
         self._workers: set[BaseProcess] = set()
 
@@ -91,7 +93,8 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...], held: tuple[Held, ...]) -> None:
+    watch(held)
     Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from curation.curated.query import Answer
 from curation.runs.printable import printable
-from files.atomic import atomic
+from files.atomic import alone
 from files.errors import MisuseError
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -65,7 +65,7 @@ def write_file(answer: Answer, form: str, out: Path) -> None:
 
     Raises OSError when `out` cannot be written.
     """
-    with atomic(out) as temporary:
+    with alone(out) as temporary:
         if form == "parquet":
             with temporary.open("wb") as binary:
                 write_parquet(answer, binary)

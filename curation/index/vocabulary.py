@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curation.encoding.encoder import Encoder
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
-from files.atomic import atomic
+from files.atomic import atomic, unfinished
 from files.errors import CocuError
 
 
@@ -45,7 +45,7 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
     import duckdb
 
     # It spills beside the embeddings and not, as is its way, into the current folder.
-    spill = str(files[0].parent / ".counting.tmp") if files else ""
+    spill = str(unfinished(files[0].parent / "counting")) if files else ""
     with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as connection:
         try:
             # Read by Arrow, a few files at a time: DuckDB itself keeps all of them open.

@@ -12,7 +12,7 @@ from curation.curated.query import connect
 from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
 from curation.report.gallery import Bar, bar, pair_cards
 from curation.report.histograms import drawn
-from files.atomic import atomic
+from files.atomic import alone
 from files.page import page
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -71,7 +71,7 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
 
 def _write(out: Path, template: str, **values: Any) -> None:
     html = page(_TEMPLATES / template, **values)
-    with atomic(out) as temporary:
+    with alone(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

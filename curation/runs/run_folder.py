@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from curation.reading.shards import Shard
 from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
-from files.atomic import atomic, write_json
+from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from files.rejects import Reject
@@ -85,11 +85,7 @@ class RunFolder:
                 "shards": {},
             }
             write_json(path, self._manifest)
-        for leftover in list(self.path.rglob(".*.tmp")):  # of a run that was killed; the lock says nobody writes it now
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+        sweep(self.path)
         if self.was_finished:
             shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
             return

@@ -26,7 +26,7 @@ from PIL import Image
 from data_cards.cards import read_card
 from data_cards.miniature.captions.names import ClassNames
 from data_cards.miniature.pairs import NAME, DrawnPair, check_request, draw_pair
-from files.atomic import atomic, write_json
+from files.atomic import atomic, sweep, write_json
 from files.errors import MisuseError
 from files.locks import locked
 from files.tar_headers import write_header
@@ -89,7 +89,7 @@ def write_miniature(
     workers: processes; None is one for each core. The same bytes come from any number of them. progress is told
     the pairs of each shard when it is finished. Run again with the same arguments, the shards that are
     missing are drawn. Raises MisuseError when an argument
-    is out of range, the folder holds something else or another run is at work there, CocuError when a process dies.
+    is out of range or the folder holds something else, CocuError when another run is at work there or a process dies.
     """
     check_request(split, seed, pairs, size)
     workers = workers or len(os.sched_getaffinity(0))
@@ -101,9 +101,14 @@ def write_miniature(
     ]
     start = time.monotonic()
     with locked(out, "manifest.json"):
+        sweep(out)
         known = _open(out, parameters, [job.shard.name for job in jobs])
         missing = [job for job in jobs if not (job.shard.is_file() and (known or job.part.is_file()))]
-        _draw_all(missing, workers, progress)
+        try:
+            _draw_all(missing, workers, progress)
+        except BaseException:
+            sweep(out)  # what workers were writing that were ended
+            raise
         if not known:
             _finish(out, parameters, jobs)
         shutil.rmtree(out / _PARTS, ignore_errors=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from evaluation.results.comparison import Compared
 from evaluation.results.text import markdown_table, percent
-from files.errors import MisuseError
+from files.atomic import atomic, sweep, write_text
+from files.locks import locked
 
 TEXT, CHART = "comparison.md", "comparison.png"
 
@@ -75,11 +76,10 @@ def _said(value: float) -> float | None:
 
 def write_comparison(out: Path, compared: Sequence[Compared]) -> None:
     """Write comparison.md, and comparison.png: bars of each benchmark, and of its classes."""
-    if out.exists() and not out.is_dir():
-        raise MisuseError(f"{out}: is a file; give a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / TEXT).write_text(comparison_text(compared), encoding="utf-8")
-    _chart(out / CHART, compared)
+    with locked(out, None):
+        sweep(out, deep=False)
+        write_text(out / TEXT, comparison_text(compared))
+        _chart(out / CHART, compared)
 
 
 def _chart(path: Path, compared: Sequence[Compared]) -> None:
@@ -94,7 +94,8 @@ def _chart(path: Path, compared: Sequence[Compared]) -> None:
     _bars(panels[0], compared)
     for axes, one, classes in zip(panels[1:], compared, shown, strict=True):
         _class_bars(axes, one, classes)
-    figure.savefig(path, dpi=110)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _bars(axes: Any, compared: Sequence[Compared]) -> None:

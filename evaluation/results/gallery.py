@@ -20,7 +20,7 @@ from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
-from files.atomic import write_text
+from files.atomic import atomic, write_text
 from files.page import page
 
 GALLERY, PICTURES = "gallery.html", "gallery"
@@ -77,7 +77,6 @@ def write_pictures(
     """Segment the chosen pictures once more, groups and all, and write their PNGs; the benchmark's part of the page."""
     scores = mean_ious(result.tally.counts.astype(np.float64))
     chosen = choose(scores, count)
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     colours = palette(len(result.card.classes), result.card.background_index)
     rules = replace(Rules(), best=result.rules["best classes"], groups=True)
     cards: dict[str, list[PictureCard]] = {}
@@ -122,7 +121,8 @@ def _write_shots(
     names = {}
     for kind, shot in shots.items():
         names[kind] = f"{stem}-{kind}.png"
-        Image.fromarray(shot).save(folder / names[kind], "PNG")
+        with atomic(folder / names[kind]) as temporary:
+            Image.fromarray(shot).save(temporary, "PNG")
     return names
 
 

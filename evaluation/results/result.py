@@ -26,7 +26,7 @@ from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import IouFigures, figures
 from evaluation.figures.tally import PictureTally
 from evaluation.results.doubts import doubts_about
-from files.atomic import write_text
+from files.atomic import atomic, write_text
 from files.errors import CocuError, MisuseError
 
 RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
@@ -145,21 +145,21 @@ def header(checkpoint: Mapping[str, Any], command: Sequence[str], date: str, **m
 
 def write_benchmark(folder: Path, result: Result) -> None:
     """Write classes.csv and counts.npz."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = class_rows(result)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / CLASSES, text.getvalue())
-    np.savez_compressed(
-        folder / COUNTS,
-        keys=np.array(result.keys, dtype=np.str_),
-        classes=np.array([one.name for one in result.card.classes], dtype=np.str_),
-        counts=result.tally.counts,
-        boundary=result.tally.boundary,
-        confusion=result.tally.matrix,
-    )
+    with atomic(folder / COUNTS) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            keys=np.array(result.keys, dtype=np.str_),
+            classes=np.array([one.name for one in result.card.classes], dtype=np.str_),
+            counts=result.tally.counts,
+            boundary=result.tally.boundary,
+            confusion=result.tally.matrix,
+        )
 
 
 def read_results(folder: Path) -> dict[str, Any]:

@@ -10,9 +10,14 @@ from evaluation.results.result import RESULTS, TABLE
 from files.atomic import write_json, write_text
 
 
-def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]]) -> None:
-    """Write results.json and results.md; results.json is the last of all, and says that the rest is whole."""
-    content = {**head, "benchmarks": list(benchmarks)}
+def write_results(
+    out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mapping[str, Any]], left: Sequence[str] = ()
+) -> None:
+    """Write results.json and results.md; results.json is the last of all, and says that the rest is whole.
+
+    left: names of the benchmarks that are still to come.
+    """
+    content = {**head, "benchmarks": list(benchmarks)} | ({"unfinished": list(left)} if left else {})
     write_text(out / TABLE, results_text(content))
     write_json(out / RESULTS, content)
 
@@ -20,9 +25,11 @@ def write_results(out: Path, head: Mapping[str, Any], benchmarks: Sequence[Mappi
 def results_text(content: Mapping[str, Any]) -> str:
     """results.md: tables for people, of what results.json holds."""
     checkpoint = content["checkpoint"]
+    left = content.get("unfinished", ())
     lines = [
         f"# {checkpoint['name']}",
         "",
+        *([f"Not finished: {', '.join(left)} not measured yet.", ""] if left else []),
         f"{checkpoint['kind']}, weights {checkpoint['sha256'][:12]}; {content['date']}; cocu {content['cocu']}, "
         f"torch {content['torch']}, {content['device']}, {content['precision']}.",
         "",

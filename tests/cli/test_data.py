@@ -52,7 +52,7 @@ def test_a_sheet_to_look_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--out", "OUT", "--split", "test"], 2, "split 'test': give one of train, val, clip"),
         (["--out", "OUT", "--pairs", "0"], 2, "pairs 0"),
         (["--out", "OUT", "--workers", "0"], 2, "--workers"),
-        (["--sheet", "OUT/none/sheet.png"], 1, "No such file or directory"),
+        (["--sheet", "/"], 2, "/: is no file"),
     ],
 )
 def test_misuse_is_told_in_one_message(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,31 @@ def test_results_are_replaced_only_when_told(tmp_path: Path, segmenter: Segmente
     assert json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["pictures"] == 4
     run(segmenter, val, tmp_path, overwrite=True)
     assert json.loads((tmp_path / "results.json").read_text())["benchmarks"][0]["pictures"] == PICTURES
-    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*") if path.is_file())
     kept = ["miniature/classes.csv", "miniature/counts.npz", "miniature/notes.txt", "results.json", "results.md"]
     assert files == kept, "nothing old is left that the new results do not speak of"
+
+
+def test_results_that_were_cut_short_say_so_and_give_way_to_the_same_run(tmp_path: Path, segmenter: Segmenter) -> None:
+    whole = write_pictures(tmp_path / "whole", {})
+    broken = write_pictures(tmp_path / "second", {2: {"png": b"nothing"}})
+    wanted = [(MINIATURE, whole), (MINIATURE.model_copy(update={"name": "second"}), broken)]
+    out = tmp_path / "out"
+
+    def again(one: Segmenter = segmenter) -> dict[str, Any]:
+        return evaluate_all(one, wanted, out, EvaluateOptions(shown=1), ALONE)
+
+    with pytest.raises((BadItem, CocuError), match="second"):
+        again()
+    assert json.loads((out / "results.json").read_text())["unfinished"] == ["second"]
+    assert "Not finished: second not measured yet." in (out / "results.md").read_text()
+    write_pictures(tmp_path / "second", {})
+    with pytest.raises(MisuseError, match="holds results"):
+        again(replace(segmenter, name="another"))
+    content = again()
+    assert json.loads((out / "results.json").read_text()) == content
+    assert [one["name"] for one in content["benchmarks"]] == ["miniature", "second"]
+    assert "unfinished" not in content
+    assert "Not finished" not in (out / "results.md").read_text()
+    with pytest.raises(MisuseError, match="holds results"):
+        again()

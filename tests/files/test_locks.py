@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from files.errors import MisuseError
+from files.atomic import alone, atomic, sweep, write_text
+from files.errors import CocuError, MisuseError
 from files.locks import locked
+from files.workers import WorkerPool
 
 OTHER = """
 import sys
@@ -27,10 +32,11 @@ def test_neither_another_process_nor_this_one_enters(tmp_path: Path, root: Path)
     for _ in range(2):  # and it can be taken again afterwards
         with locked(folder, "m"):
             for _ in range(2):  # a refusal does not open the door for the next
-                with pytest.raises(MisuseError, match="another run is at work on this folder"), locked(folder, "m"):
+                with pytest.raises(CocuError, match=r"at work on this folder \(this process\)"), locked(folder, "m"):
                     pass
                 done = subprocess.run([sys.executable, "-c", OTHER, folder], cwd=root, capture_output=True, text=True)
-                assert "another run is at work" in done.stderr
+                assert f"{folder}: another run is at work on this folder (process {os.getpid()} on " in done.stderr
+                assert socket.gethostname() in done.stderr
     assert subprocess.run([sys.executable, "-c", OTHER, folder], cwd=root).returncode == 0
 
 
@@ -60,3 +66,121 @@ def test_what_is_not_ours_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "m").touch()
     with locked(tmp_path, "m"):
         pass
+
+
+@pytest.mark.parametrize("said", ["", "process \x1b[31m1 on x since 2026", "x" * 10_000, "process 1 on"])
+def test_who_holds_it_is_said_in_our_words_alone(tmp_path: Path, root: Path, said: str) -> None:
+    with locked(tmp_path, "m"):
+        # Not by this process, which would lose its lock with the first handle that it closes.
+        subprocess.run(["tee", tmp_path / ".lock"], input=said, text=True, capture_output=True, check=True)
+        done = subprocess.run([sys.executable, "-c", OTHER, tmp_path], cwd=root, capture_output=True, text=True)
+        assert "(a process that has not said its name); wait" in done.stderr
+
+
+def test_other_files_may_lie_in_a_folder_without_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with locked(tmp_path, None), pytest.raises(CocuError, match="another run"), locked(tmp_path, None):
+        pass
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def move(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+
+
+def replace(folder: Path) -> None:
+    move(folder)
+    with locked(folder, "m"):  # as another run would, that finds it gone
+        pass
+
+
+@pytest.mark.parametrize("vanish", [remove, move, replace])
+def test_a_folder_that_is_gone_is_named_and_not_made_anew(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+    gone = "was removed, moved or replaced while this run was at work there"
+    out = tmp_path / "unseen" / "out"
+    with pytest.raises(CocuError, match=f"{out}: {gone}"), locked(out, "m"):
+        vanish(out)
+    out = tmp_path / "missed" / "out"
+    with pytest.raises(CocuError, match=f"{out}: {gone}"), locked(out, "m"):  # noqa: PT012
+        vanish(out)
+        (out / "file").read_bytes()
+    out = tmp_path / "written" / "out"
+    with locked(tmp_path / "else", "m"), pytest.raises(CocuError, match=f"{out}: {gone}"), locked(out, "m"):  # noqa: PT012
+        vanish(out)
+        write_text(tmp_path / "else" / "file", "another folder is none of it")
+        for path in (out / "a" / "file", out / "file"):
+            with pytest.raises(CocuError, match=f"{out}: {gone}"):
+                write_text(path, "text")
+        assert not any(path.name != ".lock" for path in out.rglob("*"))
+    assert out.exists() == (vanish is replace)
+
+
+def test_a_folder_that_goes_while_a_file_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    gone = pytest.raises(CocuError, match="out: was removed")
+    with gone, locked(out, "m"), atomic(out / "file") as temporary:
+        temporary.touch()
+        shutil.rmtree(out)
+    assert not out.exists()
+
+
+def test_workers_do_not_make_it_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(CocuError, match="out: was removed"), locked(out, "m"):  # noqa: PT012
+        pool = WorkerPool(1)
+        try:
+            pool.map(_write, [out / "first" / "file"])
+            shutil.rmtree(out)
+            pool.map(_write, [out / "second" / "file"])
+        finally:
+            pool.close(at_once=True)
+    assert not out.exists()
+
+
+def _write(path: Path) -> None:
+    write_text(path, "text")
+
+
+def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path, root: Path) -> None:
+    page = tmp_path / "new" / "page.html"
+    other = "import sys, pathlib\nfrom files.atomic import alone\nwith alone(pathlib.Path(sys.argv[1])) as f: f.touch()"
+    with alone(page) as temporary:
+        temporary.write_text("ours")
+        done = subprocess.run([sys.executable, "-c", other, page], cwd=root, capture_output=True, text=True)
+        assert f"{page}: another run is at work on this file (process {os.getpid()} on " in done.stderr
+    assert page.read_text() == "ours"
+    assert os.listdir(page.parent) == ["page.html"]
+    assert subprocess.run([sys.executable, "-c", other, page], cwd=root).returncode == 0
+    assert page.read_text() == ""
+    with pytest.raises(MisuseError, match="is no file"), alone(page.parent):
+        pass
+
+
+def test_what_a_kill_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".page.html.77.tmp", ".page.html.tmp", ".other.html.77.tmp", ".page_html.77.tmp"):
+        (tmp_path / name).touch()
+    with alone(tmp_path / "page.html") as temporary:
+        temporary.touch()
+    kept = {".page.html.tmp", ".other.html.77.tmp", ".page_html.77.tmp", "page.html"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".x.7.tmp").mkdir()
+    (tmp_path / "a" / ".x.7.tmp" / "file").touch()
+    (tmp_path / ".link.7.tmp").symlink_to(tmp_path / "page.html")
+    sweep(tmp_path, deep=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "page.html", ".page.html.tmp"}
+    assert (tmp_path / "a" / ".x.7.tmp" / "file").exists()
+    sweep(tmp_path)
+    assert not any((tmp_path / "a").iterdir())
+
+
+def test_a_lock_that_points_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=r"out/\.lock"), locked(tmp_path / "out", None):
+        pass
+    assert (tmp_path / "precious").read_text() == "text"

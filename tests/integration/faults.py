@@ -78,7 +78,8 @@ def run(*arguments: object, code: int = 0, **more: str) -> str:
 WARM = """
 import json, os, sys
 import duckdb, faiss, open_clip, pyarrow.parquet, spacy, torch
-import cli.main, curation.curate, curation.index
+import cli.main, curation.concepts.extractor, curation.curate, curation.index
+curation.concepts.extractor.POOL_THRESHOLD = 1  # more than one worker is more than one at the first caption
 for line in sys.stdin:
     request = json.loads(line)
     child = os.fork()

@@ -87,6 +87,26 @@ def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, warm: WarmCommand,
     same(out, undisturbed.curated)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_pairs_drawn_by_workers_on_a_full_disk(warm: WarmCommand, disk: Disk, tmp_path: Path) -> None:
+    def draw(out: Path) -> int:
+        words = ("data", "miniature", "--out", out, "--pairs", 2100, "--size", 32, "--workers", 2)
+        warm.start(words, tmp_path / "log")
+        return warm.wait()
+
+    assert draw(tmp_path / "whole") == 0
+    out = disk.path / "pairs"
+    for room in (1000, 4000):  # in the middle of two shards, and of the last
+        disk.resize(room)
+        assert draw(out) == 1
+        assert (tmp_path / "log").read_text().startswith(f"error: writing {out / 'train-00000'}")
+        assert not list(out.rglob(".*.tmp"))  # of the worker that met the end of the disk, and of those ended then
+    disk.resize(20_000)
+    assert draw(out) == 0
+    same(out, tmp_path / "whole")
+
+
 def write_array(path: Path, size: int) -> None:
     with ArrayWriter(path, np.uint8) as writer:
         writer.write(np.ones(size - 128, np.uint8))  # and a header of 128 bytes

@@ -45,7 +45,7 @@ def test_a_run_asked_to_end_saves_first(tmp_path: Path, data: Path, number: int,
     run = tmp_path / "run"
     running = Running(run, data, "steps=100000")
     running.wait_for_step(3)
-    assert "another run is at work on this folder" in Running(run, data, "steps=100000").end(2)
+    assert "another run is at work on this folder" in Running(run, data, "steps=100000").end(1)
     asked = time.monotonic()
     running.signal(number)
     assert "same command" in running.end(code)

@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from files.atomic import atomic
+from files.atomic import atomic, sweep
 from files.errors import CocuError, MisuseError
+from files.locks import locked
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_names import Layout, names_in
 from training.models.learner import EXPORTS
@@ -66,11 +67,12 @@ def save_huggingface(model: GroupViT, folder: str | Path) -> None:
     """
     weights, config = huggingface_weights(model), huggingface_config(model.config)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config.architectures = ["GroupViTModel"]
-    config.save_pretrained(folder)
-    with atomic(folder / "model.safetensors") as unfinished:
-        save_file(weights, unfinished, metadata={"format": "pt"})
+    with locked(folder, None):
+        sweep(folder, deep=False)
+        config.save_pretrained(folder)
+        with atomic(folder / "model.safetensors") as unfinished:
+            save_file(weights, unfinished, metadata={"format": "pt"})
 
 
 def huggingface_weights(model: GroupViT) -> dict[str, Tensor]:

@@ -23,8 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from files.atomic import sync
 from files.errors import CocuError, MisuseError
+from files.locks import check_held
+from files.synced import sync
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
 
@@ -221,10 +222,12 @@ class Checkpoints:
 def _whole_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, all of its files written out."""
     temporary = path.with_name(f".{path.name}.tmp")
+    check_held(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        check_held(path)
         for file in temporary.iterdir():
             sync(file)
         sync(temporary)

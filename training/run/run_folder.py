@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from files.atomic import write_text
+from files.atomic import sweep, write_text
 from files.errors import MisuseError
 from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import config_text
@@ -14,11 +14,12 @@ from training.run.checkpoint import CONFIG, WEIGHTS, Checkpoints, load_config, l
 
 
 def enter(run: Path, recipe: Recipe, resume: str) -> Path | None:
-    """Check that the folder is this recipe's, and find the checkpoint to go on from; None: begin.
+    """Check that the locked folder is this recipe's, and find the checkpoint to go on from; None: begin.
 
     resume: auto, never, or a checkpoint's folder. Raises MisuseError where the folder is another recipe's, or where
     going on as asked would lose checkpoints.
     """
+    sweep(run)
     checkpoints = Checkpoints(run, recipe.checkpoints.keep)
     if (run / WEIGHTS).exists():
         raise MisuseError(f"{run}: is a checkpoint; give another folder for the run")

@@ -17,6 +17,7 @@ from typing import Any
 
 from files.atomic import write_text
 from files.errors import MisuseError
+from files.locks import check_held
 from files.saying import ProgressLine, say, watched
 
 LOG = "log.jsonl"
@@ -106,6 +107,7 @@ class RunLog:
             say(text)
 
     def _record(self, event: str, step: int, figures: Mapping[str, float]) -> None:
+        check_held(self.run / LOG)
         numbers = {name: _json_number(value) for name, value in figures.items()}
         self._file.write(json.dumps({"event": event, "step": step, "time": round(time.time(), 3), **numbers}) + "\n")
         self._file.flush()

@@ -7,12 +7,12 @@ ones are in use, and removed when no sample of it is wanted any more (unless the
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from files.addresses import is_full, is_remote, no_room, open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
+from files.scratch import scratch_folder
 from training.shards.found import TarShard
 from training.shards.tar_index import TarIndex, TarIndexFolder
 
@@ -51,8 +52,9 @@ class ShardFiles:
         self._folder = copies
         if any(shard.needs_copy for shard in shards):
             if copies is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="cocu-shards-"))
-                self._cleanup = weakref.finalize(self, _remove, self._folder, os.getpid())
+                stack = ExitStack()
+                self._folder = stack.enter_context(scratch_folder("cocu-shards-"))
+                self._cleanup = weakref.finalize(self, stack.close)
             self._pool = ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="shard")
 
     def path(self, number: int) -> str:
@@ -143,11 +145,6 @@ def _count(indexes: TarIndexFolder, url: str) -> int:
         return len(indexes.get(url))
     except OSError as error:
         raise unreachable(url, error) from error
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not in a worker that was forked and ends
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(url: str, target: Path) -> None:

@@ -104,8 +104,8 @@ def test_leavings_of_a_killed_run_are_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "out/embeddings").mkdir()
     for name in (".x.parquet.123.tmp", "embeddings/.y.parquet.99.tmp", "state/.t.json.1.tmp"):
         (tmp_path / "out" / name).write_text("half")
-    (tmp_path / "out/embeddings/.counting.tmp").mkdir()
-    (tmp_path / "out/embeddings/.counting.tmp/.x.tmp").touch()
+    (tmp_path / "out/embeddings/.counting.99.tmp").mkdir()
+    (tmp_path / "out/embeddings/.counting.99.tmp/.x.tmp").touch()
     (tmp_path / "out/state/t-00000.json").write_text("{")  # a disk that lost what it had promised
     with folder(tmp_path) as run:
         assert run.done("0")
@@ -207,10 +207,8 @@ def test_two_runs_on_one_folder(tmp_path: Path) -> None:
     )
     with RunFolder(tmp_path / "out", "index", {}, []):
         done = subprocess.run([sys.executable, "-c", program, tmp_path / "out"], capture_output=True, text=True)
-        assert (
-            done.stdout
-            == f"{tmp_path / 'out'}: another run is at work on this folder; wait for it to end, or give another\n"
-        )
+        said = f"another run is at work on this folder (process {os.getpid()} on "
+        assert done.stdout.startswith(f"{tmp_path / 'out'}: {said}")
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "out"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "")
 

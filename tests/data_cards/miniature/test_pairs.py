@@ -165,11 +165,11 @@ def test_captions_name_between_25_and_40_percent_of_what_shows() -> None:
 
 def test_a_finished_folder_is_left_as_it_is_and_a_lost_shard_is_drawn_again(tmp_path: Path) -> None:
     out = write(tmp_path / "world")
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*")}
     again = write_miniature(out, 70, 3, 32, "val", 1, per_shard=20)
     assert again.pairs_drawn == 0
     assert again.tally.pairs == 70
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*")} == before
     held = digests(out)
     (out / "val-000002.tar").unlink()
     assert write_miniature(out, 70, 3, 32, "val", 1, per_shard=20).pairs_drawn == 20
@@ -275,7 +275,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
-    with locked(tmp_path, "manifest.json"), pytest.raises(MisuseError, match="another run is at work on this folder"):
+    with locked(tmp_path, "manifest.json"), pytest.raises(CocuError, match="another run is at work on this folder"):
         write(tmp_path)
     write(tmp_path, pairs=1)
 
