@@ -117,7 +117,7 @@ class CsvTable(TextTable):
     """
 
     suffixes = (".csv",)
-    separators: Sequence[str] = (",", "\t", ";")
+    separators: Sequence[str] = (",", "\t")
     separator = ","
 
     def columns(self) -> list[str]:
@@ -157,7 +157,7 @@ class CsvTable(TextTable):
         self.columns()
         if self.separator == self.separators[0]:
             return ""
-        name = {",": "commas", "\t": "tabs", ";": "semicolons"}.get(self.separator, self.separator)
+        name = {",": "commas", "\t": "tabs"}.get(self.separator, self.separator)
         return f"read with {name} between its columns, as its header has them"
 
     def _header(self, lines: Lines) -> list[str]:
@@ -177,7 +177,7 @@ class TsvTable(CsvTable):
     """Values between tabs, never quoted."""
 
     suffixes = (".tsv",)
-    separators = ("\t", ",", ";")
+    separators = ("\t", ",")
 
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         if self.separator != "\t":
