@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curation.concepts.lexicon import Lexicon, in_set_phrase, medium_words, not_names, resolve_pipeline, set_phrases
+from curation.concepts.chunks import noun_chunks
+from curation.concepts.lexicon import (
+    Lexicon,
+    in_set_phrase,
+    medium_words,
+    not_names,
+    object_words,
+    resolve_pipeline,
+    set_phrases,
+    usual_nouns,
+    usual_verbs,
+)
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -24,7 +35,7 @@ NAME_LABELS = frozenset(
 _SINGULAR_DETERMINERS = frozenset(["a", "an", "one", "another", "each", "every"])
 _COUNTING = frozenset(["few", "couple", "dozen", "hundred", "thousand", "million", "many", "several"])
 _FINITE = frozenset(["VBZ", "VBD", "VBP", "MD"])
-_SEPARATORS = frozenset([",", "/", "&", ";", "|", "+", "#"])
+_SEPARATORS = frozenset([",", "/", "&", ";", "|", "+", "#", ":", "(", ")", '"', "\u201c", "\u201d"])
 # No noun at all, though a tagger takes them for one where a caption is no sentence: "a the - *", "hers", "none".
 _FUNCTION_WORDS = frozenset(
     word
@@ -73,11 +84,11 @@ def concepts_of(doc: Doc, options: NounOptions, lexicon: Lexicon, titled: bool =
     titled: its capitals said nothing and were taken out before parsing.
     """
     found: dict[str, None] = {}
-    for chunk in doc.noun_chunks:
-        root = chunk.root.i
+    for chunk in noun_chunks(doc, lexicon, titled):
+        root = chunk[-1].i
         part: list[Token] = []
-        for token in _without_verb([t for t in chunk if t.i <= root], lexicon):
-            if token.dep_ == "poss" and token.pos_ in ("NOUN", "PROPN"):
+        for token in _without_verb(chunk, lexicon):
+            if token.dep_ == "poss" and token.pos_ in ("NOUN", "PROPN") and not _is_a_kind(token, part, titled):
                 owner = _phrase([*part, token], options, lexicon, titled)  # "the dog's toy" shows a dog, too
                 if owner:
                     found.setdefault(owner)
@@ -86,6 +97,11 @@ def concepts_of(doc: Doc, options: NounOptions, lexicon: Lexicon, titled: bool =
                 if listed:
                     found.setdefault(listed)
                 part = []
+            elif part and _begins_anew(token, part, lexicon):
+                listed = _phrase(part, options, lexicon, titled)
+                if listed:
+                    found.setdefault(listed)
+                part = [token]
             else:
                 part.append(token)
         phrase = _phrase(part, options, lexicon, titled) if part else None
@@ -94,10 +110,15 @@ def concepts_of(doc: Doc, options: NounOptions, lexicon: Lexicon, titled: bool =
     return list(found)
 
 
+def _is_a_kind(owner: Token, before: Sequence[Token], titled: bool) -> bool:
+    """Whether an owner says for whom a thing is made, and is not there: "Men's Jeans", but "the men's jeans"."""
+    return titled and not before and owner.tag_ == "NNS"
+
+
 def _is_word(text: str) -> bool:
     return (
         len(text) > 1
-        and all(part.isalpha() for part in text.replace("'", "-").split("-") if part)
+        and (text.isalpha() or all(part.isalpha() for part in text.replace("'", "-").split("-") if part))
         and text[0].isalpha()
         and text not in _FUNCTION_WORDS
         and max(text) < chr(_END_OF_LATIN)
@@ -108,14 +129,22 @@ def _is_name(token: Token, text: str, titled: bool, lexicon: Lexicon) -> bool:
     if text in not_names():
         return False
     if titled:  # no capitals to go by: what the tagger takes for a name, or the list of nouns does not know
-        return token.tag_ in ("NNP", "NNPS") or lexicon.singular(text) not in lexicon.known_words("noun")
+        word = lexicon.singular(text)
+        if text in usual_nouns() or word in object_words():
+            return False
+        return token.tag_ in ("NNP", "NNPS") or word not in lexicon.known_words("noun")
+    if token.i == 0 and text in usual_nouns():  # its capital is the sentence's
+        return False
     # The small pipeline also labels plain lower-case nouns now and then; names are written with capitals.
     return token.ent_type_ in NAME_LABELS and not token.text.islower()
 
 
 def _units(tokens: Sequence[Token], lexicon: Lexicon) -> list[tuple[str, Token]]:
     """Words of a phrase, lower case, each with its token; "t-shirt" is one word though the tokeniser split it."""
-    units: list[tuple[str, Token]] = []
+    units = [(token.lower_, token) for token in tokens]
+    if all(text != "-" for text, _ in units):
+        return units
+    units = []
     run: list[Token] = []
     for token in tokens:
         if token.lower_ == "-" or (run and run[-1].lower_ == "-"):
@@ -157,8 +186,12 @@ def _modifies(token: Token, text: str, options: NounOptions, lexicon: Lexicon) -
         return False
     if token.tag_ in ("VB", "VBP"):  # no verb in base form comes before a noun: "skate park", "ski equipment"
         return token.dep_ in ("compound", "amod") and text in lexicon.known_words("noun")
-    if token.pos_ == "VERB":  # "shopping cart", but not "playing banjo"
-        return token.dep_ == "compound" and scope != "head"
+    if token.tag_ == "VBG" and text in object_words() and token.i and token.nbor(-1).pos_ in ("NOUN", "PROPN"):
+        return True  # "cream cheese frosting recipe"
+    if (
+        token.pos_ == "VERB" and text not in usual_nouns()
+    ):  # "shopping cart", but neither "playing banjo" nor "grilled salmon"
+        return token.dep_ == "compound" and scope != "head" and token.tag_ not in ("VBN", "VBD")
     if token.pos_ not in ("NOUN", "PROPN") or token.dep_ not in ("compound", "nmod", "conj"):
         return False
     return options.adjectives or not lexicon.is_adjective(text)
@@ -194,8 +227,8 @@ def _phrase(
         together = in_set_phrase([*texts, last_form])
         if together[-1]:
             last = last_form
-    words = [
-        text
+    kept = [
+        (text, joined)
         for text, modifier, joined in zip(texts, [t for _, t in before], together[:-1], strict=True)
         if joined
         or (
@@ -205,15 +238,16 @@ def _phrase(
         )
     ]
     if together[-1]:
-        words.append(last)
+        kept.append((last, True))
     else:
-        last = lexicon.head_form(last, bool(words) or _before_of(head))
+        last = lexicon.head_form(last, bool(kept) or _before_of(head))
         if not options.names and _is_name(head, last, titled, lexicon):
             return None
         if _is_word(last) and not _names_nothing(head, last, before_head):
-            words.append(last)
-        while words and not together[len(words) - 1] and medium_words().get(words[-1]) == "head":
-            words.pop()
+            kept.append((last, False))
+        while kept and not kept[-1][1] and medium_words().get(kept[-1][0]) == "head":
+            kept.pop()
+    words = [text for text, _ in kept]
     return " ".join(words[-options.max_words :]) or None
 
 
@@ -224,6 +258,10 @@ def _before_of(token: Token) -> bool:
 def _without_verb(tokens: Sequence[Token], lexicon: Lexicon) -> Sequence[Token]:
     """The tokens of a noun chunk without a verb at its end: "a girl dances" -> "a girl"."""
     head = tokens[-1]
+    # "cell phone charging", but "rock climbing"
+    is_verb = head.lower_.endswith("ing") and head.lower_ not in usual_nouns()
+    if is_verb and any(in_set_phrase([token.lower_ for token in tokens[:-1]])):
+        return tokens[:-1]
     if (
         len(tokens) > 2
         and tokens[-2].pos_ in ("NOUN", "PROPN")
@@ -241,6 +279,50 @@ def _separates(token: Token, part: Sequence[Token], root: int, lexicon: Lexicon)
     """Whether a token parts a noun chunk in two: "black dress and heels", "shirt playing keyboard"."""
     if token.pos_ == "CCONJ" or token.lower_ in _SEPARATORS:
         return True
+    if token.lower_ == "-":
+        return _is_dash(token, part, lexicon)
+    if token.tag_ in ("NNS", "VBZ") and _is_verb_between(token, root, lexicon):
+        return True
     if token.i == root or token.tag_ != "VBG" or not part or part[-1].pos_ not in ("NOUN", "PROPN"):
         return False
     return (token.lower_, lexicon.singular(token.nbor().lower_)) not in set_phrases()
+
+
+def _begins_anew(token: Token, part: Sequence[Token], lexicon: Lexicon) -> bool:
+    """Whether an adjective after a thing begins the next of a list without commas: "sky | white clouds"."""
+    if part[0].pos_ in ("DET", "PRON", "NUM"):  # "a baby blue uniform" is one thing
+        return False
+    before = part[-1]
+    if (
+        before.pos_ not in ("NOUN", "PROPN")
+        or before.lower_ in medium_words()
+        or lexicon.singular(before.lower_) not in object_words()
+    ):
+        return False
+    scope = medium_words().get(token.lower_)
+    return scope in ("colour", "colour or thing") or (token.tag_ == "JJ" and lexicon.is_adjective(token.lower_))
+
+
+def _is_dash(token: Token, part: Sequence[Token], lexicon: Lexicon) -> bool:
+    """Whether a hyphen between spaces parts two things, "cake topper - bride", and no word, "t - shirt"."""
+    if not part or not part[-1].whitespace_ or not token.whitespace_ or token.i + 1 == len(token.doc):
+        return False
+    first, second = part[-1].lower_, lexicon.singular(token.nbor().lower_)
+    known = lexicon.known_words("noun")
+    return (
+        first in known
+        and (second in usual_nouns() or second in object_words())
+        and not {f"{first}{second}", f"{first}-{second}"} & known
+        and (first, second) not in set_phrases()
+    )
+
+
+def _is_verb_between(token: Token, root: int, lexicon: Lexicon) -> bool:
+    """Whether what looks like a plural is the verb behind a noun: "man | repairs | roof", "runner | crosses | line"."""
+    word, before = token.lower_, token.nbor(-1) if token.i else None
+    if before is None or before.tag_ not in ("NN", "NNP") or not lexicon.is_verb_form(word):
+        return False
+    if token.i != root:  # a plural before a noun is rare: "sports ball"
+        return word not in usual_nouns() and (before.lower_, lexicon.singular(word)) not in set_phrases()
+    usual = word in usual_nouns() or lexicon.singular(word) in object_words()
+    return not usual and before.lower_ in usual_nouns() and lexicon.lemma_of(word, "VERB") in usual_verbs()

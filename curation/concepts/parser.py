@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from curation.concepts.lexicon import Lexicon, resolve_pipeline
+from curation.concepts.lexicon import Lexicon, resolve_pipeline, usual_nouns
 from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
+from curation.concepts.plain_text import plain_case, plain_text
 from files.errors import MisuseError
 from files.registry import Registry
 
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-_FUNCTION_WORDS = frozenset(
-    ["a", "an", "the", "of", "on", "in", "at", "to", "by", "for", "from", "with", "and", "or", "is", "are"]
-)
-_WORD = re.compile(r"[^\W\d_]+")
-_LATER_CAPITAL = re.compile(r"(?<=\W)[^\W\d_a-z]")
+_CAPITAL = re.compile(r"[^\W\d_a-z]")
 
 
 class CaptionParser(Protocol):
@@ -62,17 +59,17 @@ class Parser:
                 f"{', '.join(self.nlp.pipe_names) or 'nothing'}; give an English pipeline that parses"
             )
         self._ner: Any = self.nlp.get_pipe("ner") if "ner" in self.nlp.pipe_names else None
-        self._disabled = ["ner"] if self._ner is not None else []
-        self._pos = _penn_parts_of_speech(self.nlp)
-        if self._pos and "attribute_ruler" in self.nlp.pipe_names:  # a fifth of the time, for what a dict can do
-            self._disabled.append("attribute_ruler")
-        else:
-            self._pos = {}
+        self._pos = _penn_parts_of_speech(self.nlp) if "attribute_ruler" in self.nlp.pipe_names else {}
+        # The ruler takes a fifth of the time, for what a dict can do.
+        others = {"ner"} | ({"attribute_ruler"} if self._pos else set())
+        self._components: list[Any] = [component for name, component in self.nlp.pipeline if name not in others]
 
     def concepts(self, captions: Sequence[str], batch_size: int = 256) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""
-        cased = [_plain_case(caption) for caption in captions]
-        docs = list(self.nlp.pipe([text for text, _ in cased], batch_size=batch_size, disable=self._disabled))
+        cased = [plain_case(plain_text(caption)) for caption in captions]
+        docs = [self.nlp.make_doc(text) for text, _ in cased]
+        for component in self._components:
+            docs = list(component.pipe(docs, batch_size=batch_size))
         for doc in docs if self._pos else ():
             _set_parts_of_speech(doc, self._pos)
         if self._ner is not None:  # Names are written with capitals; few captions have any after their first letter.
@@ -129,21 +126,13 @@ def _set_parts_of_speech(doc: Doc, pos: dict[int, int]) -> None:
 
 
 def _may_name(doc: Doc) -> bool:
-    """Whether a caption may hold a name: a capital after its beginning, or a first word that is tagged as one."""
-    return bool(len(doc)) and (doc[0].tag_ in ("NNP", "NNPS") or _LATER_CAPITAL.search(doc.text, 1) is not None)
-
-
-def _plain_case(text: str) -> tuple[str, bool]:
-    """(text to parse, whether its capitals say nothing): captions in capitals, or written like titles, in lower case.
-
-    Taggers take every word of "A Dog Runs On The Beach" for a name.
-    """
-    words = _WORD.findall(text)
-    later = words[1:]
-    if not later or not any(word[0].isupper() for word in later):
-        return text, False
-    content = [word for word in words if word.lower() not in _FUNCTION_WORDS]
-    share = sum(word[0].isupper() for word in content) / max(1, len(content))
-    functional = any(word[0].isupper() for word in later if word.lower() in _FUNCTION_WORDS)
-    titled = all(word.isupper() for word in words) or (share >= 0.8 and (functional or len(content) >= 4))
-    return (text.lower(), True) if titled else (text, False)
+    """Whether a caption may hold a name: a capital that is neither its beginning's nor on a word for a thing."""
+    if not len(doc) or (_CAPITAL.search(doc.text, 1) is None and doc[0].tag_ not in ("NNP", "NNPS")):
+        return False
+    return any(
+        len(token) > 1
+        and (token.i or token.tag_ in ("NNP", "NNPS"))
+        and token.text[0].isupper()
+        and token.lower_ not in usual_nouns()
+        for token in doc
+    )
