@@ -105,6 +105,14 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Decoding threads and parsing processes of --anchors. Default: the cores.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of --anchors: the index's model, where it is not built in nor in open_clip's list."),
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
+    ] = False,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()

@@ -22,6 +22,9 @@ TemplatesOption = Annotated[
     Literal["simple", "subset", "full"],
     typer.Option(help="Sentences in which a class is put to the text encoder: 1, 7 or 80."),
 ]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
+]
 CHECKPOINTS = (
     "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
     "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature."
@@ -66,6 +69,7 @@ def run(
         int, typer.Option(min=0, help="Best, worst and random pictures to show, so many each; 0: no gallery.")
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
     given = locals()
@@ -113,6 +117,7 @@ def demo(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     templates: TemplatesOption = "simple",
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Segment any picture by any words, and write it with a legend."""
     from evaluation.demo import demo as segment
@@ -124,7 +129,7 @@ def demo(
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
     with joined(device, exact=True) as place:
-        segmenter = load_segmenter(checkpoint, place.device, precision)
+        segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
     out.parent.mkdir(parents=True, exist_ok=True)
     shown.picture.save(out)
