@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.named_entries import completion, listing
+from cli.printing.lines import tell
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -149,7 +150,6 @@ def score(
 
     import cocu
     from cli.printing.scorecard import print_scorecard
-    from curation.runs.printable import printable
 
     try:
         ks = [int(part) for part in k.split(",")]
@@ -159,10 +159,10 @@ def score(
         ) from None
     card = cocu.score(curated, truth, synonyms, min_area=min_area, k=ks, named_by=named_by, seed=seed)
     if as_json:
-        typer.echo(json.dumps(card.as_json(), indent=1))
+        tell(json.dumps(card.as_json(), indent=1))
         return
     for note in card.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
+        tell(f"note: {note}", err=True)
     print_scorecard(card, per_object=per_object)
 
 
@@ -185,6 +185,13 @@ def query(
         int | None,
         typer.Option(min=1, help="Rows at most. A printed table stops at 100 without it."),
     ] = None,
+    defuse: Annotated[
+        bool,
+        typer.Option(
+            "--defuse",
+            help="Of CSV for a spreadsheet: an apostrophe before texts that it would take for formulas (=, +, -, @).",
+        ),
+    ] = False,
 ) -> None:
     """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
     import sys
@@ -197,18 +204,20 @@ def query(
     form = form or (ending if ending in FORMATS else "table")
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r}: give one of {', '.join(FORMATS)}", param_hint="--format")
+    if defuse and form != "csv":
+        raise typer.BadParameter(f"is for CSV, not for {form}; give --format csv, too", param_hint="--defuse")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
     with run_query(curated, sql) as answer:
         if out is not None:
-            write_file(answer if limit is None else first_rows(answer, limit), form, out)
+            write_file(answer if limit is None else first_rows(answer, limit), form, out, defuse)
         elif form != "table":
             wanted = answer if limit is None else first_rows(answer, limit)
-            write_stream(wanted, form, sys.stdout, sys.stdout.buffer)
+            write_stream(wanted, form, sys.stdout, sys.stdout.buffer, defuse)
         else:
             shown, total = print_table(answer, sys.stdout, limit or TABLE_ROWS)
             if shown < total:
-                typer.echo(f"{shown:,} of {total:,} rows; --limit shows more, --format csv gives all", err=True)
+                tell(f"{shown:,} of {total:,} rows; --limit shows more, --format csv gives all", err=True)
 
 
 @app.command()
@@ -224,7 +233,7 @@ def show(
         from curation.report.report import write_pairs_page
 
         write_pairs_page(curated, keys, out)
-        typer.echo(f"wrote {out}")
+        tell(f"wrote {out}")
         return
     import cocu
 
@@ -242,4 +251,4 @@ def report(
     from curation.report.report import write_report
 
     write_report(curated, out, sample, seed)
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
+from cli.printing.lines import tell
 
 app = typer.Typer(
     cls=RunUnlessNamed,
@@ -134,5 +135,5 @@ def demo(
     out.parent.mkdir(parents=True, exist_ok=True)
     shown.picture.save(out)
     for word, share in shown.shares.items():
-        typer.echo(f"{share:6.1%}  {word}")
-    typer.echo(f"wrote {out}")
+        tell(f"{share:6.1%}  {word}")
+    tell(f"wrote {out}")
