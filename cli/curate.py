@@ -192,12 +192,19 @@ def query(
             help="Of CSV for a spreadsheet: an apostrophe before texts that it would take for formulas (=, +, -, @).",
         ),
     ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that the query may take. What is done with its rows does not count.")
+    ] = 300.0,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that the query may take, e.g. 2GB. Default: half of what is free.")
+    ] = None,
 ) -> None:
     """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
     import sys
 
+    from cli.printing.sizes import parse_size
     from curation.curated.answers import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
-    from curation.curated.query import run_query
+    from curation.curated.bounded import bounded_query
     from files.errors import MisuseError
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
@@ -208,7 +215,7 @@ def query(
         raise typer.BadParameter(f"is for CSV, not for {form}; give --format csv, too", param_hint="--defuse")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
-    with run_query(curated, sql) as answer:
+    with bounded_query(curated, sql, timeout, parse_size(memory) if memory else None) as answer:
         if out is not None:
             write_file(answer if limit is None else first_rows(answer, limit), form, out, defuse)
         elif form != "table":
