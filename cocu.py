@@ -67,6 +67,7 @@ def build_index(
     precision: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    trust_remote_code: bool = False,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
@@ -89,7 +90,7 @@ def build_index(
 
         check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers)
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
-        encoder = EncoderSpec(model, pretrained, precision)
+        encoder = EncoderSpec(model, pretrained, precision, trust_remote_code)
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
         nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser)
         listed = str(vocabulary) if vocabulary else None
@@ -97,18 +98,23 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or _cores())
-        return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once))
+        return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once), encoder)
 
 
-def open_index(path: Named) -> IndexFolder:
+def open_index(
+    path: Named, *, model: str | None = None, pretrained: str | None = None, trust_remote_code: bool = False
+) -> IndexFolder:
     """The finished index in a folder. Raises MisuseError where there is none.
+
+    model, pretrained: what built it, for an index whose own word for it is a path or a repository, which is not taken.
 
     cocu.open_index("runs/index").summary["pairs"]
     """
     with _at_work():
+        from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(Path(path))
+        return IndexFolder.opened(Path(path), named_encoder(model, pretrained, trust_remote_code))
 
 
 def curate(
@@ -135,6 +141,9 @@ def curate(
     device: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    model: str | None = None,
+    pretrained: str | None = None,
+    trust_remote_code: bool = False,
     quiet: bool = False,
 ) -> CuratedFolder:
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
@@ -148,10 +157,11 @@ def curate(
     """
     with _at_work(quiet):
         from curation.curate import run_curation
+        from curation.encoding.model_names import named_encoder
         from curation.folders import CuratedFolder
         from curation.index.anchors import AnchorShards
         from curation.index.opened import open_index
-        from curation.ranking.options import PRESETS
+        from curation.ranking.options import preset_options
         from curation.reading.pairs import CaptionOptions
         from curation.reading.shards import find_shards
         from files.errors import MisuseError, check_numbers
@@ -159,19 +169,18 @@ def curate(
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
         check_numbers(0, keep=keep, seed=seed)
         check_numbers(0, 1, max_rejects=max_rejects)
-        if preset not in PRESETS:
-            raise MisuseError(f"--preset {preset!r}: expected one of {', '.join(PRESETS)}")
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
-            **{"write_caption": write_caption, "seed": seed},
         }
-        options = replace(PRESETS[preset], **{name: value for name, value in chosen.items() if value is not None})
+        options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed)
         source = None
         if anchors:
             captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
             shards = find_shards(_names(anchors), image_column)
-            source = AnchorShards(shards, captions, device, batch_size, workers or _cores())
+            encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
+            at_once = (device, batch_size, workers or _cores())
+            source = AnchorShards(shards, captions, *at_once, encoder=encoder)
         elif caption_field or all_captions or image_column or caption_column:
             raise MisuseError(
                 "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "
@@ -299,6 +308,7 @@ def evaluate(
     skip_bad: bool = False,
     gallery: int = 8,
     overwrite: bool = False,
+    trust_remote_code: bool = False,
     quiet: bool = False,
     command: Sequence[str] = ("cocu.evaluate",),
 ) -> Evaluated:
@@ -323,10 +333,9 @@ def evaluate(
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
             raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
-        rules = Rules(windows_at_once=windows)
-        prompts = (templates, first_prompt_only)
-        options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *prompts, gallery, rules)
-        told = (device, precision, command, overwrite)
+        shown = (templates, first_prompt_only, gallery, Rules(windows_at_once=windows))
+        options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
+        told = (device, precision, command, overwrite, trust_remote_code)
         return evaluate_checkpoint(str(named), wanted, Path(out), options, *told)
 
 
@@ -376,19 +385,11 @@ def _path(given: Any) -> Path:
     return Path(getattr(given, "path", given))
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def __getattr__(name: str) -> Any:
     if name in ("CocuError", "MisuseError"):
-        import files.errors
-
-        return getattr(files.errors, name)
+        return getattr(importlib.import_module("files.errors"), name)
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("cocu")
+        return importlib.import_module("importlib.metadata").version("cocu")
     raise AttributeError(f"module 'cocu' has no attribute {name!r}")
 
 

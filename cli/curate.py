@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.named_entries import completion, listing
+from cli.printing.lines import tell
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -105,6 +106,14 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Decoding threads and parsing processes of --anchors. Default: the cores.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of --anchors: the index's model, where it is not built in nor in open_clip's list."),
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
+    ] = False,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()
@@ -141,7 +150,6 @@ def score(
 
     import cocu
     from cli.printing.scorecard import print_scorecard
-    from curation.runs.printable import printable
 
     try:
         ks = [int(part) for part in k.split(",")]
@@ -151,11 +159,11 @@ def score(
         ) from None
     card = cocu.score(curated, truth, synonyms, min_area=min_area, k=ks, named_by=named_by, seed=seed)
     if as_json:
-        typer.echo(json.dumps(card.as_json(), indent=1))
+        tell(json.dumps(card.as_json(), indent=1))
         return
     print_scorecard(card, per_object=per_object)
     for note in card.notes:
-        typer.echo(f"note: {printable(note)}", err=True)
+        tell(f"note: {note}", err=True)
 
 
 @app.command()
@@ -177,30 +185,46 @@ def query(
         int | None,
         typer.Option(min=1, help="Rows at most. A printed table stops at 100 without it."),
     ] = None,
+    defuse: Annotated[
+        bool,
+        typer.Option(
+            "--defuse",
+            help="Of CSV for a spreadsheet: an apostrophe before texts that it would take for formulas (=, +, -, @).",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that the query may take. What is done with its rows does not count.")
+    ] = 300.0,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that the query may take, e.g. 2GB. Default: half of what is free.")
+    ] = None,
 ) -> None:
     """Ask the tables with SQL; nothing but these tables can be reached, and nothing changed."""
     import sys
 
+    from cli.printing.sizes import parse_size
     from curation.curated.answers import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
-    from curation.curated.query import run_query
+    from curation.curated.bounded import bounded_query
     from files.errors import MisuseError
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
     form = form or (ending if ending in FORMATS else "table")
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r}: give one of {', '.join(FORMATS)}", param_hint="--format")
+    if defuse and form != "csv":
+        raise typer.BadParameter(f"is for CSV, not for {form}; give --format csv, too", param_hint="--defuse")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
-    with run_query(curated, sql) as answer:
+    with bounded_query(curated, sql, timeout, parse_size(memory) if memory else None) as answer:
         if out is not None:
-            write_file(answer if limit is None else first_rows(answer, limit), form, out)
+            write_file(answer if limit is None else first_rows(answer, limit), form, out, defuse)
         elif form != "table":
             wanted = answer if limit is None else first_rows(answer, limit)
-            write_stream(wanted, form, sys.stdout, sys.stdout.buffer)
+            write_stream(wanted, form, sys.stdout, sys.stdout.buffer, defuse)
         else:
             shown, total = print_table(answer, sys.stdout, limit or TABLE_ROWS)
             if shown < total:
-                typer.echo(f"{shown:,} of {total:,} rows; --limit shows more, --format csv gives all", err=True)
+                tell(f"{shown:,} of {total:,} rows; --limit shows more, --format csv gives all", err=True)
 
 
 @app.command()
@@ -216,7 +240,7 @@ def show(
         from curation.report.report import write_pairs_page
 
         write_pairs_page(curated, keys, out)
-        typer.echo(f"wrote {out}")
+        tell(f"wrote {out}")
         return
     import cocu
 
@@ -236,4 +260,4 @@ def report(
 
     figures = write_report(curated, out, sample, seed)
     told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")
+    tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.printing.lines import tell
+
 if TYPE_CHECKING:
     from data_cards.miniature.shards import Written
 
@@ -50,11 +52,11 @@ def miniature(
         raise typer.BadParameter("give a folder, or --sheet FILE.png for a look", param_hint="--out")
     if sheet is not None:
         write_contact_sheet(sheet, split, seed, size)
-        typer.echo(f"wrote {sheet}")
+        tell(f"wrote {sheet}")
     if out is not None:
         with _progress(pairs) as progress:
             written = write_miniature(out, pairs, seed, size, split, workers, progress)
-        typer.echo(_summary(out, written))
+        tell(_summary(out, written))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
+from cli.printing.lines import tell
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
 
@@ -23,6 +24,9 @@ PrecisionOption = Annotated[
 TemplatesOption = Annotated[
     Literal["simple", "subset", "full"],
     typer.Option(help="Sentences in which a class is put to the text encoder: 1, 7 or 80."),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
 ]
 CHECKPOINTS = (
     "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
@@ -68,6 +72,7 @@ def run(
         int, typer.Option(min=0, help="Best, worst and random pictures to show, so many each; 0: no gallery.")
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
     given = locals()
@@ -119,6 +124,7 @@ def demo(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     templates: TemplatesOption = "simple",
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Segment any picture by any words, and write it with a legend."""
     from evaluation.demo import demo as segment
@@ -131,10 +137,10 @@ def demo(
     if out.suffix.lower() not in KINDS:
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
     with joined(device, exact=True) as place:
-        segmenter = load_segmenter(checkpoint, place.device, precision)
+        segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
     with alone(out) as temporary:
         shown.picture.save(temporary, KINDS[out.suffix.lower()])
     for word, share in shown.shares.items():
-        typer.echo(f"{share:6.1%}  {word}")
-    typer.echo(f"wrote {out}")
+        tell(f"{share:6.1%}  {word}")
+    tell(f"wrote {out}")

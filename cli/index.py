@@ -10,6 +10,9 @@ from cli.named_entries import completion, listing
 if TYPE_CHECKING:
     from files.registry import Registry
 
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
+]
 app = typer.Typer(help="Embed pairs of pictures and captions and search them.", no_args_is_help=True)
 
 
@@ -100,6 +103,7 @@ def build(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Decoding threads and parsing processes. Default: the cores.")
     ] = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()
@@ -127,6 +131,11 @@ def search(
     image: Annotated[Path | None, typer.Option(help="Picture to search with.")] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Captions to show.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, where it is not built in nor in open_clip's list.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Show the captions nearest to a text or a picture."""
     import cocu
@@ -135,4 +144,5 @@ def search(
     query = image if text is None else text
     if query is None or None not in (text, image):
         raise typer.BadParameter("give either a text to search with, or --image FILE")
-    print_nearest(cocu.open_index(index).search(query, k, device))
+    opened = cocu.open_index(index, model=model, pretrained=pretrained, trust_remote_code=trust_remote_code)
+    print_nearest(opened.search(query, k, device))

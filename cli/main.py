@@ -137,10 +137,12 @@ def _report(error: BaseException) -> int:
     """Print `error` for a person; return the exit code."""
     if isinstance(error, BrokenPipeError) and _stdout_is_closed():
         return PIPE_CLOSED
+    from files.printable import printable_lines
+
     message, exit_code = describe(error)
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(error)
-    print(message, file=sys.stderr)
+    print(printable_lines(message), file=sys.stderr)
     return exit_code
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
+from cli.printing.lines import tell
 
 app = typer.Typer(
     cls=RunUnlessNamed,
@@ -81,15 +82,15 @@ def run(
     progress, best = outcome.progress, outcome.best
     if outcome.asked == Wish.TERMINATE:
         saved = f"step {progress.step:,} is saved, the same command goes on from it"
-        typer.echo(f"asked to end; {saved if progress.step else 'give the same command to go on'}", err=True)
+        tell(f"asked to end; {saved if progress.step else 'give the same command to go on'}", err=True)
         return
     skipped = f", {progress.skipped:,} of them skipped" if progress.skipped else ""
-    typer.echo(f"{out}: trained {progress.step:,} steps{skipped}")
+    tell(f"{out}: trained {progress.step:,} steps{skipped}")
     if best is not None:
         step = int(best.name.removeprefix("step-"))
         measured = [f"validation {name} {value:.4f}" for name, value in progress.best.items() if name != "step"]
         how = f"the best, {measured[0]}" if step == progress.best.get("step") else "the last, not validated (--val)"
-        typer.echo(f"model: {out / 'best'}, step {step:,}, {how}")
+        tell(f"model: {out / 'best'}, step {step:,}, {how}")
 
 
 def _numbers(shares: str) -> list[float]:
@@ -118,4 +119,4 @@ def export(
             f"{checkpoint}: holds {recipe.learner}; only {', '.join(EXPORTS)} has a place in transformers"
         )
     EXPORTS[recipe.learner](learner, out)
-    typer.echo(f"wrote {out}")
+    tell(f"wrote {out}")

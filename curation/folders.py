@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     import duckdb
 
     from curation.encoding.encoder import Encoder
+    from curation.encoding.model_names import EncoderSpec
     from curation.index.opened import Index
     from curation.index.search import Neighbour
 
 
 @dataclass(frozen=True)
 class IndexFolder:
-    """A finished index on the disk. manifest: how it was made, and its `summary`: counts, rejects, seconds by stage."""
+    """A finished index on the disk. manifest: how it was made, and its `summary`: counts, rejects, seconds by stage.
+
+    encoder: its model, named by hand; None: as the manifest names it, if the model is built in or in open_clip's list.
+    """
 
     path: Path
     manifest: dict[str, Any]
+    encoder: EncoderSpec | None = None
 
     @classmethod
-    def opened(cls, path: Path) -> IndexFolder:
+    def opened(cls, path: Path, encoder: EncoderSpec | None = None) -> IndexFolder:
         """The one in this folder. Raises MisuseError where there is none, or it is not finished."""
-        return cls(path, read_manifest(path, "index"))
+        return cls(path, read_manifest(path, "index"), encoder)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -39,7 +44,7 @@ class IndexFolder:
         """The k captions nearest to a text (a str), or to a picture's file (a Path), best first.
 
         The index and its encoder stay in memory. Raises MisuseError for a picture that cannot be read, and where the
-        model of that name is another now.
+        model of that name is another now, or is named by a path in the manifest only.
 
             [near.caption for near in index.search("a dog on a beach", k=3)]
         """
@@ -50,7 +55,7 @@ class IndexFolder:
         if device not in self._encoders:
             from curation.index.opened import open_encoder
 
-            self._encoders[device] = open_encoder(self._opened, device)
+            self._encoders[device] = open_encoder(self._opened, device, named=self.encoder)
         return nearest_captions(self._opened, self._encoders[device], query, k)
 
     @cached_property

@@ -107,13 +107,14 @@ def evaluate_checkpoint(
     precision: Precision = "fp32",
     command: Sequence[str] = (),
     overwrite: bool = False,
+    trust_remote_code: bool = False,
 ) -> Evaluated:
     """Measure the model of this name, as `load_segmenter` takes it, in the processes that torchrun started, or alone.
 
     Raises MisuseError where there is no such model or device, and as `evaluate_all`.
     """
     with joined(device, exact=True) as place, shown(place.leads) as progress:
-        segmenter = load_segmenter(checkpoint, place.device, precision)
+        segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
         more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress}
         content = evaluate_all(segmenter, wanted, out, options, place, **more)
     return Evaluated(out, content, place.leads)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from files.printable import printable_lines
+
 PLAIN_SECONDS = 10.0
 NOTEBOOK_SECONDS = 0.5
 
@@ -29,7 +31,7 @@ def say(text: str) -> None:
     """A line for the person who waits."""
     if not _quiet:
         # A notebook shows stderr as if something were wrong.
-        print(text, file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+        print(printable_lines(text), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
 
 def watched() -> bool:
@@ -63,7 +65,7 @@ class ProgressLine:
         if not self._in_place:
             say(text)
         elif not _quiet:
-            bundle = {"text/plain": text}
+            bundle = {"text/plain": printable_lines(text)}
             if self._shown is None:
                 from IPython.display import display
 

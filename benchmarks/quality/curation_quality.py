@@ -1,6 +1,6 @@
 """The grid of docs/curation-quality.md: expansions x neighbours x rankings, scored against truth.
 
-python -m benchmarks.quality.curation_quality INDEX --anchors SHARD --truth TRUTH --synonyms FILE [--out FILE.md]
+python -m benchmarks.quality.curation_quality INDEX --anchors SHARD --truth TRUTH --synonyms FILE [--model M] [--out F]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.curate import run_curation
+from curation.encoding.model_names import named_encoder
 from curation.index.anchors import AnchorShards
 from curation.index.opened import open_index
 from curation.ranking.expansion import EXPANSIONS
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--anchors", required=True)
+    parser.add_argument("--model", help="the index's, where it is not built in nor in open_clip's list")
     parser.add_argument("--truth", required=True, type=Path)
     parser.add_argument("--synonyms", required=True, type=Path)
     parser.add_argument("--out", type=Path, help="Markdown file whose part between the grid's markers is replaced")
@@ -63,7 +65,8 @@ def main() -> None:
     index = open_index(arguments.index)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        shards = AnchorShards(find_shards([arguments.anchors]), CaptionOptions(), embedded=Path(folder) / "anchors")
+        found, encoder = find_shards([arguments.anchors]), named_encoder(arguments.model, None, False)
+        shards = AnchorShards(found, CaptionOptions(), embedded=Path(folder) / "anchors", encoder=encoder)
 
         def score(name: str, options: CurateOptions) -> Cards:
             out = Path(folder) / name

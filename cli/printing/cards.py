@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.printing.lines import tell
 from cli.printing.terminal_table import print_table
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ def print_cards() -> None:
         for one in cards
     ]
     print_table(["card", "data set", "classes", "pictures", "split", "licence"], rows, right=(3,))
-    print("cocu data card NAME shows one; a card of your own is a Markdown file like these, named by its path.")
+    tell("cocu data card NAME shows one; a card of your own is a Markdown file like these, named by its path.")
 
 
 def print_card(card: Card, text: str) -> None:
     """A card for people: what its front matter says, its classes, then its text."""
     from rich.console import Console
     from rich.markdown import Markdown
+
+    from files.printable import printable_lines
 
     _pairs(_facts(card))
     print_table(
@@ -38,9 +41,9 @@ def print_card(card: Card, text: str) -> None:
     )
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(Markdown(text))
+        console.print(Markdown(printable_lines(text)))
     else:
-        print(text, end="")
+        tell(text.removesuffix("\n"))
 
 
 def print_check(card: Card, path: Path, check: Check) -> None:
@@ -61,12 +64,12 @@ def print_check(card: Card, path: Path, check: Check) -> None:
         ]
         print_table(["class", "pixels", "pictures", ""], rows, right=(1, 2))
         absent = len(card.classes) - len(rows)
-        print(f"{len(rows)} of {len(card.classes)} classes are in the sample" + (f", {absent} not" if absent else ""))
+        tell(f"{len(rows)} of {len(card.classes)} classes are in the sample" + (f", {absent} not" if absent else ""))
     for note in check.notes:
-        print(f"note: {note}")
+        tell(f"note: {note}")
     for wrong in check.wrong:
-        print(f"wrong: {wrong}")
-    print(f"{card.name}: {'as its card says' if check.well else 'not as its card says'}")
+        tell(f"wrong: {wrong}")
+    tell(f"{card.name}: {'as its card says' if check.well else 'not as its card says'}")
 
 
 def _classes(card: Card) -> str:
@@ -112,4 +115,4 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 def _pairs(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        tell(f"{name:<{width}}  {value}")

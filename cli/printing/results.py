@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.printing.lines import tell
 from cli.printing.terminal_table import print_table
 
 if TYPE_CHECKING:
@@ -33,25 +34,25 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
     print_table(heads, [overview_row(one) for one in content["benchmarks"]], right=range(2, 10))
     for one in content["benchmarks"]:
         if swept := one.get("background_sweep"):
-            print(
+            tell(
                 f"{one['name']}: background threshold {swept['best_threshold']:g} gives "
                 f"{percent(swept['best_mean_iou'])}, {swept['label']}; the card's is {swept['card_threshold']:g}"
             )
         if bad := one["left_out"]:
             share = f"{len(bad) / (len(bad) + one['pictures']):.1%}"
-            print(
+            tell(
                 f"{one['name']}: {len(bad):,} bad picture{'s' if len(bad) > 1 else ''} left out, {share} of those read"
             )
             for each in bad[:MOST_LISTED]:
-                print(f"  {each['path']}: {each['reason']}")
+                tell(f"  {each['path']}: {each['reason']}")
             if len(bad) > MOST_LISTED:
-                print(f"  and {len(bad) - MOST_LISTED:,} more, in {out / 'results.json'}")
+                tell(f"  and {len(bad) - MOST_LISTED:,} more, in {out / 'results.json'}")
     speeds = ", ".join(f"{one['name']} {one['pictures_per_second'] or 0:.1f}" for one in content["benchmarks"])
-    print(f"pictures/s: {speeds}")
-    print(f"wrote {out / 'results.md'}" + (f" and {out / 'gallery.html'}" if with_gallery else ""))
+    tell(f"pictures/s: {speeds}")
+    tell(f"wrote {out / 'results.md'}" + (f" and {out / 'gallery.html'}" if with_gallery else ""))
     for one in content["benchmarks"]:
         for said in one["warnings"]:
-            print(f"warning: {one['name']}: {said}")
+            tell(f"warning: {one['name']}: {said}")
 
 
 def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:
@@ -59,10 +60,10 @@ def print_comparison(compared: Sequence[Compared], out: Path | None) -> None:
     from evaluation.results.comparison_files import overview
 
     for one in compared:
-        print(f"{one.benchmark}, {one.pictures:,} pictures")
+        tell(f"{one.benchmark}, {one.pictures:,} pictures")
         print_table(["result", "mIoU", "95 % interval", "difference", "95 % interval"], overview(one), range(1, 5))
         for note in one.notes:
-            print(f"note: {note}")
-    print(f"differences are from {compared[0].names[0]}, on the same pictures; * where the interval leaves out 0")
+            tell(f"note: {note}")
+    tell(f"differences are from {compared[0].names[0]}, on the same pictures; * where the interval leaves out 0")
     if out is not None:
-        print(f"wrote {out / 'comparison.md'} and {out / 'comparison.png'}")
+        tell(f"wrote {out / 'comparison.md'} and {out / 'comparison.png'}")

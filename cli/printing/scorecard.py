@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cli.printing.lines import tell
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,7 +27,6 @@ def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
     from rich.console import Console
 
     from curation.recovery.scorecard import CURATED
-    from curation.runs.printable import printable
 
     console = Console(highlight=False)
     scores = card.scores[CURATED]
@@ -46,7 +47,7 @@ def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
     console.print(LEGEND, markup=False, soft_wrap=True)
     rows = card.object_rows()
     if per_object and rows:
-        _print_table(console, list(rows[0]), [[printable(str(v)) for v in r.values()] for r in rows])
+        _print_table(console, list(rows[0]), [[str(v) for v in r.values()] for r in rows])
 
 
 def _figure_rows(card: Scorecard) -> list[list[str]]:
@@ -74,6 +75,9 @@ def _print_table(console: Console, header: Sequence[str], rows: Sequence[Sequenc
     from rich.table import Table
     from rich.text import Text
 
+    from files.printable import printable
+
+    rows = [[printable(cell) for cell in row] for row in rows]
     if console.is_terminal:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for i, name in enumerate(header):
@@ -83,8 +87,8 @@ def _print_table(console: Console, header: Sequence[str], rows: Sequence[Sequenc
         console.print(table)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print()
+    tell()
     for row in (header, *rows):
         cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        print("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
-    print()
+        tell("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
+    tell()

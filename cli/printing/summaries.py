@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.printing.lines import tell
+
 if TYPE_CHECKING:
     from curation.index.search import Neighbour
 
@@ -15,15 +17,18 @@ def _table(title: str, rows: list[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from files.printable import printable
+
+    rows = [(name, printable(value)) for name, value in rows]
     console = Console(soft_wrap=True)
     if not console.is_terminal:
-        print(title)
+        tell(title)
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
-            print(f"  {name:<{width}}  {value}")
+            tell(f"  {name:<{width}}  {value}")
         return
     # Text, not markup: a path may hold brackets.
-    table = Table(title=Text(title), show_header=False, title_justify="left")
+    table = Table(title=Text(printable(title)), show_header=False, title_justify="left")
     for name, value in rows:
         table.add_row(name, Text(value))
     console.print(table)
@@ -142,13 +147,14 @@ def print_nearest(found: list[Neighbour]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curation.runs.printable import printable
+    from files.printable import printable
 
     console = Console()
     if not console.is_terminal:
-        print("similarity\tshard\tkey\tcaption")
+        tell("similarity\tshard\tkey\tcaption")
         for near in found:
-            print(f"{near.similarity:.4f}\t{near.shard}\t{printable(near.key)}\t{printable(near.caption)}")
+            cells = "\t".join(map(printable, (near.shard, near.key, near.caption)))
+            tell(f"{near.similarity:.4f}\t{cells}")
         return
     table = Table("similarity", "caption", "key", "shard")
     for near in found:

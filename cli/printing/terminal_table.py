@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cli.printing.lines import tell
+
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """A table; right: columns of numbers."""
@@ -12,6 +14,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Seq
     from rich.table import Table
     from rich.text import Text
 
+    from files.printable import printable
+
+    rows = [[printable(cell) for cell in row] for row in rows]
     console = Console(highlight=False)
     if console.is_terminal:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -22,11 +27,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Seq
         console.print(table)
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print()
+    tell()
     for row in (header, *rows):
         cells = (
             cell.rjust(width) if index in right else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        print("  ".join(cells).rstrip())
-    print()
+        tell("  ".join(cells).rstrip())
+    tell()

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, Literal
 
 import pyarrow as pa
@@ -20,15 +21,17 @@ from rich.table import Table
 from rich.text import Text
 
 from curation.curated.query import Answer
-from curation.runs.printable import printable
 from files.atomic import alone
 from files.errors import MisuseError
+from files.printable import DIRECTION, SEPARATORS, printable
 
 FORMATS = ("table", "csv", "json", "parquet")
 TABLE_ROWS = 100
 _CELL_WIDTH = 100
-# JSON leaves these as they are; a terminal takes them for commands.
-_C1 = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+# What a formula begins with, for spreadsheets of East Asia in full width too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# JSON leaves these as they are; a terminal takes them for commands, or turns the line round.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *DIRECTION, *SEPARATORS)}
 
 
 def first_rows(answer: Answer, count: int) -> Answer:
@@ -46,10 +49,10 @@ def first_rows(answer: Answer, count: int) -> Answer:
     return Answer(answer.schema, batches())
 
 
-def write_stream(answer: Answer, form: str, text: IO[str], binary: IO[bytes]) -> None:
+def write_stream(answer: Answer, form: str, text: IO[str], binary: IO[bytes], defuse: bool = False) -> None:
     """CSV and JSON onto `text`, Parquet onto `binary`, which need not be seekable."""
     if form == "csv":
-        write_csv(answer, text)
+        write_csv(answer, text, defuse)
     elif form == "json":
         write_json(answer, text)
     else:
@@ -60,7 +63,7 @@ def write_stream(answer: Answer, form: str, text: IO[str], binary: IO[bytes]) ->
             shutil.copyfileobj(spool, binary, 1 << 20)
 
 
-def write_file(answer: Answer, form: str, out: Path) -> None:
+def write_file(answer: Answer, form: str, out: Path, defuse: bool = False) -> None:
     """An answer as a file that is there whole or not at all.
 
     Raises OSError when `out` cannot be written.
@@ -74,17 +77,30 @@ def write_file(answer: Answer, form: str, out: Path) -> None:
             if form == "table":
                 print_plain(answer, text, limit=None)
             elif form == "csv":
-                write_csv(answer, text)
+                write_csv(answer, text, defuse)
             else:
                 write_json(answer, text)
 
 
-def write_csv(answer: Answer, text: IO[str]) -> None:
-    """Comma separated, header first, NULL empty; lists and structs as JSON."""
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(answer.schema.names)
+def write_csv(answer: Answer, text: IO[str], defuse: bool = False) -> None:
+    """Comma separated, header first, NULL empty; lists and structs as JSON; on a terminal each text on its line.
+
+    defuse: put an apostrophe before texts that a spreadsheet would take for a formula, and compute or fetch.
+    """
+    shown = text.isatty()
+
+    def cell(value: Any) -> Any:
+        value = _csv_cell(value)
+        if not isinstance(value, str):
+            return value
+        value = printable(value) if shown else value
+        return f"'{value}" if defuse and value.startswith(_FORMULA) else value
+
+    # Left to end lines with \n, it would leave a lone \r in a cell without quotes.
+    writer = csv.writer(SimpleNamespace(write=lambda line: text.write(line.removesuffix("\r\n") + "\n")))
+    writer.writerow(map(cell, answer.schema.names))
     for row in _rows(answer):
-        writer.writerow([_csv_cell(value) for value in row])
+        writer.writerow(map(cell, row))
 
 
 def write_json(answer: Answer, text: IO[str]) -> None:
@@ -209,7 +225,7 @@ def _csv_cell(value: Any) -> Any:
 
 def _json(value: Any) -> str:
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain)
-    return text.translate(_C1)
+    return text.translate(_ESCAPED)
 
 
 def _finite(value: Any) -> Any:

@@ -7,9 +7,8 @@ and an allowed path may be written.
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from curation.curated.spill import spill_folder
 from curation.curated.tables import TABLES
 from curation.runs.manifest import read_manifest
 from files.errors import CocuError, MisuseError
@@ -34,6 +34,7 @@ _CONFIG = {
     "python_enable_replacements": "false",
 }
 _BATCH_ROWS = 65_536
+TOO_MUCH = "Ask for less at once: fewer columns, WHERE, or LIMIT; or let it have more by --memory."
 # DuckDB guesses among its own system tables, which leads away from the four views.
 _FOREIGN_SUGGESTION = re.compile(r'\nDid you mean "(pg_|duckdb_|sqlite_|information_)[^"]*"\?')
 
@@ -50,20 +51,26 @@ class Answer:
     batches: Iterator[pa.RecordBatch]
 
 
-def connect(curated: Path) -> duckdb.DuckDBPyConnection:
+def connect(curated: Path, memory: int | None = None, spill: Path | None = None) -> duckdb.DuckDBPyConnection:
     """A locked in-memory DuckDB with the views `pairs`, `archives`, `concepts` and `rejects`.
 
-    No file, network or extension can be reached from it and its settings cannot be changed. Sorts
-    that outgrow memory spill into a private temporary folder, which goes away with the connection.
-    One result can be open at a time.
+    No file, network or extension can be reached from it and its settings cannot be changed.
+    memory: bytes that it may take; None: half of what is free. spill: where sorts that outgrow it
+    go on; None: a private folder, which goes away with the connection. One result can be open at a
+    time.
     Raises MisuseError for a folder that is missing or unfinished, CocuError for a table that
     cannot be read.
     """
     read_manifest(curated, "curated")
     views = _views(curated)
-    spill = tempfile.mkdtemp(prefix="cocu-query-")
-    connection = duckdb.connect(":memory:", config={**_CONFIG, "temp_directory": spill})
-    weakref.finalize(connection, shutil.rmtree, spill, ignore_errors=True)
+    remove = None
+    if spill is None:
+        spill, remove = spill_folder()
+    most = memory or free_memory() // 2
+    limits: dict[str, Any] = {"memory_limit": f"{max(1, most // 1_000_000)}MB", "temp_directory": str(spill)}
+    connection = duckdb.connect(":memory:", config=limits | _CONFIG)
+    if remove is not None:
+        weakref.finalize(connection, remove)
     for name, source in views.items():
         connection.register(name, source)
     # It would show what the environment's HTTP_PROXY holds, passwords included.
@@ -74,13 +81,13 @@ def connect(curated: Path) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def run_query(curated: Path, sql: str) -> Iterator[Answer]:
+def run_query(curated: Path, sql: str, memory: int | None = None, spill: Path | None = None) -> Iterator[Answer]:
     """The rows of one reading statement: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW or SUMMARIZE.
 
     Raises MisuseError, with DuckDB's message, for any other statement, for several, and for faulty
     SQL: while the batches are read, too, since a query may fail at its thousandth row.
     """
-    connection = connect(curated)
+    connection = connect(curated, memory, spill)
     try:
         found = relation(connection, sql)
         try:
@@ -93,6 +100,15 @@ def run_query(curated: Path, sql: str) -> Iterator[Answer]:
         yield Answer(schema, _batches(connection, reader, schema))
     finally:
         connection.close()
+
+
+def free_memory() -> int:
+    """Bytes that could be taken now, or all that the machine has where it does not say."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def relation(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
@@ -181,7 +197,8 @@ def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuE
     if isinstance(error, duckdb.PermissionException) or message.startswith("Permission Error"):
         return MisuseError(f"{message}\nA query reads {', '.join(TABLES)} and no other file.")
     if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory"):
-        return CocuError(f"{message}\nAsk for less at once: fewer columns, WHERE, or LIMIT.")
+        said = message.partition("\n\nPossible solutions")[0]  # settings, which are locked
+        return CocuError(f"{said}\n{TOO_MUCH}")
     if ".parquet" in message:
         return CocuError(f"a table cannot be read: {message}\nCurate into a new folder.")
     unknown_table = "Table with name" in message

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Encoder:
 
         self.device = torch.device(resolve_device(device))
         self.precision = resolve_precision(spec.precision, self.device.type)
-        self.spec = EncoderSpec(spec.model, spec.pretrained, self.precision)
+        self.spec = replace(spec, precision=self.precision)
         self.batch_size = batch_size
         self.workers = max(1, workers)
         self.seconds = 0.0

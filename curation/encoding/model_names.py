@@ -20,8 +20,8 @@ from urllib.request import getproxies
 
 from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
+from files.remote_code import remote_code
 
-# The CLIP of the built-in world, which comes with the package.
 # Longer than any working network needs to open a connection.
 HUB_SECONDS = 4.0
 
@@ -31,11 +31,13 @@ class EncoderSpec:
     """Which model: (model, pretrained) of open_clip, a config JSON + checkpoint, or a whole one by its name alone.
 
     A whole one is `local-dir:FOLDER`, `hf-hub:NAME` or `miniature`; its `pretrained` becomes None.
+    trust_remote_code: whether Python code that comes with it may run.
     """
 
     model: str = "ViT-B-16"
     pretrained: str | None = "openai"
     precision: str = "auto"
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.folder or self.model.startswith("hf-hub:"):
@@ -49,10 +51,16 @@ class EncoderSpec:
         return Path(self.model.removeprefix("local-dir:")) if self.model.startswith("local-dir:") else None
 
 
+def named_encoder(model: str | None, pretrained: str | None, trust_remote_code: bool) -> EncoderSpec | None:
+    """The model of an index as a person names it again; None where it is left to the index."""
+    return EncoderSpec(model, pretrained, trust_remote_code=trust_remote_code) if model else None
+
+
 def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
     """(model, preprocessing, tokenizer) of open_clip.
 
-    Raises MisuseError for a name that leads nowhere, CocuError for weights that cannot be had or read.
+    Raises MisuseError for a name that leads nowhere or code that is not trusted, CocuError for weights that cannot be
+    had or read.
     """
     import huggingface_hub.constants
     import open_clip
@@ -65,9 +73,12 @@ def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
     # The root logger, which open_clip writes to; what it says is said better by our errors.
     logging.getLogger().setLevel(logging.CRITICAL)
     try:
-        # From pretrained: else a folder without weights gives a random model. Custom text: one form of text tower.
-        model, preprocess = open_clip.create_model_from_pretrained(name, pretrained, force_custom_text=True)
-        return model, preprocess, open_clip.get_tokenizer(name)
+        with remote_code(spec.trust_remote_code):
+            # From pretrained: else a folder without weights gives a random model. Custom text: one form of text tower.
+            model, preprocess = open_clip.create_model_from_pretrained(name, pretrained, force_custom_text=True)
+            return model, preprocess, open_clip.get_tokenizer(name)
+    except CocuError:
+        raise
     except Exception as error:  # open_clip and the hub raise dozens of kinds
         which = f"{spec.model} ({spec.pretrained})" if spec.pretrained else spec.model
         if not reachable:

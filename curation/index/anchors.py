@@ -10,6 +10,7 @@ from typing import Any
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import read_vocabulary
+from curation.encoding.model_names import EncoderSpec
 from curation.index.embedding import embed_all
 from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
@@ -22,7 +23,7 @@ class AnchorShards:
     """Pairs from outside the index to curate instead of the indexed ones.
 
     embedded: folder where they are embedded, by default inside the curation's; several curations of the same anchors
-    can share one.
+    can share one. encoder: the index's, where its manifest alone must not name it.
     """
 
     shards: Sequence[Shard]
@@ -31,6 +32,7 @@ class AnchorShards:
     batch_size: int = 64
     workers: int = 4
     embedded: Path | None = None
+    encoder: EncoderSpec | None = None
 
 
 def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, A
     with RunFolder(out, "anchors", parameters, anchors.shards) as folder:
         if not folder.was_finished:
             nouns, built = index_nouns(index), index.manifest["parameters"]
-            encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers)
+            encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers, anchors.encoder)
             path, digest = built["vocabulary"], built.get("vocabulary_digest")
             vocabulary = read_vocabulary(path, Lexicon(nouns.pipeline), digest) if path else None
             with ConceptExtractor(nouns, anchors.workers) as extractor:

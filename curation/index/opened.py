@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.manifest import read_manifest
 from curation.runs.parquet_parts import reading
+from data_cards.miniature.clip import built_in
+from files.errors import MisuseError
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,31 @@ def open_index(path: Path) -> Index:
     )
 
 
-def open_encoder(index: Index, device: str = "auto", batch_size: int = 64, workers: int = 4) -> Encoder:
-    """The encoder that built the index. Raises MisuseError when the model of that name is now another."""
-    parameters = index.manifest["parameters"]
-    spec = EncoderSpec(parameters["model"], parameters["pretrained"], "auto")
-    encoder = Encoder(spec, device, batch_size, workers)
+def open_encoder(
+    index: Index, device: str = "auto", batch_size: int = 64, workers: int = 4, named: EncoderSpec | None = None
+) -> Encoder:
+    """The encoder that built the index; named: the one that a person names, None: the one that the manifest names.
+
+    Raises MisuseError when the model of that name is now another, and where none is named but in the manifest, and
+    there by a path or repository, which may have come from anybody.
+    """
+    encoder = Encoder(replace(named or _published(index), precision="auto"), device, batch_size, workers)
     encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
     return encoder
+
+
+def _published(index: Index) -> EncoderSpec:
+    """The model that the manifest names, if it is the built-in one or in open_clip's list."""
+    import open_clip
+
+    model, pretrained = (index.manifest["parameters"][name] for name in ("model", "pretrained"))
+    if model != built_in.NAME and (model, pretrained) not in open_clip.list_pretrained():
+        given = f"--model {model}" + (f" --pretrained {pretrained}" if pretrained else "")
+        raise MisuseError(
+            f"{index.path}: was built with {given}, which an index that came from elsewhere may name, too; "
+            "where you trust that model, name it by these options"
+        )
+    return EncoderSpec(model, pretrained)
 
 
 def index_shards(index: Index) -> list[Shard]:

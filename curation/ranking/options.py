@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.relevance import RANKINGS
@@ -45,3 +46,10 @@ PRESETS: dict[str, CurateOptions] = {
     # For an encoder that knows the pictures: it alone decides, and no thing is said twice.
     "clip": CurateOptions("image", neighbours=64, ranking="similarity", keep=6, synonyms=True, grounded=True),
 }
+
+
+def preset_options(preset: str, **overruled: Any) -> CurateOptions:
+    """A preset's options, but for those that are given here and not None. Raises MisuseError for no preset's name."""
+    if preset not in PRESETS:
+        raise MisuseError(f"--preset {preset!r}: expected one of {', '.join(PRESETS)}")
+    return replace(PRESETS[preset], **{name: value for name, value in overruled.items() if value is not None})

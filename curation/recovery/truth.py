@@ -16,9 +16,9 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.runs.printable import printable
 from files.addresses import open_tar
 from files.errors import CocuError, MisuseError
+from files.printable import printable
 from files.rejects import Reject, is_utf8
 from files.tar import find_members, read_member
 

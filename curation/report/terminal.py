@@ -15,7 +15,7 @@ from curation.curated.pairs import CuratedPair, find_pairs
 from curation.curated.query import connect
 from curation.report.caption_marks import mark_concepts
 from curation.report.figures import read_score_range, score_text
-from curation.runs.printable import printable
+from files.printable import printable
 
 _BAR_CELLS = 20
 

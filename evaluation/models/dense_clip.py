@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from files.errors import CocuError, MisuseError
+from files.remote_code import remote_code
 from training.models.learner import DenseFeatures, capped_scale_of
 from training.models.transformer import attend
 
@@ -68,19 +69,23 @@ class DenseClip:
         return capped_scale_of(model.logit_scale)
 
 
-def load_dense_clip(name: str, device: torch.device) -> DenseClip:
+def load_dense_clip(name: str, device: torch.device, trust_remote_code: bool = False) -> DenseClip:
     """A model of open_clip, in eval mode: NAME@PRETRAINED (a tag or a file), local-dir:FOLDER, hf-hub:NAME.
 
-    Raises MisuseError for a name that leads nowhere or a tower without dense features, CocuError for weights
-    that cannot be had or read.
+    trust_remote_code: whether Python code that comes with it may run. Raises MisuseError for a name that leads nowhere,
+    code that is not trusted or a tower without dense features, CocuError for weights that cannot be had or read.
     """
     import open_clip
 
     model_name, pretrained = _named(name)
     try:
-        # From pretrained: else a folder without weights gives a random model.
-        model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, return_transform=False)
-        tokenizer = open_clip.get_tokenizer(model_name)
+        with remote_code(trust_remote_code):
+            # From pretrained: else a folder without weights gives a random model.
+            given = {"device": device, "return_transform": False}
+            model = open_clip.create_model_from_pretrained(model_name, pretrained, **given)
+            tokenizer = open_clip.get_tokenizer(model_name)
+    except CocuError:
+        raise
     except Exception as error:  # open_clip and the hub raise dozens of kinds
         local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else pretrained
         advice = "without a network give a checkpoint file, open_clip:NAME@FILE, or a folder, local-dir:FOLDER"

@@ -121,12 +121,16 @@ class Segmenter:
 
 
 def load_segmenter(
-    name_or_path: str | Path, device: str | torch.device = "cpu", precision: Precision = "fp32"
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    precision: Precision = "fp32",
+    trust_remote_code: bool = False,
 ) -> Segmenter:
     """Load a model by what it is called (see above), in eval mode, onto a device.
 
-    precision: bf16 runs its encoders under autocast; scores are fp32 either way. Raises MisuseError where there is no
-    such model or it is of a kind that does not segment, CocuError or CocuError where its files are damaged.
+    precision: bf16 runs its encoders under autocast; scores are fp32 either way. trust_remote_code: whether Python code
+    that comes with a model of open_clip's may run. Raises MisuseError where there is no such model, it is of a kind
+    that does not segment or needs code that is not trusted, CocuError where its files are damaged.
     """
     name, device = str(name_or_path), torch.device(device)
     if precision not in ("fp32", "bf16"):
@@ -134,7 +138,7 @@ def load_segmenter(
     if model_name := _open_clip_name(name):
         from evaluation.models.dense_clip import load_dense_clip
 
-        clip = load_dense_clip(model_name, device)
+        clip = load_dense_clip(model_name, device, trust_remote_code)
         return Segmenter(
             name=name,
             kind=clip.kind,

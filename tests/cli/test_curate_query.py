@@ -75,6 +75,16 @@ def test_the_ending_of_out_chooses_the_format(
     assert (tmp_path / "b").read_bytes() == (tmp_path / "a.json").read_bytes()
 
 
+def test_a_spreadsheet_gets_no_formulas(tmp_path: Path, curated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = "SELECT '=' || key AS key, -1 AS n FROM pairs ORDER BY key LIMIT 1"
+    assert run("curate", "query", curated, sql, "--format", "csv", "--defuse") == 0
+    assert capsys.readouterr().out == "key,n\n'=k000,-1\n"
+    assert run("curate", "query", curated, sql, "--defuse", "--out", tmp_path / "a.csv") == 0
+    assert (tmp_path / "a.csv").read_text() == "key,n\n'=k000,-1\n"
+    assert run("curate", "query", curated, sql, "--defuse") == 2
+    assert "is for CSV" in capsys.readouterr().err
+
+
 def test_mistakes_end_with_code_2_and_one_clear_message(
     curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from files import pictures
 from files.pictures import FORMATS, MAX_PIXELS, BadPicture, decode, open_picture
 from tests.examples import examples
 from tests.tiny_world import picture, png_bomb
@@ -128,6 +130,49 @@ def test_text_chunks_that_unpack_without_bound() -> None:
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     with pytest.raises(BadPicture, match="Decompressed data too large"):
         open_picture(data[:33] + chunk + data[33:])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_large_webp_has_the_same_pixels(mode: str, lossless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, len(mode)), dtype=np.uint8)
+    image = Image.fromarray(noise, mode).resize((211, 97), Image.Resampling.BICUBIC)
+    still = encoded(image, "WEBP", lossless=lossless, quality=60)
+    moving = encoded(image, "WEBP", save_all=True, append_images=[image.rotate(180)])
+    usual = [np.asarray(open_picture(data)) for data in (still, moving)]
+    monkeypatch.setattr(pictures, "LARGE_WEBP", 100)
+    for data, pixels in zip((still, moving), usual, strict=True):
+        assert np.array_equal(open_picture(data), pixels)
+    with pytest.raises(BadPicture):
+        open_picture(still[: len(still) // 2])
+
+
+# Eight large pictures in four threads; prints what that took beyond one small one.
+TOGETHER = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from files.pictures import decode
+data = open(sys.argv[1], "rb").read()
+shrink = lambda picture: picture.resize((8, 8))
+decode(open(sys.argv[2], "rb").read(), shrink, 8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(lambda _: decode(data, shrink, 8), range(8)))
+assert all(pixels.shape == (8, 8, 3) for pixels in found)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_large_pictures_in_flight_are_bounded_together(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(encoded(Image.new("RGBA", (9000, 9000)), "PNG", compress_level=1))
+    (tmp_path / "small.png").write_bytes(picture(0, form="PNG"))
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, tmp_path / "large.png", tmp_path / "small.png"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 1 << 20, "kilobytes; four at a time take 2.5 GB"
 
 
 def test_decode_gives_pixels_or_the_reason() -> None:

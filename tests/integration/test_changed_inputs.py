@@ -101,7 +101,14 @@ def test_an_index_of_another_model(world: World, tmp_path: Path) -> None:
         ("index", "search", out, "--image", image),
         curate(out, tmp_path / "curated", "--anchors", world.shards),
     ):
-        refused(cocu(*command), 2, f"{out} was built with another model", model, "name the model that built the index")
+        refused(cocu(*command), 2, f"{out}: was built with --model {model}", "where you trust that model, name it")
+        refused(
+            cocu(*command, "--model", model),
+            2,
+            f"{out} was built with another model",
+            model,
+            "name the model that built the index",
+        )
     refused(cocu(*arguments), 2, out, f'weights: "{weights}" there, "', "another --out")
     assert cocu(*curate(out, tmp_path / "curated-2")).code == 0, "without anchors no model is needed"
 

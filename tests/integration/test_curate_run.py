@@ -237,7 +237,8 @@ def test_anchors_from_outside_the_index(index: Path, world: World, tmp_path: Pat
     members = [m for i in range(9) for m in pair_members(f"new{i}", 7000 + i)]
     members += [("bad.jpg", picture(1)[:300]), ("bad.txt", b"a dog")]
     write_tar(tmp_path / "anchors" / "a.tar", members)
-    answer = succeed("curate", "run", index, "--out", tmp_path / "out", "--anchors", tmp_path / "anchors")
+    named = ("--model", world.model)
+    answer = succeed("curate", "run", index, "--out", tmp_path / "out", "--anchors", tmp_path / "anchors", *named)
     assert "rejects            1 (1 truncated picture)" in answer.out
     assert list(concepts_of(tmp_path / "out" / "shards" / "a.tar")) == [f"new{i}" for i in range(9)]
     rejects = pq.read_table(tmp_path / "out" / "rejects.parquet").to_pylist()
@@ -245,7 +246,7 @@ def test_anchors_from_outside_the_index(index: Path, world: World, tmp_path: Pat
     again = succeed("curate", "run", index, "--out", tmp_path / "out", "--anchors", tmp_path / "anchors")
     assert "nothing to do" in again.err
     table = make_table(tmp_path / "table")
-    run(index, tmp_path / "table-out", "--anchors", table)
+    run(index, tmp_path / "table-out", "--anchors", table, *named)
     (tar,) = (tmp_path / "table-out" / "shards").iterdir()
     names = dict(members_of(tar))
     assert names["pictures/p3.png"] == picture(3, form="PNG")

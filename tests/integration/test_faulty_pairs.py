@@ -118,8 +118,9 @@ def test_what_is_good_is_curated(dirty_index: Path, tmp_path: Path) -> None:
     assert json.loads(members["good.concepts.json"])["version"] == 1
 
 
-def test_anchors_with_too_many_rejects(dirty: Path, index: Path, tmp_path: Path) -> None:
-    arguments = curate(index, tmp_path / "curated", "--anchors", dirty, "--device", "cpu", "--workers", 1)
+def test_anchors_with_too_many_rejects(dirty: Path, index: Path, world: World, tmp_path: Path) -> None:
+    more = ("--model", world.model, "--device", "cpu", "--workers", 1)
+    arguments = curate(index, tmp_path / "curated", "--anchors", dirty, *more)
     for _ in range(2):
         answer = cocu(*arguments)
         assert answer.code == 1, answer.err

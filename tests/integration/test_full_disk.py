@@ -170,6 +170,6 @@ def test_folders_that_cannot_be_written(undisturbed: Undisturbed, disk: Disk, tm
         )
     # An index is only read by what comes after it.
     assert cocu("index", "info", index).code == 0
-    assert cocu("index", "search", index, "a dog").code == 0
+    assert cocu("index", "search", index, "a dog", "--model", undisturbed.model).code == 0
     answer = cocu(*curate(index, tmp_path / "curated"))
     assert answer.code == 0, answer.err

@@ -135,9 +135,9 @@ def test_two_builds_are_equal(index: Path, world: World, tmp_path: Path) -> None
     assert digests(tmp_path / "one", *parts) == digests(tmp_path / "two", *parts) == digests(index, *parts)
 
 
-def test_search_by_text_and_by_picture(index: Path, tmp_path: Path) -> None:
+def test_search_by_text_and_by_picture(index: Path, world: World, tmp_path: Path) -> None:
     words = caption(7)
-    lines = succeed("index", "search", index, words, "--k", 3).out.splitlines()
+    lines = succeed("index", "search", index, words, "--k", 3, "--model", world.model).out.splitlines()
     assert lines[0].split("\t") == ["similarity", "shard", "key", "caption"]
     similarity, shard, key, text = lines[1].split("\t")
     assert (shard, key, text) == ("00000", "000000007", words)
@@ -147,20 +147,21 @@ def test_search_by_text_and_by_picture(index: Path, tmp_path: Path) -> None:
     assert values == sorted(values, reverse=True)
 
     (tmp_path / "query.png").write_bytes(picture(3, form="PNG"))
-    lines = succeed("index", "search", index, "--image", tmp_path / "query.png", "-k", 2).out.splitlines()[1:]
+    by_picture = ("--image", tmp_path / "query.png", "--model", world.model)
+    lines = succeed("index", "search", index, *by_picture, "-k", 2).out.splitlines()[1:]
     tables = [pq.read_table(index / "embeddings" / f"{name}.parquet") for name in (*SHARDS, "extra-00000")]
     texts = np.concatenate([vectors(table, "text_vec") for table in tables])
     image = vectors(tables[0], "image_vec")[3]
     assert float(lines[0].split("\t")[0]) == pytest.approx(float((texts @ image).max()), abs=0.01)
 
 
-def test_search_says_what_is_wrong(index: Path, tmp_path: Path) -> None:
+def test_search_says_what_is_wrong(index: Path, world: World, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     neither = cocu("index", "search", index)
     assert (neither.code, "either a text" in neither.err) == (2, True)
-    broken = cocu("index", "search", index, "--image", tmp_path / "text.jpg")
+    broken = cocu("index", "search", index, "--image", tmp_path / "text.jpg", "--model", world.model)
     assert (broken.code, "not in a known format" in broken.err) == (2, True)
-    missing = cocu("index", "search", index, "--image", tmp_path / "none.jpg")
+    missing = cocu("index", "search", index, "--image", tmp_path / "none.jpg", "--model", world.model)
     assert (missing.code, "none.jpg" in missing.err) == (2, True)
     nothing = cocu("index", "search", tmp_path, "a dog")
     assert (nothing.code, "cocu index build" in nothing.err) == (2, True)

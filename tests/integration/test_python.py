@@ -28,10 +28,10 @@ def test_an_index_is_the_commands_and_each_goes_on_with_the_others(
 
 
 def test_a_search_finds_what_the_command_finds(index: Path, world: World, tmp_path: Path) -> None:
-    opened = cocu.open_index(index)
+    opened = cocu.open_index(index, model=world.model)
     (tmp_path / "query.jpg").write_bytes(next(iter(pictures(world))))
     for query, words in (("a red car", ["a red car"]), (tmp_path / "query.jpg", ["--image", tmp_path / "query.jpg"])):
-        printed = succeed("index", "search", index, *words, "--k", 4).out.splitlines()[1:]
+        printed = succeed("index", "search", index, *words, "--k", 4, "--model", world.model).out.splitlines()[1:]
         found = opened.search(query, k=4)
         assert [f"{one.similarity:.4f}\t{one.shard}\t{one.key}\t{one.caption}" for one in found] == printed
     with pytest.raises(cocu.MisuseError, match="-k 0: give a number from 1"):

@@ -26,7 +26,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from files.errors import MisuseError
-from files.pictures import MEAN, STD, BadPicture, to_rgb, with_header
+from files.pictures import MEAN, STD, BadPicture, decoding_cost, room_to_decode, to_rgb, with_header
 
 LEVELS = ("none", "light", "deit")
 RATIO = (3 / 4, 4 / 3)
@@ -117,13 +117,17 @@ def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) 
     width, height = picture.size
     top, left, tall, wide = box
     try:
-        pixels = _decoded(picture, data, math.floor(min(tall, wide) / size))
-        _, down, across = pixels.shape
-        if (down, across) != (height, width):  # decoded smaller
-            y, x = down / height, across / width
-            tall, wide = max(1, round(tall * y)), max(1, round(wide * x))
-            top, left = min(round(top * y), down - tall), min(round(left * x), across - wide)
-        return F.resized_crop(pixels, top, left, tall, wide, [size, size], _BICUBIC, antialias=True)
+        shrink = math.floor(min(tall, wide) / size)
+        if picture.format == "JPEG" and shrink >= 2:
+            picture.draft("RGB", (width // shrink, height // shrink))
+        with room_to_decode(decoding_cost(picture, data, (width, height))):
+            pixels = _decoded(picture, data, shrink)
+            _, down, across = pixels.shape
+            if (down, across) != (height, width):  # decoded smaller
+                y, x = down / height, across / width
+                tall, wide = max(1, round(tall * y)), max(1, round(wide * x))
+                top, left = min(round(top * y), down - tall), min(round(left * x), across - wide)
+            return F.resized_crop(pixels, top, left, tall, wide, [size, size], _BICUBIC, antialias=True)
     except Exception as error:  # neither library has a base class for what broken files make it raise
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in text else "unreadable"
@@ -131,7 +135,7 @@ def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) 
 
 
 def _decoded(picture: Image.Image, data: bytes | memoryview, shrink: int) -> Tensor:
-    """All pixels, uint8 [3, H, W]; a JPEG at 1/2, 1/4 or 1/8 where so many times fewer do.
+    """All pixels, uint8 [3, H, W]; of a JPEG that does with half of its sides or less, those of its draft.
 
     torchvision is the faster at full size, and Pillow the one that can decode smaller.
     """
@@ -139,9 +143,7 @@ def _decoded(picture: Image.Image, data: bytes | memoryview, shrink: int) -> Ten
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the bytes are read-only: nobody writes
             return decode_jpeg(torch.frombuffer(data, dtype=torch.uint8), mode=ImageReadMode.RGB)
-    if picture.format == "JPEG":
-        picture.draft("RGB", (picture.width // shrink, picture.height // shrink))
-    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(to_rgb(picture, data))).permute(2, 0, 1)
 
 
 def centre(height: int, width: int) -> Box:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue as ProcessQueue
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Event, Lock
 from queue import Empty, Full, Queue
 from threading import Thread
 from time import monotonic
@@ -25,6 +25,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from files.errors import CocuError
+from files.pictures import DECODING
 from training.batches.batch import Batch, Part, SampleCounts
 from training.batches.pair_maker import Made, PairMaker
 from training.shards.files import ShardFiles
@@ -43,6 +44,7 @@ class Crew:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.closing: Event = multiprocessing.Event()
+        self.lone: Lock = multiprocessing.Lock()  # of who decodes what takes more than its part of the room
         self.processes: list[BaseProcess] = []
 
     def kill(self) -> None:
@@ -77,7 +79,7 @@ def make_parts(
         collate_fn=_shared,  # type: ignore[arg-type]
         num_workers=workers,
         prefetch_factor=PARTS_AHEAD if workers else None,
-        worker_init_fn=partial(_begin_worker, crew.closing),
+        worker_init_fn=partial(_begin_worker, crew.closing, crew.lone, workers),
         generator=torch.Generator(),  # of its own: the run's random state is the model's
     )
     made = iter(batches)
@@ -147,11 +149,13 @@ def _shared(made: Made) -> Made | _Unshared:
         return _Unshared(error)
 
 
-def _begin_worker(closing: Event, _: int) -> None:
+def _begin_worker(closing: Event, lone: Lock, workers: int, _: int) -> None:
     """Leave signals to the main process, and keep libjpeg's remarks on odd pictures out of its terminal.
 
     A scheduler that pre-empts a job signals all of its processes, but a last checkpoint may need the workers still.
     """
+
+    DECODING.share(workers, lone)
 
     def end_if_closing(*_: object) -> None:
         if closing.is_set():

@@ -155,18 +155,18 @@ def _short(error: Exception) -> str:
 
 def _read_config(folder_or_name: str | Path) -> Any:
     """The configuration by transformers, which knows the defaults of keys that a file leaves out."""
-    from transformers import AutoConfig
     from transformers import GroupViTConfig as HuggingFaceConfig
 
     if Path(folder_or_name).is_dir() and not (Path(folder_or_name) / "config.json").is_file():
         raise MisuseError(f"{folder_or_name}: has no config.json; give a folder saved by save_pretrained")
     try:
-        config = AutoConfig.from_pretrained(folder_or_name)
+        # Not by AutoConfig, which runs code that the folder brings.
+        values, _ = HuggingFaceConfig.get_config_dict(folder_or_name)
+        if values.get("model_type") == HuggingFaceConfig.model_type:
+            return HuggingFaceConfig.from_dict(values)
     except (OSError, ValueError) as error:
         raise MisuseError(f"{folder_or_name}: no GroupViT on the disk nor on the hub ({_short(error)})") from error
-    if not isinstance(config, HuggingFaceConfig):
-        raise MisuseError(f"{folder_or_name}: is a model of type {config.model_type}, not groupvit")
-    return config
+    raise MisuseError(f"{folder_or_name}: is a model of type {values.get('model_type')}, not groupvit")
 
 
 def _weights_file(folder_or_name: str | Path) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 from files.atomic import write_text
 from files.errors import MisuseError
 from files.locks import check_held
+from files.printable import printable_lines
 from files.saying import ProgressLine, say, watched
 
 LOG = "log.jsonl"
@@ -102,7 +103,7 @@ class RunLog:
     def say(self, text: str) -> None:
         """A line for the person at the terminal."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(printable_lines(text), highlight=False, markup=False, soft_wrap=True)
         else:
             say(text)
 

@@ -157,13 +157,35 @@ def test_captions_cannot_command_the_terminal(tmp_path: Path, monkeypatch: pytes
     assert counts == (1, 1)
     with run_query(curated, "SELECT caption FROM pairs") as answer:
         write_json(answer, as_json := io.StringIO())
-    for printed in (plain.getvalue(), framed.getvalue(), as_json.getvalue()):
+    with run_query(curated, "SELECT caption FROM pairs") as answer:
+        write_csv(answer, as_csv := Screen())
+    for printed in (plain.getvalue(), framed.getvalue(), as_json.getvalue(), as_csv.getvalue()):
         # The bold header is the only style that is ours.
         rest = re.sub("\x1b\\[[01]m", "", printed)
         assert not set(rest) & {"\x1b", "\x07", "\x9b"}
         assert "[bold]not bold[/bold]" in printed
-    assert "\u202e" not in plain.getvalue() + framed.getvalue()
+        assert "\u202e" not in printed
     assert json.loads(as_json.getvalue()) == [{"caption": evil}]
+    with run_query(curated, "SELECT caption FROM pairs") as answer:
+        write_csv(answer, piped := io.StringIO(newline=""))
+    assert list(csv.reader(io.StringIO(piped.getvalue(), newline=""))) == [["caption"], [evil]], "to a pipe as it is"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_formulas_are_defused(tmp_path: Path, first: str) -> None:
+    texts = [f"{first}1+cmd|' /C calc'!A0", f" {first}1", "1", ""]
+    pairs = [MadePair(str(i), caption=text) for i, text in enumerate(texts)]
+    curated = make_curated(tmp_path / "c", {"s": pairs})
+    sql = 'SELECT caption, -1 AS number, -1.5::DECIMAL(3,1) AS "=x" FROM pairs ORDER BY key'
+    rows = {}
+    for defuse in (False, True):
+        with run_query(curated, sql) as answer:
+            write_csv(answer, text := io.StringIO(newline=""), defuse)
+        rows[defuse] = list(csv.reader(io.StringIO(text.getvalue(), newline="")))
+    plain = [[text, "-1", "-1.5"] for text in texts]
+    assert rows[False] == [["caption", "number", "=x"], *plain]
+    plain[0][0] = f"'{texts[0]}"
+    assert rows[True] == [["caption", "number", "'=x"], *plain]
 
 
 def test_wide_signs_keep_columns_aligned(curated: Path) -> None:
