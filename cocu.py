@@ -19,7 +19,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,7 +96,7 @@ def build_index(
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
-        at_once = (device, batch_size, workers or _cores())
+        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once), encoder)
 
 
@@ -179,7 +178,7 @@ def curate(
             captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
             shards = find_shards(_names(anchors), image_column)
             encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
-            at_once = (device, batch_size, workers or _cores())
+            at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
             source = AnchorShards(shards, captions, *at_once, encoder=encoder)
         elif caption_field or all_captions or image_column or caption_column:
             raise MisuseError(
