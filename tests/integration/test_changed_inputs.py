@@ -163,7 +163,7 @@ def test_two_runs_at_once(undisturbed: Undisturbed, warm: WarmCommand, tmp_path:
         while not (out / "state").exists():
             time.sleep(0.001)
         os.kill(process, signal.SIGSTOP)
-        refused(cocu(*arguments), 2, f"{out}: another run is at work on this folder; wait for it to end")
+        refused(cocu(*arguments), 1, f"{out}: another run is at work on this folder (process {process} on ", "wait for")
         os.kill(process, signal.SIGCONT)
         assert warm.wait() == 0, (tmp_path / "log").read_text()
 

@@ -21,6 +21,7 @@ from tests.training.curated_world import make_curated
 TEMPLATES = re.compile(r"^torchrun|\.\.\.|\b(RECIPE|SHARDS|INDEX|OUT|CHECKPOINT|IMAGE|FOLDER)\b")
 QUICK = {
     "index build": ["--model", "{clip}", "--device", "cpu", "--workers", "1", "--min-count", "1"],
+    "index search": ["--model", "{clip}"],
     "train": ["--device", "cpu", "--workers", "0", "--no-tensorboard", "steps=2", "data.batch=8", "validation.batch=8"],
     "eval": ["--device", "cpu", "--limit", "4"],
     "eval demo": ["--device", "cpu", "--short-side", "64"],
