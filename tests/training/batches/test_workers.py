@@ -57,7 +57,7 @@ def test_remote_shards_are_trained_on_and_copies_removed(
 def test_samples_and_steps(folder: Path, tmp_path: Path) -> None:
     with loader(folder, cache=tmp_path) as batches:
         assert (batches.samples, batches.steps_per_epoch) == (52, 13)
-        assert len(list((tmp_path / "tar-index").iterdir())) == 4
+        assert len(list((tmp_path / "tar-index").iterdir())) == 3  # of a tar without pairs nothing is worth keeping
     with loader(folder, samples=1000, batch_size=7, world_size=2) as batches:
         assert (batches.samples, batches.steps_per_epoch) == (1000, 71)
     with loader(folder, batch_size=100) as batches:
