@@ -34,6 +34,9 @@ def atomic(path: Path) -> Iterator[Path]:
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
+    except OSError:
+        check_held(path)  # a folder that was removed is the reason, whichever step met it first
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
