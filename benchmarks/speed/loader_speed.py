@@ -135,13 +135,9 @@ class Stages:
         lap()
         pictures = [with_header(m["jpg"]) for m in members]
         boxes = [self._box(i, picture) for i, picture in enumerate(pictures)]
-        pixels = [
+        for picture, m, box in zip(pictures, members, boxes, strict=True):  # kept, the pixels would cost new pages
             augment._decoded(picture, m["jpg"], min(box[2:]) // self.augmentation.size)
-            for picture, m, box in zip(pictures, members, boxes, strict=True)
-        ]
         lap()
-        del pixels
-        clock.append(CPU())
         for i, m in enumerate(members):
             self.augmentation(m["jpg"], Random(i))
         lap()
@@ -156,7 +152,7 @@ class Stages:
             for row, name in zip(rows[1:], names, strict=False):
                 self.tokenizer.write(row, self.tokenizer.prompted(name, int(random.random() * 80))[0])
         lap()
-        read, decode, _, both, parse, draw, tokenise = np.diff(clock).tolist()
+        read, decode, both, parse, draw, tokenise = np.diff(clock).tolist()
         return dict(zip(self.names, (read, decode, both - decode, parse, draw, tokenise), strict=True))
 
     def _box(self, i: int, picture: Image.Image) -> augment.Box:

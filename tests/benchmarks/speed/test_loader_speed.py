@@ -19,7 +19,8 @@ def test_it_measures_stages_and_ratios(
     small = ["--pairs", "20", "--repeats", "1", "--size", "32", "--workers", "1", "--batch", "4", "--seconds", "0.2"]
     found = loader_speed.main([str(shards), *small])
     assert {"one process", "whole", *loader_speed.Stages.names} == set(found)
-    assert all(value > 0 for value in found.values())
+    # Augmenting is told by a difference, which twenty pairs on a busy machine can turn.
+    assert all(value > 0 for name, value in found.items() if name != "augment")
     assert "webdataset + torchvision" in capsys.readouterr().out
 
 
