@@ -302,7 +302,7 @@ def evaluate(
     windows: int = 8,
     threads: int = 4,
     templates: Literal["simple", "subset", "full"] = "simple",
-    first_prompt_only: bool = False,
+    prompts: Literal["first", "all"] = "first",
     sweep_background: bool = False,
     skip_bad: bool = False,
     gallery: int = 8,
@@ -332,7 +332,7 @@ def evaluate(
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
             raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
-        shown = (templates, first_prompt_only, gallery, Rules(windows_at_once=windows))
+        shown = (templates, prompts, gallery, Rules(windows_at_once=windows))
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
         told = (device, precision, command, overwrite, trust_remote_code)
         return evaluate_checkpoint(str(named), wanted, Path(out), options, *told)

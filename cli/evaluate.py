@@ -57,10 +57,10 @@ def run(
     windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process that decode pictures.")] = 4,
     templates: TemplatesOption = "simple",
-    first_prompt_only: Annotated[
-        bool,
-        typer.Option("--first-prompt-only", help="Of a class's prompts the first alone, as published figures have it."),
-    ] = False,
+    prompts: Annotated[
+        Literal["first", "all"],
+        typer.Option(help="Of a class's words in the card the first, as published figures have it, or all, averaged."),
+    ] = "first",
     sweep_background: Annotated[
         bool,
         typer.Option("--sweep-background", help="mIoU against the background's threshold, too; it is no result."),

@@ -22,13 +22,15 @@ class CardClass(CardPart):
     """A class. kind: "stuff" has no instances, "thing" has; "unsaid": the data set does not say.
 
     prompts: the words put to a text encoder, the one that published figures were measured with first; none given: the
-    name. synonyms: further words by which captions name it.
+    name. synonyms: further words by which captions name it. colour: "#rrggbb", in pictures of labels; none given: one
+    that tells it from the others.
     """
 
     name: Text
     kind: Literal["stuff", "thing", "unsaid"] = "unsaid"
     prompts: tuple[Text, ...] = ()
     synonyms: tuple[Text, ...] = ()
+    colour: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] | None = None
 
 
 class Background(CardPart):

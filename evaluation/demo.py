@@ -15,7 +15,7 @@ from data_cards.layouts.decoding import decode_picture
 from evaluation.labels.inference import Rules, segment_images
 from evaluation.models.prompts import TemplateSet, class_vectors
 from evaluation.models.segmenters import Segmenter
-from evaluation.results.overlay import labels_at, overlay, palette, picture_at, shown_sides, with_legend
+from evaluation.results.overlay import colours_of, labels_at, overlay, picture_at, shown_sides, with_legend
 from files.errors import CocuError, MisuseError
 
 BACKGROUND = "(none of these)"
@@ -70,7 +70,7 @@ def demo(
     counts = np.bincount(labels.ravel(), minlength=len(card.classes))
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     names = [one.name for one in card.classes]
-    colours = palette(len(names), card.background_index)
+    colours = colours_of(card)
     sides = shown_sides(labels.shape[0], labels.shape[1], SIDE)
     shown = Image.fromarray(overlay(picture_at(image, sides), labels_at(labels, sides), colours, opacity=0.55))
     shares = {names[index]: float(counts[index] / labels.size) for index in order}

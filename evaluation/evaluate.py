@@ -20,7 +20,7 @@ from data_cards.cards import Card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
 from evaluation.labels.inference import Rules
-from evaluation.models.prompts import TemplateSet, class_vectors
+from evaluation.models.prompts import TemplateSet, WordSet, class_vectors
 from evaluation.models.segmenters import Precision, Segmenter, load_segmenter
 from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
@@ -43,8 +43,8 @@ class EvaluateOptions:
 
     split: in place of the cards'. limit: pictures of each benchmark, spread evenly over it. batch: pictures that are
     segmented together. threads: that decode. skip_bad: leave bad pictures out, and say so. sweep: the background's
-    thresholds, besides. templates, first_prompt_only: what is put to the text encoder. shown: best, worst and random
-    pictures of the gallery, so many each.
+    thresholds, besides. templates, prompts: what is put to the text encoder; of a class's words the first, which
+    published figures were measured with, or all. shown: best, worst and random pictures of the gallery, so many each.
     """
 
     split: str | None = None
@@ -54,7 +54,7 @@ class EvaluateOptions:
     skip_bad: bool = False
     sweep: bool = False
     templates: TemplateSet = "simple"
-    first_prompt_only: bool = False
+    prompts: WordSet = "first"
     shown: int = 8
     rules: Rules = field(default_factory=Rules)
 
@@ -231,10 +231,7 @@ def evaluate(
 
 def vectors_of(segmenter: Segmenter, card: Card, options: EvaluateOptions) -> Tensor:
     """Unit vectors of the classes that text names [C, D]."""
-    if options.first_prompt_only:
-        first = tuple(one.model_copy(update={"prompts": one.prompts[:1]}) for one in card.classes)
-        card = card.model_copy(update={"classes": first})
-    return class_vectors(segmenter, card, options.templates)
+    return class_vectors(segmenter, card, options.templates, options.prompts)
 
 
 def _make_room(out: Path, checkpoint: Mapping[str, Any], opened: Sequence[Opened], overwrite: bool) -> None:
@@ -266,7 +263,7 @@ def _rules(card: Card, options: EvaluateOptions) -> dict[str, Any]:
     """What results.json says of how it was measured, beyond the card."""
     said: dict[str, Any] = {
         "templates": options.templates,
-        "prompts": "first" if options.first_prompt_only else "all",
+        "prompts": options.prompts,
         "best classes": options.rules.best,
     }
     if card.background:

@@ -1,6 +1,7 @@
 """What stands for a class: the mean of its prompts in the space of texts.
 
-A prompt is one of the card's words for the class in a sentence. GroupViT's published figures are of the set "simple".
+A prompt is one of the card's words for the class in a sentence. GroupViT's published figures are of the first word and
+the set "simple".
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from data_cards.prompt import PROMPT
 from files.errors import MisuseError
 
 TemplateSet = Literal["simple", "subset", "full"]
+WordSet = Literal["first", "all"]
 SIMPLE = f"{PROMPT}."  # CLIP's own templates end in a full stop, and so do those of published figures
 
 
@@ -26,13 +28,13 @@ class TextSpace(Protocol):
         """Prompts of each class -> unit vectors [C, D]."""
 
 
-def class_vectors(space: TextSpace, card: Card, templates: TemplateSet = "simple") -> Tensor:
+def class_vectors(space: TextSpace, card: Card, templates: TemplateSet = "simple", words: WordSet = "first") -> Tensor:
     """Unit vectors [C, D] of the classes that text names (Card.text_classes), in order. Raises MisuseError."""
-    return space.embed_classes(class_prompts(card, templates))
+    return space.embed_classes(class_prompts(card, templates, words))
 
 
-def class_prompts(card: Card, templates: TemplateSet = "simple") -> list[list[str]]:
-    """For each class of Card.text_classes, every word of its own in every sentence of the set.
+def class_prompts(card: Card, templates: TemplateSet = "simple", words: WordSet = "first") -> list[list[str]]:
+    """For each class of Card.text_classes, its first word, or all of its words, in every sentence of the set.
 
     Raises MisuseError: there is no such set; the card has no class that text names.
     """
@@ -40,7 +42,8 @@ def class_prompts(card: Card, templates: TemplateSet = "simple") -> list[list[st
         raise MisuseError(f"templates {templates!r}: give one of {', '.join(get_args(TemplateSet))}")
     if not card.prompts():
         raise MisuseError(f"card {card.name}: it has no class that text names")
-    return [[sentence for word in words for sentence in prompted(word, templates)] for words in card.prompts()]
+    most = 1 if words == "first" else None
+    return [[said for word in own[:most] for said in prompted(word, templates)] for own in card.prompts()]
 
 
 def prompted(word: str, templates: TemplateSet) -> list[str]:

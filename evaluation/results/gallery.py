@@ -17,7 +17,7 @@ from data_cards.layouts.benchmark import Benchmark
 from evaluation.figures.confusion import mean_ious
 from evaluation.labels.inference import Labelled, Rules, segment_images
 from evaluation.models.segmenters import Segmenter
-from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
+from evaluation.results.overlay import Colours, colours_of, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
 from files.atomic import atomic, write_text
@@ -77,7 +77,7 @@ def write_pictures(
     """Segment the chosen pictures once more, groups and all, and write their PNGs; the benchmark's part of the page."""
     scores = mean_ious(result.tally.counts.astype(np.float64))
     chosen = choose(scores, count)
-    colours = palette(len(result.card.classes), result.card.background_index)
+    colours = colours_of(result.card)
     rules = replace(Rules(), best=result.rules["best classes"], groups=True)
     cards: dict[str, list[PictureCard]] = {}
     for kind, places in chosen.items():

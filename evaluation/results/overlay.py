@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from data_cards.cards import Card
+
 Colours = NDArray[np.uint8]
 
 GREY = (120, 124, 130)  # of the background
@@ -26,6 +28,15 @@ def palette(count: int, background: int | None = None) -> Colours:
     colours = (np.array(found).reshape(count, 3) * 255).round().astype(np.uint8)
     if background is not None:
         colours[background] = GREY
+    return colours
+
+
+def colours_of(card: Card) -> Colours:
+    """A colour for each class of a card, uint8 [C, 3]: those that it gives, else those of `palette`."""
+    colours = palette(len(card.classes), card.background_index)
+    for index, one in enumerate(card.classes):
+        if one.colour:
+            colours[index] = tuple(bytes.fromhex(one.colour[1:]))
     return colours
 
 

@@ -290,9 +290,10 @@ def test_a_card_without_ignore_index(tmp_path: Path, segmenter: Segmenter, val: 
 def test_the_first_prompt_alone(segmenter: Segmenter) -> None:
     classes = tuple(one.model_copy(update={"prompts": (one.name, f"{one.name} thing")}) for one in MINIATURE.classes)
     card = MINIATURE.model_copy(update={"classes": classes})
-    both, first = (vectors_of(segmenter, card, EvaluateOptions(first_prompt_only=only)) for only in (False, True))
+    both, first = (vectors_of(segmenter, card, EvaluateOptions(prompts=said)) for said in ("all", "first"))
     assert torch.equal(first, vectors_of(segmenter, MINIATURE, EvaluateOptions()))
     assert not torch.allclose(both, first, atol=1e-3)
+    assert torch.equal(first, vectors_of(segmenter, card, EvaluateOptions()))
 
 
 @given(total=st.integers(1, 2000), limit=st.integers(1, 2500))

@@ -33,11 +33,12 @@ WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
 NAME = re.compile(r"step-(\d{8})")
 
 
-def load_learner(folder: Path, device: str | torch.device = "cpu") -> tuple[Any, Recipe]:
+def load_learner(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Any, Recipe]:
     """The learner of a checkpoint with its weights, in eval mode, and its recipe; trainer.pt is not needed.
 
     Raises MisuseError where `folder` is no checkpoint, CocuError where its weights are damaged or do not fit.
     """
+    folder = Path(folder)
     recipe = load_config(folder)
     learner = build_learner(recipe)
     load_weights(learner, folder)

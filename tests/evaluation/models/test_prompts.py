@@ -16,11 +16,12 @@ def card(**changes: object) -> Card:
 
 
 def test_every_word_of_a_class_stands_in_every_sentence() -> None:
-    assert class_prompts(card()) == [
+    assert class_prompts(card()) == [["a photo of a monitor."], ["a photo of a dog."]]
+    assert class_prompts(card(), words="all") == [
         ["a photo of a monitor.", "a photo of a television."],
         ["a photo of a dog."],
     ]
-    of_monitor, of_dog = class_prompts(card(), "full")
+    of_monitor, of_dog = class_prompts(card(), "full", "all")
     assert (len(of_monitor), len(of_dog)) == (160, 80)
     assert len(class_prompts(card(), "subset")[1]) == 7
     assert "a bad photo of a dog." in of_dog

@@ -12,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_cards.cards import CardClass, read_card
+from data_cards.cards import CardClass, card_names, read_card
 from evaluation.evaluate import EvaluateOptions, evaluate_all
 from evaluation.models.segmenters import load_segmenter
 from evaluation.results.gallery import GALLERY, BenchmarkGallery, PictureCard, choose, write_page
-from evaluation.results.overlay import labels_at, outlines, overlay, palette, picture_at, shown_sides, with_legend
+from evaluation.results.overlay import (
+    colours_of,
+    labels_at,
+    outlines,
+    overlay,
+    palette,
+    picture_at,
+    shown_sides,
+    with_legend,
+)
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from tests.parsed_page import ATTACK, SURROGATE, ParsedPage, read_page
 from training.processes import Place
@@ -111,7 +120,7 @@ def test_pictures_of_the_page_are_the_pictures(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / "miniature" / "gallery" / "000001-truth.png") as image:
         shown = np.asarray(image)
     mask = draw_pair("val", 0, 1).mask
-    colours = palette(52)
+    colours = colours_of(read_card("miniature"))
     for row, column in ((10, 10), (50, 30), (33, 60)):
         here = shown[6 * row + 2, 6 * column + 2].astype(float)
         # Colour over grey: what is left after the colour is the same in all channels.
@@ -126,6 +135,21 @@ def test_colours_tell_classes_apart() -> None:
     distances = np.abs(colours[:20, None] - colours[None, :20]).sum(-1) + 999 * np.eye(20, dtype=int)
     assert distances.min() > 25
     assert palette(3, background=1)[1].tolist() == [120, 124, 130]
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_classes_of_a_card_have_colours_that_differ(name: str) -> None:
+    card = read_card(name)
+    colours = colours_of(card)
+    twice = len(colours) - len(np.unique(colours, axis=0))
+    assert twice == (1 if name == "ade20k" else 0)  # there road and skyscraper share a grey, as its authors have it
+
+
+def test_well_known_palettes() -> None:
+    known = {"cityscapes": [0, 0, 142], "voc2012": [128, 128, 128], "ade20k": [0, 102, 200], "coco-object": [0, 0, 142]}
+    for name, colour in known.items():
+        card = read_card(name)
+        assert colours_of(card)[[one.name for one in card.classes].index("car")].tolist() == colour
 
 
 def test_labels_without_colour_are_white_and_outlines_are_drawn() -> None:

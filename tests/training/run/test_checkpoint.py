@@ -57,7 +57,7 @@ def test_the_evaluator_needs_two_of_the_files(tmp_path: Path, name: str) -> None
     checkpoints = Checkpoints(tmp_path, keep=2)
     learner = save(checkpoints, 1, recipe)
     (checkpoints.path(1) / "trainer.pt").unlink()
-    loaded, its_recipe = load_learner(checkpoints.path(1))
+    loaded, its_recipe = load_learner(str(checkpoints.path(1)))
     assert its_recipe == recipe
     assert not loaded.training
     pixels = torch.randn(2, 3, 64, 64)
