@@ -21,7 +21,7 @@ from tests.integration.commands import cocu, succeed
 from tests.training.curated_world import make_curated
 from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
 from training.models.text_encoder import TextConfig, TextEncoder
-from training.step.losses import LOSSES
+from training.step.losses import LOSSES, Stacked
 
 TEXT = {"width": 16, "layers": 1, "heads": 2}
 
@@ -64,9 +64,9 @@ class Colours(Learner):
         return DenseFeatures(vectors, grid, None, vectors)
 
 
-def sigmoid_loss(similarity: Tensor, scale: Tensor, owners: Tensor) -> Tensor:
+def sigmoid_loss(similarity: Tensor, scale: Tensor, owners: Tensor, stacked: Stacked) -> Tensor:
     """Every image and text by itself, as in SigLIP; and a hundred, so that a log shows which loss it was."""
-    return 100 - F.logsigmoid(similarity * scale * torch.where(owners, 1.0, -1.0)).mean()
+    return 100 - stacked(F.logsigmoid(similarity * scale * torch.where(owners, 1.0, -1.0))).mean()
 
 
 RECIPE = """

@@ -14,6 +14,7 @@ from training.models.text_encoder import trim_padding
 from training.recipes.recipe import Loss
 from training.step.losses import (
     LOSSES,
+    alone,
     capped_scale,
     caption_owners,
     concept_owners,
@@ -61,7 +62,7 @@ def _figures(
     loss_of = LOSSES[losses.kind]
     own = caption_owners(len(images), batch.caption_ids.to(device), device)
     similarity = learner.similarity(images.float(), captions.float())
-    loss = loss_of(similarity, capped_scale(learner.logit_scale), own)
+    loss = loss_of(similarity, capped_scale(learner.logit_scale), own, alone)
     figures = {"loss": loss, "caption_loss": loss, "caption_recall": precision_at_1(similarity, own)}
     per_image = batch.concepts.shape[1]
     if not per_image:
@@ -70,7 +71,7 @@ def _figures(
         texts = learner.project_text(learner.encode_text(trim_padding(batch.concepts.flatten(0, 1)).to(device)))
     own = concept_owners(len(images), per_image, batch.concept_ids.to(device), device)
     similarity = learner.similarity(images.float(), texts.float())
-    concept_loss = loss_of(similarity, capped_scale(learner.concept_logit_scale), own)
+    concept_loss = loss_of(similarity, capped_scale(learner.concept_logit_scale), own, alone)
     return {
         **figures,
         "loss": loss + losses.concept_weight * concept_loss,

@@ -4,8 +4,9 @@ Both losses are one: symmetric InfoNCE over a matrix of similarities and a matri
 image and text belong together. For captions that is the diagonal, for concepts each image's own K
 texts; where texts of several images are known to be the same, all of these images own them all.
 
-With several ranks each one computes the similarities of its own images with all texts, and the
-loss of the whole matrix; the mean over ranks that DDP takes of the gradients is the true gradient.
+With several ranks each one holds the rows of its own images, with all texts, and no other; of the
+rest it asks what a sum over images needs, a number for each text. The mean over ranks that DDP
+takes of the gradients is the true gradient.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from torch import Tensor
 
 from files.registry import Registry
 from training.models.learner import MAX_SCALE, Learner
-from training.step.ranks import gather, gather_for_rows, gather_replicated
+from training.step.ranks import gather, gather_for_rows, rank, stacked
 
-# Similarity [B, T], scale 0-dimensional, owners bool [B, T] -> loss, 0-dimensional; see `contrastive_loss`.
-PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+# What every rank has of a tensor, [ranks, ...]; with gradients, where all go on to use it in the same way.
+Stacked = Callable[[Tensor], Tensor]
+# Similarity [b, T], scale 0-dimensional, owners bool [b, T], Stacked -> loss, 0-dimensional; see `contrastive_loss`.
+PairLoss = Callable[[Tensor, Tensor, Tensor, Stacked], Tensor]
 
 LOSSES: Registry[PairLoss] = Registry("loss.kind", "cocu.losses")
 
@@ -75,61 +78,74 @@ def total_loss(
     texts = learner.project_text(texts.flatten(0, 1))
     with torch.autocast(images.device.type, enabled=False):
         texts = gather_for_rows(_at_least_float32(texts))
-        rows = learner.similarity(_at_least_float32(images), texts)
-        similarity = gather_replicated(rows).unflatten(1, (-1, per_image))
+        similarity = learner.similarity(_at_least_float32(images), texts).unflatten(1, (-1, per_image))
+        device, count = similarity.device, similarity.shape[1]
+        own = slice(rank() * len(similarity), (rank() + 1) * len(similarity))
 
-        owners = caption_owners(len(similarity), _gathered(caption_ids, mask_duplicates), similarity.device)
+        owners = caption_owners(count, _gathered(caption_ids, mask_duplicates), device, own)
         of_captions = similarity[:, :, 0]
-        caption = loss_of(of_captions, capped_scale(learner.logit_scale), owners)
-        recall = precision_at_1(of_captions, owners)
+        caption = loss_of(of_captions, capped_scale(learner.logit_scale), owners, stacked)
+        recall = stacked(precision_at_1(of_captions, owners)).mean()
         if concept_features is None:
             return LossParts(caption, caption.detach(), recall)
 
         ids = _gathered(concept_ids, mask_duplicates)
-        owners = concept_owners(len(similarity), per_image - 1, ids, similarity.device)
+        owners = concept_owners(count, per_image - 1, ids, device, own)
         of_concepts = similarity[:, :, 1:].flatten(1)
-        concepts = loss_of(of_concepts, capped_scale(learner.concept_logit_scale), owners)
+        concepts = loss_of(of_concepts, capped_scale(learner.concept_logit_scale), owners, stacked)
         return LossParts(
             total=caption + concept_weight * concepts,
             caption=caption.detach(),
             caption_recall=recall,
             concepts=concepts.detach(),
-            concept_precision=precision_at_1(of_concepts, owners),
+            concept_precision=stacked(precision_at_1(of_concepts, owners)).mean(),
         )
 
 
-def contrastive_loss(similarity: Tensor, scale: Tensor, owners: Tensor) -> Tensor:
+def alone(x: Tensor) -> Tensor:
+    """`Stacked` of one rank: [...] -> [1, ...]."""
+    return x[None]
+
+
+def contrastive_loss(similarity: Tensor, scale: Tensor, owners: Tensor, stacked: Stacked = alone) -> Tensor:
     """Symmetric InfoNCE of B images and T texts: the mean of both directions.
 
-    similarity [B, T]; scale 0-dimensional, 1 / temperature; owners bool [B, T], true where a text
-    belongs to an image, at least once in every row and column. Target of an image is an even share
-    for each of its texts, target of a text an even share for each of its images.
+    similarity [b, T]: the rows of this rank's images, all B of them where there is one rank; scale 0-dimensional,
+    1 / temperature; owners bool [b, T], true where a text belongs to an image, at least once in every row, and over
+    all ranks in every column. Target of an image is an even share for each of its texts, target of a text an even
+    share for each of its images.
     """
     logits = similarity * scale
     owned = logits * owners
-    of_images = logits.logsumexp(1) - owned.sum(1) / owners.sum(1)
-    of_texts = logits.logsumexp(0) - owned.sum(0) / owners.sum(0)
+    of_images = stacked(logits.logsumexp(1) - owned.sum(1) / owners.sum(1))
+    of_texts = stacked(logits.logsumexp(0)).logsumexp(0) - stacked(owned.sum(0)).sum(0) / stacked(owners.sum(0)).sum(0)
     return (of_images.mean() + of_texts.mean()) / 2
 
 
 LOSSES.add("contrastive", contrastive_loss)
 
 
-def caption_owners(images: int, ids: Tensor | None, device: torch.device) -> Tensor:
-    """bool [B, B]: each image owns its caption, and with ids int64 [B] all that are equal to it."""
-    if ids is None:
-        return torch.eye(images, dtype=torch.bool, device=device)
-    return ids[:, None] == ids
+ALL = slice(None)
 
 
-def concept_owners(images: int, per_image: int, ids: Tensor | None, device: torch.device) -> Tensor:
-    """bool [B, B * K]: each image owns its K texts, and with ids int64 [B, K] all that are equal to one of them."""
+def caption_owners(images: int, ids: Tensor | None, device: torch.device, own: slice = ALL) -> Tensor:
+    """bool [B, B]: each image owns its caption, and with ids int64 [B] all that are equal to it. own: these rows."""
     if ids is None:
-        return torch.eye(images, dtype=torch.bool, device=device).repeat_interleave(per_image, dim=1)
-    texts = ids.flatten()
-    owners = ids[:, :1] == texts
-    for own in ids[:, 1:].unbind(1):
-        owners |= own[:, None] == texts
+        ids = torch.arange(images, device=device)
+    return ids[own, None] == ids
+
+
+def concept_owners(images: int, per_image: int, ids: Tensor | None, device: torch.device, own: slice = ALL) -> Tensor:
+    """bool [B, B * K]: each image owns its K texts, and with ids int64 [B, K] all that are equal to one of them.
+
+    own: these rows alone.
+    """
+    if ids is None:
+        return caption_owners(images, None, device, own).repeat_interleave(per_image, dim=1)
+    texts, (first, *others) = ids.flatten(), ids[own].unbind(1)
+    owners = first[:, None] == texts
+    for other in others:
+        owners |= other[:, None] == texts
     return owners
 
 

@@ -1,6 +1,6 @@
 """Tensors of all ranks on every rank, with gradients that DDP's mean makes the true ones.
 
-Every function leaves its input as it is where there is no process group or only one rank.
+Without a process group, and with one rank, nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def gather_for_rows(x: Tensor) -> Tensor:
     return _GatherForRows.apply(x) if world_size() > 1 else x
 
 
-def gather_replicated(x: Tensor) -> Tensor:
-    """`gather` for what every rank goes on to use in the same way, such as the matrix that the loss is taken of.
+def stacked(x: Tensor) -> Tensor:
+    """[...] of every rank -> [ranks, ...], for what all go on to use in the same way, such as a sum for a loss.
 
     All ranks then have the same gradient, so their sum is known without asking them.
     """
-    return _GatherReplicated.apply(x) if world_size() > 1 else x
+    return _Stacked.apply(x) if world_size() > 1 else x[None]
 
 
 class _GatherForRows(torch.autograd.Function):
@@ -61,11 +61,11 @@ class _GatherForRows(torch.autograd.Function):
         return own
 
 
-class _GatherReplicated(torch.autograd.Function):
+class _Stacked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return gather(x)
+        return gather(x[None])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.chunk(world_size())[rank()] * world_size()
+        return gradient[rank()] * world_size()
