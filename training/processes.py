@@ -127,6 +127,11 @@ def set_random_states(states: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on its way from the CPU to the device, which nobody waits for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 def memory_gb(device: torch.device) -> float:
     """The most memory used so far, in gigabytes: of the GPU, or of this process."""
     if device.type == "cuda":

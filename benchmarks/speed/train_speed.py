@@ -34,12 +34,11 @@ from training.models.groupvit_weights import huggingface_config, huggingface_wei
 from training.models.learner import Learner
 from training.models.text_encoder import trim_padding
 from training.recipes.recipe_file import load_recipe
+from training.run.throughput import peak_of
 from training.step.losses import total_loss
 
 RECIPES = {"small": "groupvit_cc3m", "tiny": "miniature_groupvit"}
 BATCH = {"small": 16, "tiny": 128}
-# Peak of dense bfloat16 products, in units of 1e12 a second, by a part of the device's name.
-PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "B200": 2250}
 PARTS = ["image forward", "texts forward", "heads and loss, both ways", "image backward", "texts backward", "optimiser"]
 WHOLE = "whole step, without pauses"
 
@@ -269,8 +268,8 @@ def share_of_peak(step: TimedStep, seconds: float) -> str:
         plain.whole()
     rate = counter.get_total_flops() / seconds / 1e12
     name = torch.cuda.get_device_name()
-    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
-    share = f", {rate / peak:.1%} of the bf16 peak of {peak}" if peak else f"; the peak of {name} is not known here"
+    peak = (peak_of(name) or 0) / 1e12
+    share = f", {rate / peak:.1%} of the bf16 peak of {peak:.0f}" if peak else f"; the peak of {name} is not known here"
     return f"ours: {rate:.1f} TFLOP/s{share}"
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from files.errors import MisuseError
 from files.locks import check_held
 from files.printable import printable_lines
 from files.saying import ProgressLine, say, watched
+from training.run.throughput import spoken
 
 LOG = "log.jsonl"
 SKIPPED = "skipped.jsonl"
@@ -120,33 +120,16 @@ class RunLog:
             self._wandb.log(finite, step=step)
 
 
-class LogWindow:
-    """Speed since the last line of the log."""
-
-    def __init__(self) -> None:
-        self.pairs = 0
-        self._waited = 0.0
-        self._began = time.perf_counter()
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The block waits for data."""
-        began = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - began
-
-    def figures(self) -> dict[str, float]:
-        """pairs_per_s, over all processes, and data_wait, the share of time spent waiting for data."""
-        seconds = max(time.perf_counter() - self._began, 1e-9)
-        return {"pairs_per_s": self.pairs / seconds, "data_wait": self._waited / seconds}
-
-
 def _line(figures: Mapping[str, float]) -> str:
     """The figures that a person watches, in one line."""
     shown = [f"loss {figures['loss']:.4f}", f"lr {figures['lr']:.2e}", f"{figures['pairs_per_s']:,.0f} pairs/s"]
     # The first is the one in which a collapse shows; the others are in the log.
     health = [f"{name.partition('/')[2]} {value:.2f}" for name, value in figures.items() if name.startswith("health/")]
     shown += [*health[:1], f"data wait {figures['data_wait']:.0%}", f"{figures['memory_gb']:.1f} GB"]
+    if "mfu" in figures:
+        shown.append(f"MFU {figures['mfu']:.0%}")
+    if figures.get("seconds_left", 0) > 0:  # not at the end, nor where it is not known
+        shown.append(f"{spoken(figures['seconds_left'])} left")
     if figures.get("skipped"):
         shown.append(f"skipped {figures['skipped']:.0f}")
     if figures.get("bad_pairs"):

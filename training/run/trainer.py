@@ -40,12 +40,14 @@ from training.processes import (
     of_all,
     random_states,
     seed_everything,
+    sent,
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import CONFIG, Checkpoints, load_state, load_weights
 from training.run.run_folder import enter
-from training.run.run_log import SKIPPED, LogWindow, RunLog
+from training.run.run_log import SKIPPED, RunLog
+from training.run.throughput import LogWindow, Utilisation
 from training.run.trained import Outcome, RunProgress
 from training.run.validation import validation_figures
 from training.shards.found import Source
@@ -158,6 +160,7 @@ class Run:
             self.log.say(self._greeting(found))
         self.val_counts = SampleCounts()
         self.told_of = 0  # broken shards
+        self.utilisation = Utilisation(place)
 
     def to_the_end(self) -> Outcome:
         """The loop."""
@@ -235,7 +238,9 @@ class Run:
         texts = torch.cat([batch.captions[:, None], batch.concepts], dim=1)
         multiple = TOKENS_MULTIPLE if self.options.compile else 1
         trimmed = trim_padding(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
-        captions, concepts = sent(trimmed, device).split([1, batch.concepts.shape[1]], dim=1)
+        sent_texts = sent(trimmed, device)
+        self.utilisation.see(self.learner, pixels, sent_texts, self.autocast)
+        captions, concepts = sent_texts.split([1, batch.concepts.shape[1]], dim=1)
         size = recipe.data.micro_batch or len(pixels)
         pieces = [
             MicroBatch(some_pixels, some_captions.squeeze(1), some_concepts if recipe.concepts != "none" else None)
@@ -297,7 +302,9 @@ class Run:
         }
         figures = {name: float(value) for name, value in named.items() if value is not None}
         figures |= {f"health/{name}": value for name, value in learner.health().items()}
-        figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **window.figures()}
+        speed = window.figures(pairs_left=(self.rate.steps - step) * self.recipe.data.batch)
+        speed |= self.utilisation.figures(speed["pairs_per_s"])
+        figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **speed}
         counts, broken = self.loader.counts, list(self.loader.counts.broken_shards.items())
         figures |= {"skipped": self.progress.skipped, "bad_pairs": counts.bad_share, "broken_shards": len(broken)}
         if self.epoch:
@@ -383,8 +390,10 @@ class Run:
         )
 
     def _greeting(self, found: Path | None) -> str:
-        count = sum(parameter.numel() for parameter in self.learner.parameters())
-        where = f"{self.place.world} x {self.place.device.type}"
+        count, where = (
+            sum(p.numel() for p in self.learner.parameters()),
+            f"{self.place.world} x {self.place.device.type}",
+        )
         begun = f", going on from {found}" if found else ""
         return f"{self.recipe.learner}, {count / 1e6:.1f} million parameters, {where}, {self.rate.steps:,} steps{begun}"
 
@@ -392,8 +401,3 @@ class Run:
 def due(step: int, every: int | None) -> bool:
     """Whether something that comes every so many steps comes after this one."""
     return every is not None and step % every == 0
-
-
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on its way from the CPU to the device, which nobody waits for."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.run.run_log import LogWindow, RunLog
+from training.run.run_log import RunLog
 
 FIGURES = {"loss": 2.5, "lr": 1e-3, "pairs_per_s": 1234.5, "data_wait": 0.015, "memory_gb": 1.25, "skipped": 0.0}
 GROUPS = {"health/groups": 5.5, "health/groups_stage1": 20.0}
@@ -78,13 +78,3 @@ def test_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "42/100" in shown
     assert "loss 2.5000, lr 1.00e-03, 1,234 pairs/s" in shown
     assert "step 42, validation: loss 1.5" in shown
-
-
-def test_a_window_tells_waiting_from_work() -> None:
-    window = LogWindow()
-    with window.waiting():
-        sum(range(200_000))
-    window.pairs += 64
-    figures = window.figures()
-    assert 0 < figures["data_wait"] <= 1
-    assert figures["pairs_per_s"] > 0
