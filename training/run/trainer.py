@@ -149,7 +149,7 @@ class Run:
         self.progress = RunProgress(**state["progress"]) if state else RunProgress()
         if state:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.random = mine and mine["random"]
+        self.random, self.utilisation = mine and mine["random"], Utilisation(place)
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:
@@ -160,7 +160,6 @@ class Run:
             self.log.say(self._greeting(found))
         self.val_counts = SampleCounts()
         self.told_of = 0  # broken shards
-        self.utilisation = Utilisation(place)
 
     def to_the_end(self) -> Outcome:
         """The loop."""
@@ -302,9 +301,9 @@ class Run:
         }
         figures = {name: float(value) for name, value in named.items() if value is not None}
         figures |= {f"health/{name}": value for name, value in learner.health().items()}
-        speed = window.figures(pairs_left=(self.rate.steps - step) * self.recipe.data.batch)
-        speed |= self.utilisation.figures(speed["pairs_per_s"])
-        figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device), **speed}
+        figures |= window.figures(pairs_left=(self.rate.steps - step) * self.recipe.data.batch)
+        figures |= self.utilisation.figures(figures["pairs_per_s"])
+        figures |= {"lr": self.rate.at(step - 1), "memory_gb": memory_gb(self.place.device)}
         counts, broken = self.loader.counts, list(self.loader.counts.broken_shards.items())
         figures |= {"skipped": self.progress.skipped, "bad_pairs": counts.bad_share, "broken_shards": len(broken)}
         if self.epoch:
@@ -390,12 +389,10 @@ class Run:
         )
 
     def _greeting(self, found: Path | None) -> str:
-        count, where = (
-            sum(p.numel() for p in self.learner.parameters()),
-            f"{self.place.world} x {self.place.device.type}",
-        )
+        count = sum(parameter.numel() for parameter in self.learner.parameters()) / 1e6
         begun = f", going on from {found}" if found else ""
-        return f"{self.recipe.learner}, {count / 1e6:.1f} million parameters, {where}, {self.rate.steps:,} steps{begun}"
+        what = f"{self.recipe.learner}, {count:.1f} million parameters, {self.place.world} x {self.place.device.type}"
+        return f"{what}, {self.rate.steps:,} steps{begun}"
 
 
 def due(step: int, every: int | None) -> bool:
