@@ -33,7 +33,7 @@ class Entry:
     """What the formulas say of one concept of an archive."""
 
     similarity: float
-    similarities: list[float]  # S(c)
+    similarities: list[float]  # S(c), each at least 0
     support: int
     in_caption: bool
     globally: float = 0.0
@@ -56,7 +56,7 @@ def archive(
     """Steps 1 and 3 of the paper for one anchor: its archive with scores, by concept.
 
     texts: t(c) by concept. paper: the anchor counts as one of the retrieved even where it is not in the corpus.
-    A caption without a picture stands in S(c) with its own vector.
+    A caption without a picture stands in S(c) with its own vector. Negative products count as 0, and 0/0 is 0.
     """
     captions = [(corpus.shown[row], corpus.concepts[row]) for row in retrieved]
     if paper and anchor.row < 0:
@@ -66,14 +66,14 @@ def archive(
         t = texts[concept]
         similarity = float(t @ anchor.vector)
         naming = [vector for vector, named in captions if concept in named]
-        similarities = [float(t @ vector) for vector in naming]
-        similarities.append(similarity)
+        similarities = [max(0.0, float(t @ vector)) for vector in [*naming, anchor.vector]]
         found[concept] = Entry(similarity, similarities, len(naming), concept in anchor.concepts)
     if found:
         largest = max(max(entry.similarities) for entry in found.values())
         for entry in found.values():
-            entry.globally = entry.similarity / largest
-            entry.locally = entry.similarity / (sum(entry.similarities) / len(entry.similarities))
+            if entry.similarity > 0:
+                entry.globally = entry.similarity / largest
+                entry.locally = entry.similarity / (sum(entry.similarities) / len(entry.similarities))
     return found
 
 

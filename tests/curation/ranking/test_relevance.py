@@ -1,5 +1,7 @@
 """Scores, merging of word families and selection against plain loops."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -49,9 +51,10 @@ def context_of(words: int, anchors: int, seed: int = 0) -> RankingContext:
 
 
 @pytest.mark.parametrize("paper", [True, False])
+@pytest.mark.parametrize("lean", [1.5, 0.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_scores_are_those_of_the_loop(seed, paper):
-    index = small_index(seed=seed)
+def test_scores_are_those_of_the_loop(seed, lean, paper):
+    index = small_index(seed=seed, lean=lean)
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.permutation(80)[:8] for _ in range(50)])
     retrieved = Retrieved(rows, np.full(50, paper))
@@ -89,6 +92,50 @@ def test_a_similarity_of_zero_gives_finite_scores():
     nothing = Retrieved(np.full((1, 1), -1), np.zeros(1, bool))
     scores = rank(gather(anchors, nothing, index.rows, index.concepts), "paper", context_of(25, 1))
     assert np.isfinite(scores.score).all()
+
+
+def signed_archives(seed: int) -> Archives:
+    """Archives by an encoder whose products are of either sign, half of them at most a thousandth."""
+    index = small_index(seed=seed, lean=0)
+    index.concepts[::2] *= 1e-3
+    index.rows.similarity[np.isin(index.rows.concept_ids, np.arange(0, 25, 2))] *= 1e-3
+    anchors, _ = index.anchors(list(range(60)))
+    rng = np.random.default_rng(seed)
+    rows = np.stack([rng.permutation(80)[:8] for _ in range(60)])
+    return gather(anchors, Retrieved(rows, np.zeros(60, bool)), index.rows, index.concepts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cosines_of_either_sign_give_scores_within_bounds(seed):
+    """A ratio over a sum near 0 has no bound, and that of two negative cosines is large: both stood first."""
+    archives = signed_archives(seed)
+    globally, locally = paper_parts(archives)
+    away = archives.similarity <= 0
+    assert 0 < away.sum() < len(away)
+    assert not globally[away].any()
+    assert not locally[away].any()
+    assert (globally[~away] > 0).all()
+    assert (globally <= 1 + 1e-6).all()
+    assert (locally <= archives.support + 1 + 1e-5).all()
+    kept = select(archives, globally + locally, keep=0)
+    for start, stop in itertools.pairwise(kept.offsets.tolist()):
+        order = archives.similarity[kept.entries[start:stop]] > 0
+        assert order.tolist() == sorted(order.tolist(), reverse=True)  # whatever fits comes before whatever does not
+
+
+def test_positive_cosines_give_the_papers_ratios_to_the_bit():
+    index = small_index()
+    anchors, _ = index.anchors(list(range(30)))
+    rows = np.arange(240).reshape(30, 8) % 80
+    archives = gather(anchors, Retrieved(rows, np.zeros(30, bool)), index.rows, index.concepts)
+    own = archives.similarity
+    assert own.min() > 0
+    assert index.rows.similarity.min() > 0
+    most = np.maximum.reduceat(np.maximum(archives.similarity_max, own), archives.offsets[:-1])
+    globally, locally = paper_parts(archives)
+    np.testing.assert_array_equal(globally, own / np.repeat(most, np.diff(archives.offsets)))
+    wanted = own * (archives.support + 1) / (archives.similarity_sum + own)
+    np.testing.assert_array_equal(locally, wanted.astype(np.float32))
 
 
 def test_every_ranking_scores_every_entry():
