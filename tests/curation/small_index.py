@@ -101,3 +101,14 @@ def small_index(
             nearest.append(NearestRows(folder / f"{name}.faiss", vectors, SearchSettings(), gpu=False))
         found.images, found.captions = nearest
     return found
+
+
+def rows_of(named: list[set[int]], pictures: list[int] | None = None) -> CaptionRows:
+    """Captions that name these, of these pictures (0: unknown); vectors are of no interest."""
+    count = len(named)
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in named])]).astype(np.int64)
+    ids = np.array([c for caption in named for c in sorted(caption)], np.int32)
+    hashes = np.arange(1, count + 1).astype(np.uint64)
+    shown = np.array(pictures, np.uint64) if pictures is not None else hashes
+    vectors = np.zeros((count, 2), np.float16)
+    return CaptionRows(offsets, ids, np.zeros(len(ids), np.float32), hashes, shown, vectors, vectors)
