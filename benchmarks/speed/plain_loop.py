@@ -33,7 +33,7 @@ class Entry:
     """What the formulas say of one concept of an archive."""
 
     similarity: float
-    similarities: list[float]  # S(c)
+    similarities: list[float]  # S(c), each at least 0
     support: int
     in_caption: bool
     globally: float = 0.0
@@ -56,7 +56,7 @@ def archive(
     """Steps 1 and 3 of the paper for one anchor: its archive with scores, by concept.
 
     texts: t(c) by concept. paper: the anchor counts as one of the retrieved even where it is not in the corpus.
-    A caption without a picture stands in S(c) with its own vector.
+    A caption without a picture stands in S(c) with its own vector. Negative products count as 0, and 0/0 is 0.
     """
     captions = [(corpus.shown[row], corpus.concepts[row]) for row in retrieved]
     if paper and anchor.row < 0:
@@ -66,14 +66,14 @@ def archive(
         t = texts[concept]
         similarity = float(t @ anchor.vector)
         naming = [vector for vector, named in captions if concept in named]
-        similarities = [float(t @ vector) for vector in naming]
-        similarities.append(similarity)
+        similarities = [max(0.0, float(t @ vector)) for vector in [*naming, anchor.vector]]
         found[concept] = Entry(similarity, similarities, len(naming), concept in anchor.concepts)
     if found:
         largest = max(max(entry.similarities) for entry in found.values())
         for entry in found.values():
-            entry.globally = entry.similarity / largest
-            entry.locally = entry.similarity / (sum(entry.similarities) / len(entry.similarities))
+            if entry.similarity > 0:
+                entry.globally = entry.similarity / largest
+                entry.locally = entry.similarity / (sum(entry.similarities) / len(entry.similarities))
     return found
 
 
@@ -104,25 +104,19 @@ def inertia(points: np.ndarray, labels: Sequence[int]) -> float:
 def merged(words: Sequence[str], singular: dict[str, str], score: dict[str, float], in_caption: set[str]) -> set[str]:
     """Words of one archive that another one stands for.
 
-    A word goes when the archive holds a longer name that ends in it, a shorter one that it ends in, or its singular or
-    plural, which has a better score or is named by the caption. Of equal scores the longer name and the singular stay.
-    What the caption names never goes.
+    Best first, a word goes that ends in, or is the end of, one kept before it, or is its singular or plural. What the
+    caption names comes first and never goes. Of equal scores the longer name comes first, and the singular.
     """
-    gone = set()
-    for word in words:
-        for other in words:
-            if other == word:
-                continue
-            longer = other.endswith(" " + word)
-            shorter = word.endswith(" " + other)
-            is_singular = singular.get(word, word) == other
-            is_plural = singular.get(other, other) == word
-            if not (longer or shorter or is_singular or is_plural):
-                continue
-            if (is_plural or shorter) and not longer:
-                beaten = score[other] > score[word] or other in in_caption
-            else:
-                beaten = score[other] >= score[word] or other in in_caption
-            if beaten and word not in in_caption:
-                gone.add(word)
-    return gone
+    kept: list[str] = []
+    plural = {word: singular.get(word, word) != word for word in words}
+    for word in sorted(words, key=lambda w: (w not in in_caption, -score[w], -len(w.split()), plural[w])):
+        twins = (
+            word.endswith(" " + other)
+            or other.endswith(" " + word)
+            or other in (singular.get(word, word), word)
+            or singular.get(other, other) == word
+            for other in kept
+        )
+        if word in in_caption or not any(twins):
+            kept.append(word)
+    return {word for word in words if word not in kept}

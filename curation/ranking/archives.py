@@ -20,7 +20,8 @@ class Archives:
     offsets int64 [B+1]: entries of each anchor. anchor int64 [P], concept int32 [P].
     similarity float32 [P]: t(c)·v(x). support int32 [P]: |R(c)|, retrieved captions that name c.
     similarity_sum, similarity_max float32 [P]: sum and maximum over R(c) of t(c)·v(y), or of t(c)·u(y) with the
-    caption's own vector where it has no picture (0 and -inf where R(c) is empty). in_caption bool [P].
+    caption's own vector where it has no picture, each no less than 0 (0 and -inf where R(c) is empty).
+    in_caption bool [P].
     retrieved int64 [B]: how many captions were retrieved for each anchor.
     """
 
@@ -70,13 +71,14 @@ def gather(anchors: Anchors, retrieved: Retrieved, rows: CaptionRows, concepts: 
     def per_mention(values: np.ndarray, own: float) -> np.ndarray:
         return np.concatenate([values, np.full(len(anchors.concept_ids), own, values.dtype)])[order]
 
-    to_retrieved = rows.similarity[where]
+    to_retrieved = np.maximum(rows.similarity[where], 0)
     highest = _over_runs(np.maximum, per_mention(to_retrieved, -np.inf), first)
     summed = _over_runs(np.add, per_mention(to_retrieved, 0), first)
     if retrieved.counts_anchor.any():  # there y is the anchor itself
         own = in_caption & retrieved.counts_anchor[anchor]
-        support, summed = support + own, summed + np.where(own, similarity, np.float32(0))
-        highest = np.where(own, np.maximum(highest, similarity), highest)
+        fits = np.maximum(similarity, 0)
+        support, summed = support + own, summed + np.where(own, fits, np.float32(0))
+        highest = np.where(own, np.maximum(highest, fits), highest)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))])
     retrieved_count = valid.sum(1) + retrieved.counts_anchor
     return Archives(offsets, anchor, concept, similarity, support, summed, highest, in_caption, retrieved_count)

@@ -1,7 +1,7 @@
 """Filters: what leaves an archive whatever its rank. What the caption names never does.
 
-A filter is a step: it gets what is gone already, bool [P], and adds to it. They run in the order of `filters_of`, for
-synonyms are merged among what the others leave.
+A filter is a step: it gets what is gone already, bool [P], and adds to it. They run in the order of `filters_of`:
+merging comes last, for nothing may go for the sake of what goes itself.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from curation.concepts.lexicon import set_phrases
 from curation.index.caption_rows import CaptionRows
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives
 from curation.ranking.grounding import grounded
-from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.merging import Relation, Synonyms, WordFamilies, merged_away, within_reach
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 
@@ -31,13 +32,15 @@ def filters_of(
 ) -> list[Filter]:
     """The filters that the options ask for. singular_of: the normal form of a word, for word families."""
     steps: list[Filter] = []
-    if options.merge:
-        families = WordFamilies(vocabulary, singular_of)
-        steps.append(lambda archives, score, gone: gone | families.merged_away(archives, score))
     if options.grounded:
         shown = grounded(statistics, rows)
         steps.append(lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
     if options.synonyms:
-        synonyms = Synonyms(statistics)
-        steps.append(lambda archives, score, gone: synonyms.merged_away(archives, score, gone, options.keep))
+        steps.append(lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
+    families = WordFamilies(vocabulary, singular_of, set_phrases(), rows if options.merge else None)
+    relations: list[Relation] = [families] if options.merge else []
+    if options.synonyms:
+        relations.append(Synonyms(statistics, rows))
+    if relations:
+        steps.append(lambda archives, score, gone: merged_away(archives, score, gone, relations, families.order))
     return steps

@@ -1,129 +1,200 @@
 """Merging: of two concepts of an archive that say the same of a picture, one is enough.
 
-Word families say the same by their words: "truck" and "fire truck", "dog" and "dogs". Synonyms do by what they rank:
-the agreement of two concepts is the correlation of their similarities t(a)·v and t(b)·v over the indexed pictures. It
-follows from the pictures' covariance S alone, t(a)' S t(b) over the two deviations, and tells synonyms from neighbours
-far better than the cosine of the texts, most of which is the same for all texts.
+What says the same is told by relations between concepts, each in a class of its own: word families by their words,
+"truck" and "fire truck", "dog" and "dogs"; synonyms by what they rank. Which of two related ones stays is told here,
+for all relations at once, so that nothing goes for the sake of what goes itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives
+from curation.ranking.cooccurrence import also_called, named_together
 from curation.ranking.picture_statistics import PictureStatistics
 
 # Agreement from which one concept stands for another.
 SAME = 0.85
 # Of each archive so many entries are looked at for each that is to be kept; those behind them go for want of room.
 LOOKED_AT_EACH = 4
+# A concept's tails that are looked for, the longest first.
+MOST_TAILS = 3
 # Agreements computed at a time: bounds the memory.
 _CELLS = 1 << 20
 
+Entries = tuple[np.ndarray, np.ndarray]
+
+
+class Relation(Protocol):
+    """What tells that two concepts say the same."""
+
+    def related(self, archives: Archives, gone: np.ndarray) -> Entries:
+        """Entries of which each says the same as the other, of the same archive: int64 [E] each, in either order.
+
+        Those that are `gone` may be left out.
+        """
+
+
+def merged_away(
+    archives: Archives, score: np.ndarray, gone: np.ndarray, relations: Sequence[Relation], order: np.ndarray
+) -> np.ndarray:
+    """bool [P]: `gone`, and the entries that a better one of their archive stands for, which is kept itself.
+
+    Best first, each entry goes that is related to one kept before it. What the caption names comes before all and never
+    goes, so that another word for it is no gap. order: of concepts with even scores, int64 [C], the first the smallest.
+    """
+    found = [relation.related(archives, gone) for relation in relations]
+    one, other = (np.concatenate(side) for side in zip(*found, strict=True))
+    open_ = ~(gone[one] | gone[other] | (archives.in_caption[one] & archives.in_caption[other]))
+    one, other = one[open_], other[open_]
+    first = _first(archives, score, order, one, other)
+    better, worse = np.where(first, one, other), np.where(first, other, one)
+    gone = gone.copy()
+    while len(better):  # as often as the longest row of entries of which each is beaten by the next
+        beaten = np.zeros(len(gone), bool)
+        beaten[worse] = True
+        lost = worse[~beaten[better]]
+        gone[lost] = True
+        left = ~(gone[better] | gone[worse])
+        better, worse = better[left], worse[left]
+        if not len(lost):  # scores without an order, not numbers
+            break
+    return gone
+
+
+def _first(archives: Archives, score: np.ndarray, order: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """bool [E]: whether of two entries the one comes before the other."""
+    named, by_score = archives.in_caption[one], score[one] - score[other]
+    even = order[archives.concept[one]] < order[archives.concept[other]]
+    better = np.where(by_score == 0, even, by_score > 0)
+    return np.where(named == archives.in_caption[other], better, named)
+
+
+class WordFamilies:
+    """Concepts of which one is the tail of the other, "truck" and "fire truck", and singulars and their plurals.
+
+    A set phrase, "stop sign", is a word of its own and no kind of its tail, unless captions call its pictures by both
+    (`cooccurrence.also_called`). set_phrases: phrases in the normal form of concepts. rows: None where nothing is
+    known of what captions say.
+    order: of concepts with even scores, int64 [C]: the longer before its tail, the singular before its plural.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        singular_of: Callable[[str], str],
+        set_phrases: Container[tuple[str, ...]] = (),
+        rows: CaptionRows | None = None,
+    ) -> None:
+        words = vocabulary.words
+        ids = {word: i for i, word in enumerate(words)}
+        self.tails = np.full((len(words), MOST_TAILS), -1, np.int32)
+        self.same = np.array([ids.get(singular_of(word), i) for i, word in enumerate(words)], np.int32)
+        doubtful: list[tuple[int, int]] = []  # of set phrases: concept, and which of its tails
+        for i, word in enumerate(words):
+            parts = tuple(word.split())
+            phrase = False
+            for depth in range(min(len(parts) - 1, MOST_TAILS)):
+                phrase |= tuple(singular_of(" ".join(parts[depth:])).split()) in set_phrases
+                self.tails[i, depth] = ids.get(" ".join(parts[depth + 1 :]), -1)
+                if phrase and self.tails[i, depth] >= 0:
+                    doubtful.append((i, depth))
+        if doubtful:
+            concept, depth = np.array(doubtful).T
+            tail = self.tails[concept, depth]
+            apart = ~also_called(rows, concept, tail) if rows is not None else np.ones(len(tail), bool)
+            self.tails[concept[apart], depth[apart]] = -1
+        length = np.array([len(word.split()) for word in words], np.int64)
+        plural = self.same != np.arange(len(words))
+        self.order = np.empty(len(words), np.int64)
+        self.order[np.lexsort((plural, -length))] = np.arange(len(words))
+
+    def related(self, archives: Archives, gone: np.ndarray) -> Entries:
+        """As `Relation`."""
+        key = archives.anchor * len(self.same) + archives.concept
+        relatives = [*self.tails.T, np.where(self.same == np.arange(len(self.same)), -1, self.same)]
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for relative in relatives:
+            wanted = relative[archives.concept]
+            some = np.flatnonzero(wanted >= 0)
+            at, there = _find(key, archives.anchor[some] * len(self.same) + wanted[some])
+            found.append((some[there], at[there]))
+        one, other = (np.concatenate(side) for side in zip(*found, strict=True))
+        return one, other
+
 
 class Synonyms:
-    """Which concepts of a vocabulary stand for each other.
+    """Concepts that stand for each other by what they rank.
+
+    The agreement of two concepts is the correlation of their similarities t(a)·v and t(b)·v over the indexed pictures.
+    It follows from the pictures' covariance S alone, t(a)' S t(b) over the two deviations, and tells synonyms from
+    neighbours far better than the cosine of the texts, most of which is the same for all texts. But what is seen
+    together ranks alike, too, a chair and its table: two concepts that single captions name together beyond chance
+    are two things (`cooccurrence.named_together`).
 
     profiles: unit float32 [C, D], whose products are the agreements.
     """
 
-    def __init__(self, statistics: PictureStatistics) -> None:
+    def __init__(self, statistics: PictureStatistics, rows: CaptionRows) -> None:
         values, vectors = np.linalg.eigh(statistics.moments[1].astype(np.float64))
         root = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
         profiles = statistics.concepts @ root
         self.profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)
+        self.apart = named_together(rows, len(profiles), self._agree)
 
-    def merged_away(self, archives: Archives, score: np.ndarray, gone: np.ndarray, keep: int = 0) -> np.ndarray:
-        """bool [P]: `gone`, and the entries that a better one of their archive stands for.
+    def _agree(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return pair_similarity(self.profiles, one, self.profiles, other) > SAME
 
-        Best first, each entry that agrees with one kept before it goes. What the caption names comes before all and
-        never goes, so that a synonym of it is no gap. keep: as in `selection.select`; 0 looks at all entries.
-        """
-        found = gone.copy()
-        left = np.flatnonzero(~found)
+    def related(self, archives: Archives, gone: np.ndarray) -> Entries:
+        """As `Relation`."""
+        left = np.flatnonzero(~gone)
+        none = np.zeros(0, np.int64)
         if not len(left):
-            return found
-        captioned = archives.in_caption[left]
-        left = left[np.lexsort((-score[left], ~captioned, archives.anchor[left]))]
+            return none, none
         anchors = archives.anchor[left]
         sizes = np.bincount(anchors, minlength=len(archives.offsets) - 1)
         starts = np.cumsum(sizes) - sizes
-        place = np.arange(len(left)) - starts[anchors]
-        width = min(int(sizes.max()), LOOKED_AT_EACH * keep or len(left))
-        found[left[(place >= width) & ~archives.in_caption[left]]] = True
+        width = int(sizes.max())
         some = np.flatnonzero(sizes)
-        block = max(1, _CELLS // width**2)
-        for first in range(0, len(some), block):
+        found = [(none, none)]
+        for first in range(0, len(some), block := max(1, _CELLS // width**2)):
             chosen = some[first : first + block]
-            at = starts[chosen][:, None] + np.arange(width)
-            real = np.arange(width) < sizes[chosen][:, None]
-            entries = left[np.minimum(at, len(left) - 1)]
-            lost = self._lost(archives.concept[entries], archives.in_caption[entries], real)
-            found[entries[lost]] = True
-        return found
-
-    def _lost(self, concepts: np.ndarray, captioned: np.ndarray, real: np.ndarray) -> np.ndarray:
-        """Concept ids [B, M], best first -> bool [B, M], those that one before them stands for."""
-        profiles = self.profiles[concepts]
-        same = (profiles @ profiles.transpose(0, 2, 1)) > SAME
-        alive = real.copy()
-        for column in range(concepts.shape[1] - 1):
-            behind = slice(column + 1, None)
-            alive[:, behind] &= ~(same[:, column, behind] & alive[:, column, None]) | captioned[:, behind]
-        return real & ~alive
+            entries = left[np.minimum(starts[chosen][:, None] + np.arange(width), len(left) - 1)]
+            profiles = self.profiles[archives.concept[entries]]
+            archive, one, other = np.nonzero(profiles @ profiles.transpose(0, 2, 1) > SAME)
+            real = (one < other) & (other < sizes[chosen][archive])
+            archive, one, other = archive[real], one[real], other[real]
+            one, other = entries[archive, one], entries[archive, other]
+            twins = ~self.apart.holds(archives.concept[one], archives.concept[other])
+            found.append((one[twins], other[twins]))
+        one, other = (np.concatenate(side) for side in zip(*found, strict=True))
+        return one, other
 
 
-class WordFamilies:
-    """Which concepts of a vocabulary are the same word family: tails of longer concepts, and plurals."""
+def within_reach(archives: Archives, score: np.ndarray, gone: np.ndarray, keep: int) -> np.ndarray:
+    """bool [P]: `gone`, and what stands so far behind that there is no room for it: bounds what is compared.
 
-    def __init__(self, vocabulary: Vocabulary, singular_of: Callable[[str], str]) -> None:
-        words = vocabulary.words
-        ids = {word: i for i, word in enumerate(words)}
-        tails = np.full((len(words), 3), -1, np.int32)
-        same = np.arange(len(words), dtype=np.int32)
-        for i, word in enumerate(words):
-            parts = word.split()
-            for depth, start in enumerate(range(1, min(len(parts), 4))):
-                tails[i, depth] = ids.get(" ".join(parts[start:]), -1)
-            same[i] = ids.get(singular_of(word), i)
-        self.tails = tails
-        self.same = same
-
-    def merged_away(self, archives: Archives, score: np.ndarray) -> np.ndarray:
-        """bool [P]: entries that another of their archive stands for.
-
-        Of a concept and a longer one that ends in it ("truck", "fire truck") the better one stays, the longer where
-        they are even; of a singular and its plural the better one, the singular where they are even. One that the
-        caption names stands for its whole family, and never goes itself.
-
-        What stands for another is kept wherever the other would have been: it has at least its score, or the caption
-        names it, which is always kept.
-        """
-        size = len(self.same)
-        key = archives.anchor * size + archives.concept
-        gone = np.zeros(len(key), bool)
-        if not len(key):
-            return gone
-        for depth in range(self.tails.shape[1]):
-            tail = self.tails[archives.concept, depth]
-            longer = np.flatnonzero(tail >= 0)
-            at, found = _find(key, archives.anchor[longer] * size + tail[longer])
-            at, longer = at[found], longer[found]
-            gone[at[(score[longer] >= score[at]) | archives.in_caption[longer]]] = True
-            gone[longer[(score[longer] < score[at]) | archives.in_caption[at]]] = True
-        singular = self.same[archives.concept]
-        plural = np.flatnonzero(singular != archives.concept)
-        at, found = _find(key, archives.anchor[plural] * size + singular[plural])
-        at, plural = at[found], plural[found]
-        plural_loses = ((score[at] >= score[plural]) & ~archives.in_caption[plural]) | archives.in_caption[at]
-        gone[plural[plural_loses]] = True
-        gone[at[~plural_loses]] = True
-        return gone & ~archives.in_caption
+    keep: as in `selection.select`; 0 leaves all. What the caption names comes first, and stays.
+    """
+    left = np.flatnonzero(~gone)
+    if keep == 0 or not len(left):
+        return gone
+    captioned = archives.in_caption[left]
+    left = left[np.lexsort((-score[left], ~captioned, archives.anchor[left]))]
+    sizes = np.bincount(archives.anchor[left], minlength=len(archives.offsets) - 1)
+    place = np.arange(len(left)) - (np.cumsum(sizes) - sizes)[archives.anchor[left]]
+    gone = gone.copy()
+    gone[left[(place >= LOOKED_AT_EACH * keep) & ~archives.in_caption[left]]] = True
+    return gone
 
 
 def _find(sorted_keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not len(sorted_keys):
+        return np.zeros(0, np.int64), np.zeros(0, bool)
     at = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
     return at, sorted_keys[at] == wanted

@@ -35,8 +35,12 @@ def paper_parts(archives: Archives) -> PaperParts:
     S(c) holds t(c)·v(x) and t(c)·v(y) for the retrieved y that name c; global(c) divides t(c)·v(x) by the largest
     value in any S of the archive, local(c) by the mean of S(c). A retrieved caption without a picture adds t(c)·u(y)
     with its own vector, which measured better than leaving it out (docs/curation-quality.md).
+
+    A cosine below 0 counts as 0, as the ratios mean nothing otherwise: near a sum of 0 they have no bound, and two
+    negative ones make a large score. So global(c) is at most 1 and local(c) at most |S(c)|; both are 0 where
+    t(c)·v(x) is no more than 0.
     """
-    own = archives.similarity
+    own = np.maximum(archives.similarity, 0)
     locally = own * (archives.support + 1) / _nonzero(archives.similarity_sum + own)
     highest = np.maximum(archives.similarity_max, own)
     starts = archives.offsets[:-1][np.diff(archives.offsets) > 0]

@@ -60,14 +60,20 @@ class SmallIndex:
         return arrays, [oracle.Anchor(arrays.image_vectors[i], named[i]) for i in range(count)]
 
 
-def unit(rng: np.random.Generator, rows: int, dim: int) -> np.ndarray:
-    """Random unit vectors float16 with positive products: what an encoder gives pictures and texts."""
-    vectors = rng.standard_normal((rows, dim)) + 1.5
+def unit(rng: np.random.Generator, rows: int, dim: int, lean: float = 1.5) -> np.ndarray:
+    """Random unit vectors float16 with positive products: what most encoders give. lean 0: products of either sign."""
+    vectors = rng.standard_normal((rows, dim)) + lean
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
 
 
 def small_index(
-    folder: Path | None = None, seed: int = 0, pairs: int = 60, extra: int = 20, concepts: int = 25, dim: int = 16
+    folder: Path | None = None,
+    seed: int = 0,
+    pairs: int = 60,
+    extra: int = 20,
+    concepts: int = 25,
+    dim: int = 16,
+    lean: float = 1.5,
 ) -> SmallIndex:
     """An index of `pairs` pairs and `extra` captions without pictures; FAISS indexes only if there is a folder.
 
@@ -78,8 +84,8 @@ def small_index(
     named = [set(rng.choice(concepts, rng.integers(0, 5), replace=False).tolist()) for _ in range(total)]
     offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in named])])
     ids = np.array([c for caption in named for c in sorted(caption)], np.int32)
-    texts = unit(rng, concepts, dim).astype(np.float32)
-    image_vectors, text_vectors = unit(rng, pairs, dim), unit(rng, total, dim)
+    texts = unit(rng, concepts, dim, lean).astype(np.float32)
+    image_vectors, text_vectors = unit(rng, pairs, dim, lean), unit(rng, total, dim, lean)
     owner = np.repeat(np.arange(total), np.diff(offsets))
     similarity = pair_similarity(texts, ids, np.concatenate([image_vectors, text_vectors[pairs:]]), owner)
     text_hash, image_hash = np.arange(1, total + 1).astype(np.uint64), np.arange(1, total + 1).astype(np.uint64)
@@ -95,3 +101,14 @@ def small_index(
             nearest.append(NearestRows(folder / f"{name}.faiss", vectors, SearchSettings(), gpu=False))
         found.images, found.captions = nearest
     return found
+
+
+def rows_of(named: list[set[int]], pictures: list[int] | None = None) -> CaptionRows:
+    """Captions that name these, of these pictures (0: unknown); vectors are of no interest."""
+    count = len(named)
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in named])]).astype(np.int64)
+    ids = np.array([c for caption in named for c in sorted(caption)], np.int32)
+    hashes = np.arange(1, count + 1).astype(np.uint64)
+    shown = np.array(pictures, np.uint64) if pictures is not None else hashes
+    vectors = np.zeros((count, 2), np.float16)
+    return CaptionRows(offsets, ids, np.zeros(len(ids), np.float32), hashes, shown, vectors, vectors)

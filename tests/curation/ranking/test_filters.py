@@ -11,7 +11,7 @@ from curation.ranking.archives import gather
 from curation.ranking.expansion import Retrieved
 from curation.ranking.filters import filters_of
 from curation.ranking.grounding import grounded
-from curation.ranking.merging import Synonyms, WordFamilies
+from curation.ranking.merging import Synonyms, WordFamilies, merged_away, within_reach
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from tests.curation.small_index import small_index
@@ -32,18 +32,21 @@ def test_each_filter_adds_to_what_is_gone(merge: bool, ground: bool, synonyms: b
     before = (rng.random(len(score)) < 0.1) & ~archives.in_caption
 
     wanted = before.copy()
-    if merge:
-        wanted |= WordFamilies(vocabulary, str).merged_away(archives, score)
     if ground:
         shown = grounded(statistics, index.rows)
         assert 0 < shown.sum() < len(shown)
         wanted |= [not shown[c] and not own for c, own in zip(archives.concept, archives.in_caption, strict=True)]
+    families, twins = WordFamilies(vocabulary, str), Synonyms(statistics, index.rows)
     if synonyms:
-        wanted = Synonyms(statistics).merged_away(archives, score, wanted, 3)
+        wanted = within_reach(archives, score, wanted, 3)
+    if merge or synonyms:
+        relations = [*([families] if merge else []), *([twins] if synonyms else [])]
+        wanted = merged_away(archives, score, wanted, relations, families.order)
 
     options = CurateOptions(keep=3, merge=merge, grounded=ground, synonyms=synonyms)
     gone = before
     for leave_out in filters_of(options, vocabulary, index.rows, statistics, str):
+        assert not (gone & ~leave_out(archives, score, gone)).any()
         gone = leave_out(archives, score, gone)
     np.testing.assert_array_equal(gone, wanted)
     assert not (gone & archives.in_caption).any()

@@ -1,5 +1,7 @@
 """Scores, merging of word families and selection against plain loops."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,13 +12,13 @@ from benchmarks.speed import plain_loop as oracle
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
-from curation.ranking.merging import WordFamilies
+from curation.ranking.merging import WordFamilies, merged_away
 from curation.ranking.options import CurateOptions
 from curation.ranking.relevance import RANKINGS, RankingContext, paper_parts, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from files.errors import MisuseError
-from tests.curation.small_index import small_index
+from tests.curation.small_index import rows_of, small_index
 from tests.examples import examples
 
 
@@ -49,9 +51,10 @@ def context_of(words: int, anchors: int, seed: int = 0) -> RankingContext:
 
 
 @pytest.mark.parametrize("paper", [True, False])
+@pytest.mark.parametrize("lean", [1.5, 0.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_scores_are_those_of_the_loop(seed, paper):
-    index = small_index(seed=seed)
+def test_scores_are_those_of_the_loop(seed, lean, paper):
+    index = small_index(seed=seed, lean=lean)
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.permutation(80)[:8] for _ in range(50)])
     retrieved = Retrieved(rows, np.full(50, paper))
@@ -89,6 +92,50 @@ def test_a_similarity_of_zero_gives_finite_scores():
     nothing = Retrieved(np.full((1, 1), -1), np.zeros(1, bool))
     scores = rank(gather(anchors, nothing, index.rows, index.concepts), "paper", context_of(25, 1))
     assert np.isfinite(scores.score).all()
+
+
+def signed_archives(seed: int) -> Archives:
+    """Archives by an encoder whose products are of either sign, half of them at most a thousandth."""
+    index = small_index(seed=seed, lean=0)
+    index.concepts[::2] *= 1e-3
+    index.rows.similarity[np.isin(index.rows.concept_ids, np.arange(0, 25, 2))] *= 1e-3
+    anchors, _ = index.anchors(list(range(60)))
+    rng = np.random.default_rng(seed)
+    rows = np.stack([rng.permutation(80)[:8] for _ in range(60)])
+    return gather(anchors, Retrieved(rows, np.zeros(60, bool)), index.rows, index.concepts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cosines_of_either_sign_give_scores_within_bounds(seed):
+    """A ratio over a sum near 0 has no bound, and that of two negative cosines is large: both stood first."""
+    archives = signed_archives(seed)
+    globally, locally = paper_parts(archives)
+    away = archives.similarity <= 0
+    assert 0 < away.sum() < len(away)
+    assert not globally[away].any()
+    assert not locally[away].any()
+    assert (globally[~away] > 0).all()
+    assert (globally <= 1 + 1e-6).all()
+    assert (locally <= archives.support + 1 + 1e-5).all()
+    kept = select(archives, globally + locally, keep=0)
+    for start, stop in itertools.pairwise(kept.offsets.tolist()):
+        order = archives.similarity[kept.entries[start:stop]] > 0
+        assert order.tolist() == sorted(order.tolist(), reverse=True)  # whatever fits comes before whatever does not
+
+
+def test_positive_cosines_give_the_papers_ratios_to_the_bit():
+    index = small_index()
+    anchors, _ = index.anchors(list(range(30)))
+    rows = np.arange(240).reshape(30, 8) % 80
+    archives = gather(anchors, Retrieved(rows, np.zeros(30, bool)), index.rows, index.concepts)
+    own = archives.similarity
+    assert own.min() > 0
+    assert index.rows.similarity.min() > 0
+    most = np.maximum.reduceat(np.maximum(archives.similarity_max, own), archives.offsets[:-1])
+    globally, locally = paper_parts(archives)
+    np.testing.assert_array_equal(globally, own / np.repeat(most, np.diff(archives.offsets)))
+    wanted = own * (archives.support + 1) / (archives.similarity_sum + own)
+    np.testing.assert_array_equal(locally, wanted.astype(np.float32))
 
 
 def test_every_ranking_scores_every_entry():
@@ -130,6 +177,11 @@ SINGULAR = {"trucks": "truck", "balls": "ball", "dogs": "dog"}
 FAMILIES = WordFamilies(vocabulary_of(WORDS), lambda word: SINGULAR.get(word, word))
 
 
+def families_merged(archives: Archives, score: np.ndarray, gone: np.ndarray | None = None) -> np.ndarray:
+    gone = np.zeros(len(score), bool) if gone is None else gone
+    return merged_away(archives, score, gone, [FAMILIES], FAMILIES.order)
+
+
 @examples(300)
 @given(
     st.lists(
@@ -146,7 +198,7 @@ def test_word_families_are_merged_as_the_plain_loop_does(archives):
     archives = [sorted(archive) for archive in archives]
     flat = [entry for archive in archives for entry in archive]
     block = archives_of([len(a) for a in archives], [e[0] for e in flat], [e[2] for e in flat])
-    gone = FAMILIES.merged_away(block, np.array([e[1] for e in flat], np.float32))
+    gone = families_merged(block, np.array([e[1] for e in flat], np.float32))
     wanted = []
     for archive in archives:
         words = [WORDS[e[0]] for e in archive]
@@ -168,13 +220,68 @@ def test_word_families_are_merged_as_the_plain_loop_does(archives):
         ({"dog": 1.0, "dogs": 2.0}, "dog", {"dog"}),
         ({"truck": 1.0, "red fire truck": 2.0}, "", {"red fire truck"}),
         ({"ball": 1.0, "truck": 2.0}, "", {"ball", "truck"}),
+        # "truck" goes for the sake of the best: then it is no reason that "trucks" should
+        ({"trucks": 1.0, "truck": 2.0, "red fire truck": 3.0}, "", {"trucks", "red fire truck"}),
     ],
 )
 def test_merging_by_example(scores, named, left):
     ids = sorted(WORDS.index(word) for word in scores)
     block = archives_of([len(ids)], ids, [WORDS[i] == named for i in ids])
-    gone = FAMILIES.merged_away(block, np.array([scores[WORDS[i]] for i in ids], np.float32))
+    gone = families_merged(block, np.array([scores[WORDS[i]] for i in ids], np.float32))
     assert {WORDS[i] for i, lost in zip(ids, gone, strict=True) if not lost} == left
+
+
+@examples(100)
+@given(st.integers(0, 10**6))
+def test_nothing_goes_for_the_sake_of_what_goes_itself(seed):
+    """Whatever the other filters took first: what is merged away has a relative that is kept, and as good."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, len(WORDS) + 1, 5).tolist()
+    ids = [sorted(rng.permutation(len(WORDS))[:size].tolist()) for size in sizes]
+    block = archives_of(sizes, list(itertools.chain(*ids)), (rng.random(sum(sizes)) < 0.2).tolist())
+    score, before = rng.integers(0, 4, sum(sizes)).astype(np.float32), rng.random(sum(sizes)) < 0.3
+    before &= ~block.in_caption
+    gone = families_merged(block, score, before)
+    assert not (before & ~gone).any()
+    for entry in np.flatnonzero(gone & ~before):
+        others = np.flatnonzero((block.anchor == block.anchor[entry]) & ~gone)
+        kin = [i for i in others if akin(WORDS[block.concept[i]], WORDS[block.concept[entry]])]
+        assert any(score[i] >= score[entry] or block.in_caption[i] for i in kin)
+
+
+def akin(one: str, other: str) -> bool:
+    tails = one.endswith(f" {other}") or other.endswith(f" {one}")
+    return tails or SINGULAR.get(one, one) == SINGULAR.get(other, other)
+
+
+PHRASES = {("stop", "sign"), ("wine", "glass"), ("fire", "truck")}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "tail", "one_family"),
+    [
+        ("stop sign", "sign", False),
+        ("red stop sign", "sign", False),
+        ("red stop sign", "stop sign", True),
+        ("stop signs", "sign", False),
+        ("street sign", "sign", True),
+        ("wine glass", "glass", False),
+        ("wine glass set", "set", True),
+        ("fire truck", "truck", True),
+    ],
+)
+def test_a_set_phrase_is_no_kind_of_its_tail_unless_captions_say_both(phrase, tail, one_family):
+    words = ["sign", "stop sign", "red stop sign", "street sign", "stop signs", "signs", "glass", "wine glass"]
+    words += ["wine glass set", "set", "truck", "fire truck"]
+    singular = {"stop signs": "stop sign", "signs": "sign"}
+    of = {word: i for i, word in enumerate(words)}
+    says = [["fire truck", "wine glass", "stop sign"], ["truck", "glass"], *[["wine glass"]] * 3, ["truck"], ["sign"]]
+    rows = rows_of([{of[word] for word in caption} for caption in says], [7] * 6 + [8])
+    families = WordFamilies(vocabulary_of(words), lambda word: singular.get(word, word), PHRASES, rows)
+    ids = sorted((of[phrase], of[tail]))
+    block = archives_of([2], ids, [i == of[tail] for i in ids])
+    gone = merged_away(block, np.ones(2, np.float32), np.zeros(2, bool), [families], families.order)
+    assert gone.any() == one_family
 
 
 @examples(200)
