@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from data_cards.masks import LARGEST, CardPart, LabelMapping, Masks, Text
 from files.errors import MisuseError
+from files.plain_names import plain_name
 
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"
@@ -73,17 +74,17 @@ class Window(CardPart):
 class Card(CardPart):
     """A data set.
 
-    name: how commands call it. license: an SPDX identifier, in small letters, or "other" with license_name and
-    license_link. layout: which reader reads it, by top, keys, images, masks (see layouts.py): top: the folder that
-    the other paths count from, when a folder above it is given; keys: the file that lists the split's keys; images:
-    the pattern of the pictures' paths; masks: the kinds of masks it comes with; partly_masked: pictures
-    without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
-    it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or
-    None. background: the rule for pixels of no class, or None where every pixel has one. resize,
-    window: how a picture is presented to a model, or None: as it is.
+    name: how commands call it, and a folder of results. license: an SPDX identifier, in small letters, or "other"
+    with license_name and license_link. layout: which reader reads it, by top, keys, images, masks (see layouts.py):
+    top: the folder that the other paths count from, when a folder above it is given; keys: the file that lists the
+    split's keys; images: the pattern of the pictures' paths; masks: the kinds of masks it comes with; partly_masked:
+    pictures without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
+    it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or None.
+    background: the rule for pixels of no class, or None where every pixel has one. resize, window: how a picture is
+    presented to a model, or None: as it is.
     """
 
-    name: Text
+    name: Annotated[Text, AfterValidator(plain_name)]
     pretty_name: Text
     license: Text
     license_name: Text | None = None
