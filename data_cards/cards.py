@@ -8,15 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from data_cards.masks import LARGEST, CardPart, LabelMapping, Masks, Text
+from files.bounded_text import bounded_text
 from files.errors import MisuseError
 from files.plain_names import plain_name
+from files.strict_yaml import YamlFault, parse_yaml
 
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"
+MOST_BYTES = 8 << 20
 
 
 class CardClass(CardPart):
@@ -202,8 +204,8 @@ def card_text(card: str | Path) -> str:
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> Card:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = bounded_text(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
         raise MisuseError(f"card {path}: cannot be read ({error})") from error
     try:
         return Card.model_validate(_front_matter(path, text), strict=False)
@@ -217,9 +219,10 @@ def _front_matter(path: Path, text: str) -> dict[str, Any]:
         raise MisuseError(f"card {path}: no front matter; begin the file with YAML between two lines of {_FENCE}")
     end = [line.rstrip() for line in lines].index(_FENCE)
     try:
-        content = yaml.safe_load("\n".join(lines[:end]))
-    except yaml.YAMLError as error:
-        raise MisuseError(f"card {path}: its front matter is no YAML ({' '.join(str(error).split())})") from error
+        content = parse_yaml("\n".join(lines[:end])).values
+    except YamlFault as fault:
+        where = f" in line {fault.line + 1}" if fault.line else ""
+        raise MisuseError(f"card {path}: its front matter cannot be read{where}: {fault}") from None
     if not isinstance(content, dict):
         raise MisuseError(f"card {path}: its front matter is a {type(content).__name__}; give keys and values")
     return content

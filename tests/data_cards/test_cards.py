@@ -191,7 +191,7 @@ def test_synonyms_are_what_the_scoring_reads(tmp_path: Path) -> None:
         ("short_side: 448", "short_side: 0", "resize.short_side: 0: input should be greater than or equal to 1"),
         ("pretty_name: Tiny", "pretty_name: ''", "pretty_name: '': string should have at least 1 character"),
         ("name: tiny\n", "name: 3\n", "name: 3: input should be a valid string"),
-        ("name: tiny\n", "name: [\n", "front matter is no YAML"),
+        ("name: tiny\n", "name: [\n", "front matter cannot be read in line 4: did not find expected"),
         ("---\nname", "name", "no front matter; begin the file with YAML between two lines of ---"),
     ],
 )
