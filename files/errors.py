@@ -29,6 +29,12 @@ class MisuseError(CocuError):
     exit_code: ClassVar[int] = 2
 
 
+def one_line(error: object, most: int = 300) -> str:
+    """What a library says of an error, as a part of a message: on one line, and cut where it is long."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= most else f"{said[:most]}..."
+
+
 def check_numbers(low: float, high: float | None = None, **options: float | None) -> None:
     """Raises MisuseError for a number of these options that is not from `low` to `high`; None is none."""
     for name, value in options.items():
