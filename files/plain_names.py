@@ -16,12 +16,12 @@ def plain_name(name: str) -> str:
 
     Raises ValueError for one that is empty, hidden ("..", ".x"), too long, or holds a slash or a control character.
     """
-    if not name or name.startswith("."):
-        raise ValueError(f"{name[:40]!r} cannot name a file; give a name that does not begin with a dot")
+    if not isinstance(name, str) or not name or name.startswith("."):
+        raise ValueError(f"{name!r:.40} cannot name a file; give a name that does not begin with a dot")
     if found := _NEVER.search(name):
-        raise ValueError(f"{name[:80]!r} cannot name a file; give a name without {found[0]!r}")
+        raise ValueError(f"{name!r:.80} cannot name a file; give a name without {found[0]!r}")
     if len(name.encode("utf-8", "replace")) > MOST_NAME_BYTES:
-        raise ValueError(f"{name[:40]!r}... cannot name a file; give a name of at most {MOST_NAME_BYTES} bytes")
+        raise ValueError(f"{name!r:.40}... cannot name a file; give a name of at most {MOST_NAME_BYTES} bytes")
     return name
 
 

@@ -24,11 +24,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from files.atomic import sync
-from files.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError, one_line
+from files.shapes import ShapeFault, check_shape, count
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
+STATE_SHAPE = {
+    "step": count,
+    "progress": {"step": count, "skipped": count, "skipped_in_a_row": count, "best": {str: float}},
+    "optimizer": {"state": {int: {str: Tensor}}, "param_groups": [{"params": [int]}]},
+    "ranks": [
+        {
+            "random": {"cpu": Tensor, "cuda?": Tensor},
+            "position": {"stream": {"taken": count, "collections": [{str: count}]}, "skip": count},
+        }
+    ],
+}
 NAME = re.compile(r"step-(\d{8})")
 
 
@@ -91,8 +103,34 @@ def load_state(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CocuError(f"{path}: is missing; a run cannot go on without it; {what_to_give(folder)}") from None
     except Exception as error:  # torch raises what its zip reader and unpickler raise
-        raise CocuError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise CocuError(f"{path}: cannot be read ({one_line(error, 200)})") from error
+    try:
+        check_shape(state, STATE_SHAPE)
+    except ShapeFault as fault:
+        raise CocuError(f"{path}: holds no state of a run ({fault}); {what_to_give(folder)}") from None
     return state
+
+
+@contextlib.contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Around what takes up a state: where it does not fit what the recipe builds, that is the file's fault."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CocuError(
+            f"{folder / STATE}: does not fit this run ({one_line(error)}); use another checkpoint"
+        ) from error
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Put back what `Optimizer.state_dict` gave. Raises ValueError where a moment is not of its parameter's shape."""
+    optimizer.load_state_dict(dict(state))
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            kept = optimizer.state.get(parameter, {})
+            shapes = [tuple(kept[name].shape) for name in ("exp_avg", "exp_avg_sq") if kept]
+            if any(shape != tuple(parameter.shape) for shape in shapes):
+                raise ValueError(f"a moment of shape {shapes}, of a parameter of shape {tuple(parameter.shape)}")
 
 
 def no_checkpoint(folder: Path, missing: str) -> MisuseError:
