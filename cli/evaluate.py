@@ -8,6 +8,8 @@ import typer
 
 from cli.default_command import DEFAULT, RunUnlessNamed
 
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
+
 app = typer.Typer(
     cls=RunUnlessNamed,
     help="Measure zero-shot segmentation: `cocu eval CHECKPOINT --benchmark NAME=PATH --out DIR`.",
@@ -118,16 +120,17 @@ def demo(
     from evaluation.demo import demo as segment
     from evaluation.demo import words_of
     from evaluation.models.segmenters import load_segmenter
+    from files.atomic import atomic
     from training.processes import joined
 
     words = words_of(classes)
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+    if out.suffix.lower() not in KINDS:
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
     with joined(device, exact=True) as place:
         segmenter = load_segmenter(checkpoint, place.device, precision)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shown.picture.save(out)
+    with atomic(out) as temporary:
+        shown.picture.save(temporary, KINDS[out.suffix.lower()])
     for word, share in shown.shares.items():
         typer.echo(f"{share:6.1%}  {word}")
     typer.echo(f"wrote {out}")

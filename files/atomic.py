@@ -15,18 +15,26 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends well: written out, fsynced, renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        make_folder(path.parent)
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # "No space left on device" does not say where
-            error.filename = str(path)
-        raise
+        with naming(path):
+            make_folder(path.parent)
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around writing to `path`: "No space left on device" does not say where, and then does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def make_folder(folder: Path) -> None:

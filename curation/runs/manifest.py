@@ -16,7 +16,7 @@ from files.strict_json import JsonFault, read_json
 FORMAT = 1
 # Of any kind; what is in a finished one besides, its kind's own reader knows.
 INPUT = {"name": plain_name, "url": str, "size": count, "rows": (None, [count]), "offset": count}
-BEGUN = {"parameters": dict, "inputs": [INPUT], "shards": {str: dict}}
+BEGUN = {"finished": bool, "parameters": dict, "inputs": [INPUT], "shards": {str: dict}}
 FINISHED = {**BEGUN, "summary": dict}
 
 LIBRARIES = ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pyarrow", "numpy", "duckdb", "pillow")

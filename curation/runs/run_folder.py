@@ -79,7 +79,7 @@ class RunFolder:
             self._manifest = manifest = parsed_manifest(path)
             self._check(manifest)
             self.was_finished = bool(manifest.get("finished"))
-            self.records = dict(manifest["shards"])
+            self.records = dict(manifest["shards"]) if self.was_finished else {}
         else:
             self._manifest = {
                 "kind": self.kind,

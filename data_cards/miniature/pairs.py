@@ -16,6 +16,7 @@ from data_cards.miniature.captions.writer import write_caption
 from data_cards.miniature.scenes.drawing import draw_scene
 from data_cards.miniature.scenes.scene import Scene
 from data_cards.miniature.stuff.textures import TILE
+from files.atomic import atomic
 from files.errors import MisuseError
 
 NAME = "miniature"
@@ -89,7 +90,8 @@ def contact_sheet(
 
 def write_contact_sheet(path: Path, split: str, seed: int, size: int = 64) -> None:
     """Write a contact sheet as PNG."""
-    contact_sheet(split, seed, size=size).save(path, "PNG")
+    with atomic(path) as temporary:
+        contact_sheet(split, seed, size=size).save(temporary, "PNG")
 
 
 def _generator(split: str, seed: int, index: int, stream: int) -> np.random.Generator:

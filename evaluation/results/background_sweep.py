@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.figures.confusion import mean_ious
 from evaluation.results.result import Result
-from files.atomic import write_json
+from files.atomic import atomic, write_json
 
 # Finer where the published thresholds lie.
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(19)) + tuple(
@@ -51,4 +51,5 @@ def _plot(path: Path, found: dict[str, Any], name: str) -> None:
     axes.set(xlabel="threshold of the background", ylabel="mIoU, %", title=f"{name}\n({LABEL}: not a result)")
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=120)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

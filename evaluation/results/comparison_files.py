@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation.results.comparison import Compared
 from evaluation.results.text import markdown_table, percent
+from files.atomic import atomic, write_text
 from files.errors import MisuseError
 
 TEXT, CHART = "comparison.md", "comparison.png"
@@ -78,7 +79,7 @@ def write_comparison(out: Path, compared: Sequence[Compared]) -> None:
     if out.exists() and not out.is_dir():
         raise MisuseError(f"{out}: is a file; give a folder")
     out.mkdir(parents=True, exist_ok=True)
-    (out / TEXT).write_text(comparison_text(compared), encoding="utf-8")
+    write_text(out / TEXT, comparison_text(compared))
     _chart(out / CHART, compared)
 
 
@@ -94,7 +95,8 @@ def _chart(path: Path, compared: Sequence[Compared]) -> None:
     _bars(panels[0], compared)
     for axes, one, classes in zip(panels[1:], compared, shown, strict=True):
         _class_bars(axes, one, classes)
-    figure.savefig(path, dpi=110)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _bars(axes: Any, compared: Sequence[Compared]) -> None:

@@ -20,7 +20,7 @@ from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import Colours, labels_at, overlay, palette, picture_at, shown_sides
 from evaluation.results.result import Result
 from evaluation.results.text import percent
-from files.atomic import write_text
+from files.atomic import atomic, write_text
 from files.page import page
 
 GALLERY, PICTURES = "gallery.html", "gallery"
@@ -122,7 +122,8 @@ def _write_shots(
     names = {}
     for kind, shot in shots.items():
         names[kind] = f"{stem}-{kind}.png"
-        Image.fromarray(shot).save(folder / names[kind], "PNG")
+        with atomic(folder / names[kind]) as temporary:
+            Image.fromarray(shot).save(temporary, "PNG")
     return names
 
 

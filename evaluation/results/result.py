@@ -26,7 +26,7 @@ from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import IouFigures, figures
 from evaluation.figures.tally import PictureTally
 from evaluation.results.doubts import doubts_about
-from files.atomic import write_text
+from files.atomic import atomic, write_text
 from files.errors import CocuError, MisuseError, one_line
 from files.plain_names import plain_name
 from files.shapes import ShapeFault, check_shape
@@ -157,14 +157,15 @@ def write_benchmark(folder: Path, result: Result) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / CLASSES, text.getvalue())
-    np.savez_compressed(
-        folder / COUNTS,
-        keys=np.array(result.keys, dtype=np.str_),
-        classes=np.array([one.name for one in result.card.classes], dtype=np.str_),
-        counts=result.tally.counts,
-        boundary=result.tally.boundary,
-        confusion=result.tally.matrix,
-    )
+    with atomic(folder / COUNTS) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            keys=np.array(result.keys, dtype=np.str_),
+            classes=np.array([one.name for one in result.card.classes], dtype=np.str_),
+            counts=result.tally.counts,
+            boundary=result.tally.boundary,
+            confusion=result.tally.matrix,
+        )
 
 
 def read_results(folder: Path) -> dict[str, Any]:

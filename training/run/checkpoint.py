@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from files.atomic import sync
+from files.atomic import naming, sync
 from files.errors import CocuError, MisuseError, one_line
 from files.shapes import ShapeFault, check_shape, count
 from training.recipes.recipe import Recipe, build_learner
@@ -198,17 +198,13 @@ class Checkpoints:
         path = self.path(step)
         if not path.exists():
             try:
-                with _whole_folder(path) as temporary:
+                with naming(path), _whole_folder(path) as temporary, _told_if_full(temporary):
                     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
                     save_file(tensors, temporary / WEIGHTS)
                     (temporary / CONFIG).write_text(config_text(recipe), encoding="utf-8")
                     torch.save(dict(state), temporary / STATE)
-            except (
-                OSError,
-                RuntimeError,
-                SafetensorError,
-            ) as error:  # torch and safetensors say a full disk in their ways
-                raise CocuError(f"{path}: could not be written ({error}); is the disk full?") from error
+            except (RuntimeError, SafetensorError) as error:
+                raise CocuError(f"{path}: could not be written ({one_line(error)})") from error
         self._prune()
         return path
 
@@ -253,6 +249,18 @@ class Checkpoints:
         shutil.rmtree(leftover, ignore_errors=True)
         path.rename(leftover)
         shutil.rmtree(leftover)
+
+
+@contextlib.contextmanager
+def _told_if_full(folder: Path) -> Iterator[None]:
+    """Around writing into a folder: torch and safetensors have words of their own for no room, the system tells."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError):
+        with (folder / "room").open("wb") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+        raise
 
 
 @contextlib.contextmanager
