@@ -10,6 +10,7 @@ A checkpoint appears under its name only when all of it is on the disk.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import warnings
@@ -256,7 +257,9 @@ def _told_if_full(folder: Path) -> Iterator[None]:
     """Around writing into a folder: torch and safetensors have words of their own for no room, the system tells."""
     try:
         yield
-    except (RuntimeError, SafetensorError):
+    except (RuntimeError, SafetensorError) as error:
+        if said := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
         with (folder / "room").open("wb") as file:
             file.write(bytes(1 << 20))
             file.flush()
