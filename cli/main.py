@@ -6,6 +6,7 @@ needs when it runs, so that `cocu --help` answers at once.
 
 import errno
 import os
+import re
 import resource
 import select
 import sys
@@ -26,6 +27,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 DEBUG_VARIABLE = "COCU_DEBUG"
+# As torch says it, of CPUs and of GPUs, and C++.
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|bad_alloc|bad allocation", re.IGNORECASE)
 BUG = "This is a bug in cocu; `cocu --debug ...` with the same arguments shows the traceback."
 
 
@@ -105,17 +108,20 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 
 def _described(error: BaseException) -> tuple[str, int]:
+    from files.errors import one_line, shortened
+
     exit_code = getattr(error, "exit_code", None)
     if isinstance(exit_code, int):
-        return f"error: {error}", exit_code
+        return f"error: {shortened(str(error))}", exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on", INTERRUPTED
     if isinstance(error, OSError):
         return f"error: {_describe_system_error(error)}", 1
     if isinstance(error, MemoryError):
         return f"error: out of memory {error}".rstrip(), 1
-    # One line, whatever line breaks the text has.
-    what = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    if isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)):
+        return f"error: out of memory ({one_line(error)}); give smaller batches, or a smaller model", 1
+    what = one_line(f"{type(error).__name__}: {error}", 1000).removesuffix(":")
     return f"error: {what}\n{BUG}", 1
 
 

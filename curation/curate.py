@@ -10,10 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.shards import CuratedShard
 from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.index.anchors import AnchorShards, embed_anchors
+from curation.index.caption_rows import COLUMNS
 from curation.index.opened import Index, index_captions, index_identity, index_shards
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
@@ -45,8 +47,9 @@ def run_curation(
     parameters = {**index_identity(index), **asdict(options), "anchors": anchors is not None}
     if anchors:
         parameters |= captions.parameters()
-    with RunFolder(out, "curated", parameters, shards) as folder:
+    with RunFolder(out, "curated", parameters, shards, record=record_of(len(index.vocabulary))) as folder:
         if folder.was_finished:
+            check_finished(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
             if anchors:
                 check_rejects(folder.manifest["summary"], max_rejects, out)
@@ -111,7 +114,7 @@ def _curate_shard(
 
     def blocks() -> Iterator[CuratedBlock]:
         row = first_row
-        for batch in parquet_batches(source, BLOCK):
+        for batch in parquet_batches(source, BLOCK, COLUMNS):
             yield curator.curate(shard.name, batch, row, tally)
             row += len(batch) if row >= 0 else 0
 

@@ -33,7 +33,9 @@ class IndexFolder:
     @classmethod
     def opened(cls, path: Path, encoder: EncoderSpec | None = None) -> IndexFolder:
         """The one in this folder. Raises MisuseError where there is none, or it is not finished."""
-        return cls(path, read_manifest(path, "index"), encoder)
+        from curation.index.index_manifest import read_index_manifest
+
+        return cls(path, read_index_manifest(path), encoder)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -8,14 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from data_cards.masks import LARGEST, CardPart, LabelMapping, Masks, Text
+from files.bounded_text import bounded_text
 from files.errors import MisuseError
+from files.plain_names import plain_name
+from files.strict_yaml import YamlFault, parse_yaml
 
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"
+MOST_BYTES = 8 << 20
 
 
 class CardClass(CardPart):
@@ -75,17 +78,17 @@ class Window(CardPart):
 class Card(CardPart):
     """A data set.
 
-    name: how commands call it. license: an SPDX identifier, in small letters, or "other" with license_name and
-    license_link. layout: which reader reads it, by top, keys, images, masks (see layouts.py): top: the folder that
-    the other paths count from, when a folder above it is given; keys: the file that lists the split's keys; images:
-    the pattern of the pictures' paths; masks: the kinds of masks it comes with; partly_masked: pictures
-    without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
-    it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or
-    None. background: the rule for pixels of no class, or None where every pixel has one. resize,
-    window: how a picture is presented to a model, or None: as it is.
+    name: how commands call it, and a folder of results. license: an SPDX identifier, in small letters, or "other"
+    with license_name and license_link. layout: which reader reads it, by top, keys, images, masks (see layouts.py):
+    top: the folder that the other paths count from, when a folder above it is given; keys: the file that lists the
+    split's keys; images: the pattern of the pictures' paths; masks: the kinds of masks it comes with; partly_masked:
+    pictures without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
+    it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or None.
+    background: the rule for pixels of no class, or None where every pixel has one. resize, window: how a picture is
+    presented to a model, or None: as it is.
     """
 
-    name: Text
+    name: Annotated[Text, AfterValidator(plain_name)]
     pretty_name: Text
     license: Text
     license_name: Text | None = None
@@ -203,8 +206,8 @@ def card_text(card: str | Path) -> str:
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> Card:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = bounded_text(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
         raise MisuseError(f"card {path}: cannot be read ({error})") from error
     try:
         return Card.model_validate(_front_matter(path, text), strict=False)
@@ -218,9 +221,10 @@ def _front_matter(path: Path, text: str) -> dict[str, Any]:
         raise MisuseError(f"card {path}: no front matter; begin the file with YAML between two lines of {_FENCE}")
     end = [line.rstrip() for line in lines].index(_FENCE)
     try:
-        content = yaml.safe_load("\n".join(lines[:end]))
-    except yaml.YAMLError as error:
-        raise MisuseError(f"card {path}: its front matter is no YAML ({' '.join(str(error).split())})") from error
+        content = parse_yaml("\n".join(lines[:end])).values
+    except YamlFault as fault:
+        where = f" in line {fault.line + 1}" if fault.line else ""
+        raise MisuseError(f"card {path}: its front matter cannot be read{where}: {fault}") from None
     if not isinstance(content, dict):
         raise MisuseError(f"card {path}: its front matter is a {type(content).__name__}; give keys and values")
     return content

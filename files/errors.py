@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MOST_LETTERS, MOST_LINES = 2_000, 60
+
 
 class CocuError(Exception):
     """The work cannot go on, for a reason outside the program: data, disk, weights, network, a process that died.
@@ -27,6 +29,22 @@ class MisuseError(CocuError):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """What a library says of an error, as a part of a message: on one line, and cut where it is long."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= most else f"{said[:most]}..."
+
+
+def shortened(message: str) -> str:
+    """A message of a size that a person reads, whatever names and values it tells of: cut where lines are long."""
+    lines = [
+        line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS // 2]} ... {line[-MOST_LETTERS // 2 :]}"
+        for line in message.split("\n", MOST_LINES)[:MOST_LINES]
+    ]
+    left = message.count("\n") + 1 - len(lines)
+    return "\n".join([*lines, *([f"... and {left:,} lines more"] if left else [])])
 
 
 def check_numbers(low: float, high: float | None = None, **options: float | None) -> None:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import glob
-import math
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from files.addresses import REMOTE_SCHEMES, is_remote, remote_glob, remote_size
+from files.braces import expand_braces
 from files.errors import MisuseError
+from files.plain_names import made_plain
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MOST_SHARDS = 1_000_000
-# A file name holds 255 bytes, and outputs add endings to the shard's.
-MOST_NAME_BYTES = 150
 LOOKUPS_AT_ONCE = 16
 # Endings of what holds pairs, of which a folder may hold many, and of tables, of which it holds one.
 Kinds = tuple[Sequence[str], Sequence[str]]
-_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
 def find_urls(
@@ -77,7 +71,6 @@ def expand(
     by_name: Sequence[str] = (),
 ) -> list[str]:
     """Addresses that one name stands for, as `find_urls` gives them."""
-    from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 
     def found(part: str) -> list[str]:
         named = shard_suffix(part, by_name)
@@ -87,15 +80,7 @@ def expand(
     _check_name(name)
     if not is_remote(name) and os.path.exists(name):  # braces may be part of a real name
         return found(name)
-    # Counted beforehand, too: a range is expanded in one go, however long it is.
-    count = math.prod(abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(name))
-    try:
-        parts = list(islice(braceexpand(name), MOST_SHARDS + 1)) if count <= MOST_SHARDS else []
-    except UnbalancedBracesError as error:
-        raise MisuseError(f"{name}: unbalanced braces; write shards as 'folder/{{00000..00099}}.tar'") from error
-    if max(count, len(parts)) > MOST_SHARDS:
-        raise MisuseError(f"{name}: stands for more than {MOST_SHARDS:,} shards; give fewer")
-    return [url for part in parts for url in found(part)]
+    return [url for part in expand_braces(name) for url in found(part)]
 
 
 def _expand_one(part: str, kinds: Kinds) -> list[str]:
@@ -194,16 +179,7 @@ def file_names(urls: Sequence[str], suffixes: Sequence[str] = TAR_SUFFIXES) -> l
     names = with_folders(urls, "-", suffixes)
     if len(set(names)) < len(names):
         names = [f"{i:05d}-{_stem(url, suffixes)}" for i, url in enumerate(urls)]
-    return [_as_file_name(name) for name in names]
-
-
-def _as_file_name(name: str) -> str:
-    if name.startswith((".", "@")):  # hidden files; steps of a run that are no shards
-        name = f"_{name}"
-    if len(name.encode()) > MOST_NAME_BYTES:
-        tail = name.encode()[-MOST_NAME_BYTES + 20 :].decode(errors="ignore")
-        name = f"{blake2b(name.encode(), digest_size=8).hexdigest()}-{tail}"
-    return name
+    return [made_plain(name) for name in names]
 
 
 def _file_name(url: str) -> str:

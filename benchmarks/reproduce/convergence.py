@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.reproduce.arms import BASELINE, COCU
 from benchmarks.reproduce.measured import Results
+from files.strict_yaml import parse_yaml
 
 
 def convergence(results: Results, learner: str) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def read_curve(run: Path) -> dict[str, list[float]] | None:
     log, config = run / "log.jsonl", run / "config.yaml"
     if not (log.is_file() and config.is_file()):
         return None
-    batch = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["batch"]
+    batch = parse_yaml(config.read_text(encoding="utf-8")).values["data"]["batch"]
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
     found = [line for line in lines if line["event"] == "validation" and line.get("miou") is not None]
     if not found:

@@ -115,13 +115,14 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu curate run`."""
     summary, parameters = manifest["summary"], manifest["parameters"]
     recovered = ", ".join(f"{concept} {count:,}" for concept, count in summary["top_recovered"])
-    kept = f"the best {parameters['keep']}" if parameters["keep"] else "all"
-    kept += f" from score {parameters['min_score']:g}" if parameters["min_score"] is not None else ""
+    kept = f"the best {parameters['keep']}" if parameters.get("keep") else "all"
+    kept += f" from score {parameters['min_score']:g}" if parameters.get("min_score") is not None else ""
     if kept != "all":
         kept += " and the caption's own"
-    neighbours = manifest.get("support", parameters)["neighbours"] or 8
+    neighbours = manifest.get("support", parameters).get("neighbours") or 8
     unenriched = summary.get("unenriched", 0)
-    way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {parameters['write_caption']}"
+    field = parameters.get("write_caption")
+    way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {field}"
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary, path)),

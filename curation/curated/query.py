@@ -23,7 +23,7 @@ import pyarrow.dataset as ds
 from curation.curated.spill import spill_folder
 from curation.curated.tables import TABLES
 from curation.runs.manifest import read_manifest
-from files.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError, one_line
 
 _CONFIG = {
     "autoload_known_extensions": "false",
@@ -36,6 +36,7 @@ _CONFIG = {
 _BATCH_ROWS = 65_536
 TOO_MUCH = "Ask for less at once: fewer columns, WHERE, or LIMIT; or let it have more by --memory."
 # DuckDB guesses among its own system tables, which leads away from the four views.
+_QUERY_SHOWN = re.compile(r"\n+LINE \d+: .*", re.DOTALL)  # the query, which its author has, and a mark under it
 _FOREIGN_SUGGESTION = re.compile(r'\nDid you mean "(pg_|duckdb_|sqlite_|information_)[^"]*"\?')
 
 
@@ -193,27 +194,27 @@ def _batches(connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Sche
 
 def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuError:
     """DuckDB's message, and what helps: what the views hold, or why a file cannot be read."""
-    message = _FOREIGN_SUGGESTION.sub("", str(error)).strip()
+    message = one_line(_QUERY_SHOWN.sub("", _FOREIGN_SUGGESTION.sub("", str(error))))
     if isinstance(error, duckdb.PermissionException) or message.startswith("Permission Error"):
-        return MisuseError(f"{message}\nA query reads {', '.join(TABLES)} and no other file.")
+        return MisuseError(f"{message}. A query reads {', '.join(TABLES)} and no other file.")
     if isinstance(error, duckdb.OutOfMemoryException) or message.startswith("Out of Memory"):
-        said = message.partition("\n\nPossible solutions")[0]  # settings, which are locked
-        return CocuError(f"{said}\n{TOO_MUCH}")
+        said = message.partition("Possible solutions")[0].rstrip(" .;")  # settings, which are locked
+        return CocuError(f"{said}. {TOO_MUCH}")
     if ".parquet" in message:
-        return CocuError(f"a table cannot be read: {message}\nCurate into a new folder.")
+        return CocuError(f"a table cannot be read: {message}; curate into a new folder.")
     unknown_table = "Table with name" in message
     unknown_column = isinstance(error, duckdb.BinderException) and "column" in message.lower()
     if unknown_table or unknown_column:
-        return MisuseError(f"{message}\n{_catalogue(connection)}")
+        return MisuseError(f"{message}. {_catalogue(connection)}")
     return MisuseError(message)
 
 
 def _catalogue(connection: duckdb.DuckDBPyConnection) -> str:
-    lines = ["There is:"]
+    listed = []
     for name in TABLES:
         rows = connection.execute(f"DESCRIBE {name}").fetchall()
-        lines.append(f"  {name}({', '.join(f'{row[0]} {row[1]}' for row in rows)})")
-    return "\n".join(lines)
+        listed.append(f"{name}({', '.join(f'{row[0]} {row[1]}' for row in rows)})")
+    return f"There is: {', '.join(listed)}"
 
 
 def _unique(names: list[str]) -> list[str]:

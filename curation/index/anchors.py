@@ -12,10 +12,13 @@ from curation.concepts.lexicon import Lexicon
 from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec
 from curation.index.embedding import embed_all
+from curation.index.index_manifest import RECORD
 from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
+from curation.runs.manifest import broken_manifest
 from curation.runs.run_folder import RunFolder
+from files.shapes import ShapeFault, check_shape, count
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, A
     Raises MisuseError when the encoder or the vocabulary is no longer the one that built the index.
     """
     parameters = {"index": index.manifest["fingerprint"], **anchors.captions.parameters()}
-    with RunFolder(out, "anchors", parameters, anchors.shards) as folder:
+    with RunFolder(out, "anchors", parameters, anchors.shards, record=RECORD) as folder:
         if not folder.was_finished:
             nouns, built = index_nouns(index), index.manifest["parameters"]
             encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers, anchors.encoder)
@@ -51,4 +54,14 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, A
                 embed_all(folder, anchors.shards, [], encoder, extractor, anchors.captions, vocabulary)
             pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)
             folder.finish({"pairs": pairs, "rejects": folder.reject_counts()})
+        try:
+            check_shape(
+                folder.manifest,
+                {
+                    "shards": {shard.name: RECORD for shard in anchors.shards},
+                    "summary": {"pairs": count, "rejects": {str: count}},
+                },
+            )
+        except ShapeFault as fault:
+            raise broken_manifest(out / "manifest.json", str(fault)) from None
         return folder.manifest

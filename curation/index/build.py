@@ -18,6 +18,7 @@ from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
+from curation.index.index_manifest import RECORD, checked_index_manifest
 from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.pairs import CaptionOptions
@@ -87,8 +88,9 @@ def build_index(
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
-    with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS) as folder:
+    with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS, RECORD) as folder:
         if folder.was_finished:
+            checked_index_manifest(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
         else:
             encoder = Encoder(options.encoder, device, batch_size, workers)
@@ -184,7 +186,7 @@ def build_one(
     factory = auto_factory(len(vectors), dim, memory) if options.factory == "auto" else options.factory
     path = folder.path / f"{name}.faiss"
     step = f"@{name}"
-    if not (folder.done(step) and folder.records[step]["factory"] == factory and path.exists()):
+    if not (folder.done(step) and folder.records[step].get("factory") == factory and path.exists()):
         size = index_bytes(factory, len(vectors), dim)
         say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
         build(path, vectors, factory)

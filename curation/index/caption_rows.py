@@ -20,6 +20,12 @@ from curation.index.vocabulary import Vocabulary
 from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches, reading
 
 BATCH = 8192
+COLUMNS = ("key", "caption", "image", "concepts", "text_vec", "image_vec")
+_KINDS: dict[str, tuple[type[np.generic], int]] = {
+    **{"text_hash": (np.uint64, 1), "image_hash": (np.uint64, 1), "offsets": (np.int64, 1)},
+    **{"concept_ids": (np.int32, 1), "similarity": (np.float32, 1)},
+    **{"image_vectors": (np.float16, 2), "text_vectors": (np.float16, 2)},
+}
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -49,6 +55,30 @@ class CaptionRows:
     def images(self) -> int:
         """Number of rows with a picture: the first so many."""
         return len(self.image_vectors)
+
+    @property
+    def dim(self) -> int:
+        """Of the vectors."""
+        return int(self.text_vectors.shape[1])
+
+    def check(self, folder: Path, vocabulary: Vocabulary) -> None:
+        """Raises CocuError where the arrays of a folder do not go together, or name other concepts."""
+        named, ends = len(self.concept_ids), self.offsets
+        with reading(folder / "offsets.npy"):
+            if len(ends) != len(self) + 1 or ends[0] != 0 or ends[-1] != named or (ends[1:] < ends[:-1]).any():
+                raise ValueError(f"it does not cut {named:,} concepts among {len(self):,} captions")
+        with reading(folder / "concept_ids.npy"):
+            if named and not (self.concept_ids.min() >= 0 and self.concept_ids.max() < len(vocabulary)):
+                raise ValueError(f"it names others than the {len(vocabulary):,} concepts")
+        for name, array, rows in (
+            ("similarity", self.similarity, named),
+            ("image_hash", self.image_hash, len(self)),
+            ("text_vectors", self.text_vectors, len(self)),
+            ("image_vectors", self.image_vectors, min(self.images, len(self))),
+        ):
+            with reading(folder / f"{name}.npy"):
+                if len(array) != rows or (array.ndim > 1 and array.shape[1] != vocabulary.vectors.shape[1]):
+                    raise ValueError(f"it is {list(array.shape)}, beside {len(self):,} captions")
 
 
 def text_hashes(captions: Iterable[str]) -> np.ndarray:
@@ -133,7 +163,11 @@ def read_rows(folder: Path) -> CaptionRows:
     """The arrays of an INDEX, memory-mapped where they are large and read in part."""
     mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors")
     arrays = {}
-    for name in (*mapped, "offsets", "concept_ids", "similarity"):
+    for name, (kind, axes) in _KINDS.items():
         with reading(folder / f"{name}.npy"):
-            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if name in mapped else None)
+            # Mapped at first: a file that is shorter than it says is told before there is room for it.
+            array = np.load(folder / f"{name}.npy", mmap_mode="r")
+            if (array.dtype, array.ndim) != (kind, axes) or not array.flags.c_contiguous:
+                raise ValueError(f"{array.dtype} {list(array.shape)} is not what it holds")
+            arrays[name] = array if name in mapped else np.array(array)
     return CaptionRows(**arrays)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from files.atomic import atomic
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError
 
 FLAT_LIMIT = 100_000
 ADD_ROWS = 65_536
@@ -22,6 +22,7 @@ RECALL_K = 8
 RECALL_QUERIES = 1_000
 # Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
 TIE = 2e-4
+_COPY = "put back a copy of it, or build its folder anew under another name"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,11 @@ class NearestRows:
         import faiss
 
         self.vectors = vectors
+        self.path = path
         self.index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        found = self.index.d, self.index.ntotal, self.index.metric_type, self.index.is_trained
+        if found != (vectors.shape[1], len(vectors), faiss.METRIC_INNER_PRODUCT, True):
+            raise ValueError(f"it is no index of {len(vectors):,} vectors of {vectors.shape[1]} dimensions")
         ivf = _ivf(self.index)
         self.lists = 0 if ivf is None else int(ivf.nlist)  # 0: an index without inverted lists
         self._on_gpu = False
@@ -140,6 +145,8 @@ class NearestRows:
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         similarity, rows = self.index.search(queries, min(k * self.settings.rerank, max(1, self.index.ntotal)))
+        if rows.size and rows.max() >= len(self.vectors):
+            raise CocuError(f"{self.path}: broken (it found row {rows.max()} of {len(self.vectors):,}); {_COPY}")
         similarity[rows < 0] = -np.inf
         if self.settings.rerank > 1:
             similarity, rows = self._rerank(queries, rows, k)

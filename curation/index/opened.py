@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
 from curation.index.caption_rows import CaptionRows, read_rows
+from curation.index.index_manifest import read_index_manifest
 from curation.index.neighbours import NearestRows, SearchSettings
 from curation.index.vocabulary import Vocabulary, read_vocabulary_table
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
-from curation.runs.manifest import read_manifest
+from curation.runs.manifest import broken_manifest
 from curation.runs.parquet_parts import reading
 from data_cards.miniature.clip import built_in
 from files.errors import MisuseError
@@ -38,8 +39,15 @@ class Index:
 
 def open_index(path: Path) -> Index:
     """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
-    manifest = read_manifest(path, "index")
+    manifest = read_index_manifest(path)
     rows = read_rows(path / "rows")
+    summary = manifest["summary"]
+    if (rows.images, len(rows), rows.dim) != (
+        summary["pairs"],
+        summary["pairs"] + summary["extra_captions"],
+        manifest["dim"],
+    ):
+        raise broken_manifest(path / "manifest.json", f"it is not of the arrays in {path / 'rows'}")
 
     def nearest(name: str, vectors: np.ndarray) -> NearestRows:
         settings = SearchSettings(**manifest["indexes"][name]["settings"])
@@ -49,6 +57,7 @@ def open_index(path: Path) -> Index:
 
     with reading(path / "concepts.parquet"):
         vocabulary = read_vocabulary_table(path / "concepts.parquet")
+    rows.check(path / "rows", vocabulary)
     return Index(
         path,
         manifest,
@@ -98,17 +107,18 @@ def index_shards(index: Index) -> list[Shard]:
 
 def index_captions(index: Index) -> CaptionOptions:
     """The caption options that the index was built with."""
-    return CaptionOptions(**_named(index, "caption_"))
+    return CaptionOptions(**_named(index, "caption_", CaptionOptions))
 
 
 def index_nouns(index: Index) -> NounOptions:
     """The noun options that the index was built with."""
-    return NounOptions(**_named(index, "noun_"))
+    return NounOptions(**_named(index, "noun_", NounOptions))
 
 
-def _named(index: Index, prefix: str) -> dict[str, Any]:
+def _named(index: Index, prefix: str, options: type[Any]) -> dict[str, Any]:
     parameters = index.manifest["parameters"]
-    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+    names = [field.name for field in fields(options)]
+    return {name: parameters[prefix + name] for name in names if prefix + name in parameters}
 
 
 def index_identity(index: Index) -> dict[str, Any]:

@@ -58,6 +58,9 @@ def read_captions(index: Index, rows: list[int]) -> dict[int, tuple[str, str, st
         path = index.path / "embeddings" / f"{name}.parquet"
         with reading(path):
             table = pq.read_table(path, columns=["key", "caption"])
+            table.validate(full=True)
+            if len(table) != starts[shard + 1] - starts[shard]:
+                raise ValueError(f"it holds {len(table):,} captions, the index {starts[shard + 1] - starts[shard]:,}")
         for row, at in zip(rows, shard_of, strict=True):
             if at == shard:
                 place = row - int(starts[shard])

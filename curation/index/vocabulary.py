@@ -86,7 +86,15 @@ def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder:
 
 
 def read_vocabulary_table(path: Path) -> Vocabulary:
-    """concepts.parquet of an INDEX."""
+    """concepts.parquet of an INDEX. Raises ValueError, KeyError or an ArrowException where it is broken."""
     table = pq.read_table(path).combine_chunks()
-    vectors = arrow_to_vectors(table["text_vec"].combine_chunks()).astype(np.float32)
-    return Vocabulary(table["concept"].combine_chunks(), table["count"].to_numpy(), vectors)
+    table.validate(full=True)  # Arrow does not ask by itself whether text is UTF-8
+    names, vectors = (table[name].combine_chunks() for name in ("concept", "text_vec"))
+    if (
+        not (pa.types.is_string(names.type) and pa.types.is_fixed_size_list(vectors.type))
+        or table.column("count").type != pa.int64()
+    ):
+        raise ValueError(f"its columns are of other types: {table.schema.to_string()}")
+    if any(table[name].null_count for name in table.column_names):
+        raise ValueError("it holds nulls")
+    return Vocabulary(names, table["count"].to_numpy(), arrow_to_vectors(vectors).astype(np.float32))

@@ -59,12 +59,12 @@ def phrases_of(synonyms: Mapping[str, Sequence[str]], normal: Normal | None = No
 
         normal = Lexicon().normal_form
     objects = tuple(synonyms)
+    listed = [(index, phrase) for index, name in enumerate(objects) for phrase in synonyms[name]]
     claims: dict[tuple[str, ...], dict[int, None]] = {}
-    for index, name in enumerate(objects):
-        for phrase in synonyms[name]:
-            claims.setdefault(_folded(phrase, normal), {}).setdefault(index)
+    for (index, _), spelled in zip(listed, _folded([phrase for _, phrase in listed], normal), strict=True):
+        claims.setdefault(spelled, {}).setdefault(index)
     claims.pop((), None)
-    own = {_folded(name, normal): index for index, name in enumerate(objects)}
+    own = {spelled: index for index, spelled in enumerate(_folded(objects, normal))}
 
     words: dict[str, int] = {}
     steps: dict[tuple[int, int], int] = {}
@@ -133,9 +133,11 @@ def _split(texts: Any) -> Any:
     return pc.split_pattern(pc.utf8_trim(spaced, " "), " ")
 
 
-def _folded(phrase: str, normal: Normal) -> tuple[str, ...]:
-    words = [word for word in _split([phrase])[0].as_py() if word]
-    return tuple(_fold(word, place > 0, normal) for place, word in enumerate(words))
+def _folded(phrases: Sequence[str], normal: Normal) -> list[tuple[str, ...]]:
+    return [
+        tuple(_fold(word, place > 0, normal) for place, word in enumerate(filter(None, words)))
+        for words in _split(list(phrases)).to_pylist()
+    ]
 
 
 @lru_cache(maxsize=200_000)

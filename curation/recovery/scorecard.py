@@ -178,7 +178,8 @@ def _pairs_with_truth(
     if left := len(table) - len(rows):
         notes.append(f"{left} of {len(table)} pairs have no truth and are left out")
     area = np.full((len(rows), len(phrases.objects)), np.nan, dtype=np.float32)
-    area[:, [phrases.objects.index(name) for name in facts.objects]] = facts.area[rows]
+    place = {name: index for index, name in enumerate(phrases.objects)}
+    area[:, [place[name] for name in facts.objects]] = facts.area[rows]
     return table.filter(known), area
 
 

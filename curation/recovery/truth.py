@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from files.addresses import open_tar
-from files.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError, one_line
 from files.printable import printable
 from files.rejects import Reject, is_utf8
+from files.strict_json import DEEPEST, JsonFault, parse_json, read_json
 from files.tar import find_members, read_member
 
 COLUMNS = ("key", "object", "area")
 # A pair's JSON is small; a member beyond this is no annotation.
 _MAX_JSON_BYTES = 64 << 20
+_MOST_AREAS = 1 << 30  # of all pictures and objects
 _LAYOUTS = "Parquet (.parquet), JSON lines (.jsonl, .ndjson) or WebDataset (.tar)"
 
 
@@ -61,19 +63,17 @@ def read_truth(path: str | Path) -> Truth:
     try:
         if suffix == ".parquet":
             table = pq.read_table(path)
+            table.validate(full=True)  # Arrow does not ask by itself whether text is UTF-8
         elif suffix in (".jsonl", ".ndjson"):
-            with path.open("rb") as lines:
-                # Editors on Windows put a mark before UTF-8, which Arrow takes for a value.
-                lines.seek(len(BOM_UTF8) if lines.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
-                table = pa_json.read_json(lines)
+            table = _json_lines(path.read_bytes())
         elif suffix == ".tar":
             table = _tar_table(path, notes)
         else:
             raise MisuseError(f"--truth {path}: the name ends in {suffix!r}; give {_LAYOUTS}")
     except MisuseError:
         raise
-    except (pa.ArrowException, CocuError, OSError) as error:
-        raise MisuseError(f"--truth {path}: cannot be read ({error})") from error
+    except (pa.ArrowException, CocuError, JsonFault, OSError) as error:
+        raise MisuseError(f"--truth {path}: cannot be read ({one_line(error)})") from error
     return _truth(table, path, notes)
 
 
@@ -85,11 +85,11 @@ def read_synonyms(path: str | Path) -> dict[str, tuple[str, ...]]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except FileNotFoundError:
         raise MisuseError(f"--synonyms {path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise MisuseError(f"--synonyms {path}: cannot be read as JSON ({error})") from error
+    except (OSError, JsonFault) as error:
+        raise MisuseError(f"--synonyms {path}: cannot be read ({error})") from error
     wanted = 'a JSON object such as {"person": ["person", "man", "woman"]}'
     if not isinstance(content, dict) or not content:
         raise MisuseError(f"--synonyms {path}: give {wanted}")
@@ -136,20 +136,33 @@ def _truth(table: Any, path: Path, notes: list[str]) -> Truth:
             f"{area[row]} of {name[row]} in {key[row]}); give each as a share of the picture"
         )
     keys, objects = key.dictionary_encode(), name.dictionary_encode()
-    at = (
-        keys.indices.to_numpy(zero_copy_only=False)[listed],
-        pc.fill_null(objects.indices, 0).to_numpy(zero_copy_only=False)[listed],
-    )
-    total = np.zeros((len(keys.dictionary), len(objects.dictionary)))
-    np.add.at(total, at, area[listed])
-    shown = np.zeros(total.shape, dtype=bool)
-    shown[at] = True
+    shape = len(keys.dictionary), len(objects.dictionary)
+    if shape[0] * shape[1] > _MOST_AREAS:
+        raise MisuseError(
+            f"--truth {path}: {shape[0]:,} pictures of {shape[1]:,} different objects are more than can be compared; "
+            "give fewer pictures, or objects by names that they share"
+        )
+    at = keys.indices.to_numpy(zero_copy_only=False)[listed].astype(np.int64) * shape[1]
+    at += pc.fill_null(objects.indices, 0).to_numpy(zero_copy_only=False)[listed]
+    cells, instance = np.unique(at, return_inverse=True)
+    areas = np.full(shape, np.nan, dtype=np.float32)
+    areas.ravel()[cells] = np.minimum(np.bincount(instance, weights=area[listed], minlength=len(cells)), 1.0)
     return Truth(
         keys=tuple(keys.dictionary.to_pylist()),
         objects=tuple(objects.dictionary.to_pylist()),
-        area=np.where(shown, np.minimum(total, 1.0), np.nan).astype(np.float32),
+        area=areas,
         notes=tuple(notes),
     )
+
+
+def _json_lines(data: bytes) -> Any:
+    """JSON lines as a table. Raises what Arrow raises, and JsonFault."""
+    # Editors on Windows put a mark before UTF-8, which Arrow takes for a value.
+    data = data.removeprefix(BOM_UTF8)
+    for line in io.BytesIO(data):
+        if line.count(b"[") + line.count(b"{") > DEEPEST:  # Arrow would follow it until the process dies
+            parse_json(line)
+    return pa_json.read_json(io.BytesIO(data))
 
 
 def _tar_table(path: Path, notes: list[str]) -> Any:
@@ -158,7 +171,7 @@ def _tar_table(path: Path, notes: list[str]) -> Any:
     bad: list[str] = []
     for key, content in _json_members(path):
         try:
-            listed = json.loads(content)["objects"]
+            listed = parse_json(content)["objects"]
             objects = [(str(entry["name"]), float(entry["area"])) for entry in listed]
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             bad.append(key)

@@ -19,6 +19,15 @@ _IRREGULAR = {
 _SINGULAR = {plural: word for word, plural in _IRREGULAR.items()}
 
 
+MOST_LETTERS = 10_000
+
+
+def shown(caption: str) -> str:
+    """A caption as pages and terminals show it: cut where it is far longer than anyone reads."""
+    left = len(caption) - MOST_LETTERS
+    return caption if left <= 0 else f"{caption[:MOST_LETTERS]} ... ({left:,} letters more)"
+
+
 def mark_concepts(caption: str, concepts: Sequence[str]) -> list[tuple[str, str | None]]:
     """Cut a caption into (text, concept it names or None); the texts joined are the caption.
 
@@ -26,13 +35,15 @@ def mark_concepts(caption: str, concepts: Sequence[str]) -> list[tuple[str, str 
     word, and with spaces or hyphens between its words. Of two that overlap the longer one is taken.
     """
     spans: list[tuple[int, int, str]] = []
+    taken = bytearray(len(caption))
     for concept in sorted({*concepts}, key=lambda text: (-len(text), text)):
         pattern = _pattern(concept)
         if pattern is None:
             continue
         for match in pattern.finditer(caption):
             start, end = match.span()
-            if all(end <= other or start >= other_end for other, other_end, _ in spans):
+            if taken.find(1, start, end) < 0:
+                taken[start:end] = b"\1" * (end - start)
                 spans.append((start, end, concept))
     pieces: list[tuple[str, str | None]] = []
     position = 0

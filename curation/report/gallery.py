@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.curated.pairs import CuratedPair, RankedConcept, picture_bytes
-from curation.report.caption_marks import mark_concepts
+from curation.report.caption_marks import mark_concepts, shown
 from curation.report.figures import score_text
 from curation.report.thumbnails import thumbnail
 
@@ -55,7 +55,7 @@ def pair_cards(
         PairCard(
             pair,
             pictures.get((pair.shard, pair.key)),
-            mark_concepts(pair.caption, pair.named),
+            mark_concepts(shown(pair.caption), pair.named),
             [_concept_bar(row, score_range) for row in pair.archive[:rows]],
             [row.concept for row in pair.archive[len(pair.archive[:rows]) :]],
         )

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from curation.curated.pairs import CuratedPair, find_pairs
 from curation.curated.query import connect
-from curation.report.caption_marks import mark_concepts
+from curation.report.caption_marks import mark_concepts, shown
 from curation.report.figures import read_score_range, score_text
 from files.printable import printable
 
@@ -45,7 +45,7 @@ def _panel(pair: CuratedPair, score_range: tuple[float, float]) -> Panel:
 
 def _caption(pair: CuratedPair) -> Text:
     caption = Text()
-    for text, concept in mark_concepts(pair.caption, pair.named):
+    for text, concept in mark_concepts(shown(pair.caption), pair.named):
         caption.append(printable(text), style="underline" if concept else "")
     return caption
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from files.errors import CocuError, MisuseError
+from files.plain_names import plain_name
+from files.shapes import ShapeFault, check_shape, count
+from files.strict_json import JsonFault, read_json
 
 FORMAT = 1
-
+# Of any kind; what is in a finished one besides, its kind's own reader knows.
+INPUT = {"name": plain_name, "url": str, "size": count, "rows": (None, [count]), "offset": count}
+BEGUN = {"finished": bool, "parameters": dict, "inputs": [INPUT], "shards": {str: dict}}
+FINISHED = {**BEGUN, "summary": dict}
 
 LIBRARIES = ("torch", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pyarrow", "numpy", "duckdb", "pillow")
 
@@ -43,26 +48,24 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 def parsed_manifest(path: Path) -> dict[str, Any]:
     """A manifest.json as it stands. Raises CocuError when it is no JSON object."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _broken_manifest(path, str(error)) from error
-    if not isinstance(manifest, dict):
-        raise _broken_manifest(path, f"a {type(manifest).__name__}, not an object")
-    return manifest
+        manifest = read_json(path)
+        check_shape(manifest, dict)
+    except (JsonFault, ShapeFault) as error:
+        raise broken_manifest(path, str(error)) from None
+    return dict(manifest)
 
 
 def checked_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest, if it has the parts that every one has. Raises CocuError."""
-    kinds = {"parameters": dict, "inputs": list, "shards": dict} | (
-        {"summary": dict} if manifest.get("finished") else {}
-    )
-    for name, kind in kinds.items():
-        if not isinstance(manifest.get(name), kind):
-            raise _broken_manifest(path, f"{name!r} is missing or of the wrong kind")
+    try:
+        check_shape(manifest, FINISHED if manifest.get("finished") else BEGUN)
+    except ShapeFault as fault:
+        raise broken_manifest(path, str(fault)) from None
     return manifest
 
 
-def _broken_manifest(path: Path, reason: str) -> CocuError:
+def broken_manifest(path: Path, reason: str) -> CocuError:
+    """The error for a manifest that is not as it was written."""
     return CocuError(
         f"{path}: broken ({reason}); put back a copy of it, or run the command into a new folder with another --out"
     )

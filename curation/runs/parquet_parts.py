@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from files.errors import CocuError
+from files.errors import CocuError, one_line
 
 
 @contextmanager
@@ -20,17 +20,25 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise CocuError(f"{path}: missing; put it back, or build its folder anew under another name") from error
-    except (OSError, ValueError, RuntimeError, EOFError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (OSError, ValueError, RuntimeError, EOFError, MemoryError, KeyError, pa.ArrowException) as error:
+        reason = one_line(error, 200)
         raise CocuError(
-            f"{path}: broken ({reason[:200]}); put back a copy of it, or build its folder anew under another name"
+            f"{path}: broken ({reason}); put back a copy of it, or build its folder anew under another name"
         ) from error
 
 
-def parquet_batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of at most so many rows of a Parquet file. Raises CocuError where it is missing or broken."""
+def parquet_batches(path: Path, rows: int, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """Batches of at most so many rows of a Parquet file, which must have these columns.
+
+    Raises CocuError where it is missing or broken.
+    """
     with reading(path):
-        yield from pq.ParquetFile(path, pre_buffer=False).iter_batches(rows)
+        file = pq.ParquetFile(path, pre_buffer=False)
+        if lacking := [name for name in columns if name not in file.schema_arrow.names]:
+            raise ValueError(f"it has no column {', '.join(lacking)}")
+        for batch in file.iter_batches(rows):
+            batch.validate(full=True)  # Arrow does not ask by itself whether text is UTF-8
+            yield batch
 
 
 def count_rows(path: Path) -> int:

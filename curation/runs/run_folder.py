@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from files.rejects import Reject
+from files.shapes import ShapeFault, check_shape
+from files.strict_json import JsonFault, read_json
 
 SHOWN_CHANGES = 3
 SHOWN_LETTERS = 120
@@ -37,6 +40,7 @@ class RunFolder:
 
     parameters: what shapes the result; a folder made with others is refused.
     late: names of parameters that only the last steps use; they may change until the folder is finished.
+    record: the shape (files/shapes.py) of what is kept of a shard; one of another is done again.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class RunFolder:
         parameters: Mapping[str, Any],
         shards: Sequence[Shard],
         late: Sequence[str] = (),
+        record: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.path = path
+        self.record = {**record, "rejects": [_key_and_reason]}
         self.late = tuple(late)
         self.kind = kind
         self.parameters = json.loads(json.dumps(dict(parameters)))
@@ -73,7 +79,7 @@ class RunFolder:
             self._manifest = manifest = parsed_manifest(path)
             self._check(manifest)
             self.was_finished = bool(manifest.get("finished"))
-            self.records = dict(manifest["shards"])
+            self.records = dict(manifest["shards"]) if self.was_finished else {}
         else:
             self._manifest = {
                 "kind": self.kind,
@@ -96,8 +102,11 @@ class RunFolder:
                 self._manifest["resumed_with_versions"] = now
             write_json(path, self._manifest)
         for state in states.glob("*.json"):
-            with contextlib.suppress(ValueError):  # broken by the disk: the shard is done again
-                self.records[state.name.removesuffix(".json")] = json.loads(state.read_text(encoding="utf-8"))
+            name = state.name.removesuffix(".json")
+            with contextlib.suppress(JsonFault, ShapeFault):  # broken by the disk: the shard is done again
+                kept = read_json(state)
+                check_shape(kept, dict if name.startswith("@") else self.record)
+                self.records[name] = kept
 
     def _is_blank(self) -> bool:
         """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
@@ -210,6 +219,12 @@ class RunFolder:
     def manifest(self) -> dict[str, Any]:
         """The manifest as it stands."""
         return self._manifest
+
+
+def _key_and_reason(reject: Any) -> None:
+    check_shape(reject, [str])
+    if len(reject) != 2:
+        raise ValueError(f"{len(reject)} texts, not a key and a reason")
 
 
 def _both(there: Any, now: Any) -> tuple[str, str]:

@@ -27,8 +27,10 @@ from data_cards.cards import read_card
 from data_cards.miniature.captions.names import ClassNames
 from data_cards.miniature.pairs import NAME, DrawnPair, check_request, draw_pair
 from files.atomic import atomic, sweep, write_json
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError, one_line
 from files.locks import locked
+from files.shapes import ShapeFault, check_shape, count
+from files.strict_json import JsonFault, read_json
 from files.tar_headers import write_header
 from files.workers import closing_pool
 
@@ -56,12 +58,12 @@ class DrawnTally:
     @property
     def visible(self) -> float:
         """Visible classes per picture."""
-        return (self.stuff + self.things) / self.pairs
+        return (self.stuff + self.things) / max(1, self.pairs)
 
     @property
     def named(self) -> float:
         """Share of the visible classes that the caption names."""
-        return (self.stuff_named + self.things_named) / (self.stuff + self.things)
+        return (self.stuff_named + self.things_named) / max(1, self.stuff + self.things)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
 
 # The folder and its files.
 
+_TALLY = {one.name: count for one in fields(DrawnTally)}
 _PARTS = "parts"  # of the truth, one for each shard, until all are there
 
 
@@ -211,9 +214,15 @@ def _finish(out: Path, parameters: dict[str, Any], jobs: Sequence[_Job]) -> None
         pq.ParquetWriter(temporary, _TRUTH, compression="zstd") as writer,
     ):
         for job in jobs:
-            part = pq.read_table(job.part)
-            total += DrawnTally(**json.loads(part.schema.metadata[b"tally"]))
-            writer.write_table(part.replace_schema_metadata(None))
+            try:
+                part = pq.read_table(job.part)
+                total += DrawnTally(**json.loads((part.schema.metadata or {}).get(b"tally", b"")))
+                writer.write_table(part.replace_schema_metadata(None))
+            except (pa.ArrowException, ValueError, TypeError) as error:
+                job.part.unlink()
+                raise CocuError(
+                    f"{job.part}: broken ({one_line(error)}), and removed; run the same command again"
+                ) from error
     write_json(out / "synonyms.json", read_card(NAME).synonyms())
     write_json(
         out / "manifest.json", {"format": FORMAT, "parameters": parameters, "finished": True, "tally": asdict(total)}
@@ -227,10 +236,15 @@ def _open(out: Path, parameters: dict[str, Any], shards: Sequence[str]) -> bool:
         write_json(path, {"format": FORMAT, "parameters": parameters, "finished": False})
         return False
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        before, finished = dict(manifest["parameters"]), bool(manifest["finished"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise MisuseError(f"{path}: not one of `cocu data miniature` ({error!r}); give another --out") from error
+        manifest = read_json(path)
+        check_shape(manifest, {"parameters": dict, "finished": bool})
+        before, finished = manifest["parameters"], manifest["finished"]
+        if finished:
+            check_shape(manifest, {"tally": _TALLY})
+            if manifest["tally"]["pairs"] != before.get("pairs"):
+                raise ShapeFault("tally: is of other pairs")
+    except (JsonFault, ShapeFault) as fault:
+        raise MisuseError(f"{path}: not one of `cocu data miniature` ({fault}); give another --out") from None
     if before != parameters:
         changed = [name for name in {**before, **parameters} if before.get(name) != parameters.get(name)]
         said = ", ".join(f"{name} {before.get(name)!r}, now {parameters.get(name)!r}" for name in changed)

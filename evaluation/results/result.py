@@ -27,10 +27,15 @@ from evaluation.figures.confusion import IouFigures, figures
 from evaluation.figures.tally import PictureTally
 from evaluation.results.doubts import doubts_about
 from files.atomic import atomic, write_text
-from files.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError, one_line
+from files.plain_names import plain_name
+from files.shapes import ShapeFault, check_shape
+from files.strict_json import JsonFault, read_json
 
 RESULTS, TABLE, CLASSES, COUNTS = "results.json", "results.md", "classes.csv", "counts.npz"
 FORM = 1  # of results.json
+# What is read of it again; a name is a folder's.
+_COMPARED = {"benchmarks": [{"name": plain_name, "card_sha256": str, "split": str, "rules": dict}]}
 
 
 @dataclass(frozen=True)
@@ -168,10 +173,13 @@ def read_results(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MisuseError(f"{folder}: holds no {RESULTS}; give the --out folder of a `cocu eval` that has ended")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content: dict[str, Any] = read_json(path)
+        check_shape(content, {"form": int})
+        if content["form"] == FORM:
+            check_shape(content, _COMPARED)
+    except (OSError, JsonFault, ShapeFault) as error:
         raise CocuError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict) or content.get("form") != FORM:
+    if content["form"] != FORM:
         raise CocuError(f"{path}: is not of form {FORM}, the one that this version of cocu reads")
     return content
 
@@ -190,9 +198,12 @@ def read_counts(folder: Path) -> PictureCounts:
     path = folder / COUNTS
     try:
         with np.load(path, allow_pickle=False) as found:
-            return PictureCounts(tuple(found["keys"].tolist()), tuple(found["classes"].tolist()), found["counts"])
+            keys, classes, counts = (found[name] for name in ("keys", "classes", "counts"))
+        if (counts.shape, counts.dtype.kind, keys.dtype.kind) != ((len(keys), 3, len(classes)), "i", "U"):
+            raise ValueError(f"counts {list(counts.shape)} of {len(keys)} pictures and {len(classes)} classes")
+        return PictureCounts(tuple(keys.tolist()), tuple(classes.tolist()), counts)
     except Exception as error:  # zip, numpy and the system each raise kinds of their own
-        raise CocuError(f"{path}: cannot be read ({error}); evaluate again") from error
+        raise CocuError(f"{path}: cannot be read ({one_line(error)}); evaluate again") from error
 
 
 def _of_kind(result: Result, kind: Literal["stuff", "thing"]) -> dict[str, Any] | None:

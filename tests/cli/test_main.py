@@ -263,3 +263,18 @@ def test_an_argument_that_is_no_text_is_misuse_and_nothing_is_written(kind: str,
 def test_an_argument_in_any_script_is_text() -> None:
     done = cocu("eval", "草/café", "--benchmark", "miniature=val", "--out", "out")
     assert "is not UTF-8" not in done.stderr
+
+
+def test_long_messages_are_cut_and_what_torch_says_of_memory_is_said_plainly() -> None:
+    done = fail("raise CocuError('name ' + 'x' * 5_000_000 + ' is unknown')")
+    assert done.returncode == 1
+    assert len(done.stderr) < 3000
+    assert done.stderr.startswith("error: name xxx")
+    assert done.stderr.endswith("xxx is unknown\n")
+    done = fail(r"raise MisuseError('a\n' * 5000)")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 61)
+    assert done.stderr.endswith("... and 4,941 lines more\n")
+    done = fail('raise RuntimeError("[enforce fail] DefaultCPUAllocator: can\'t allocate memory: 8000000000 bytes")')
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: out of memory ([enforce fail]")
+    assert "bug" not in done.stderr

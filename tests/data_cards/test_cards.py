@@ -191,7 +191,7 @@ def test_synonyms_are_what_the_scoring_reads(tmp_path: Path) -> None:
         ("short_side: 448", "short_side: 0", "resize.short_side: 0: input should be greater than or equal to 1"),
         ("pretty_name: Tiny", "pretty_name: ''", "pretty_name: '': string should have at least 1 character"),
         ("name: tiny\n", "name: 3\n", "name: 3: input should be a valid string"),
-        ("name: tiny\n", "name: [\n", "front matter is no YAML"),
+        ("name: tiny\n", "name: [\n", "front matter cannot be read in line 4: did not find expected"),
         ("---\nname", "name", "no front matter; begin the file with YAML between two lines of ---"),
     ],
 )
@@ -221,3 +221,9 @@ def test_a_card_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.md").write_bytes(b"---\nname: \xe9\n---\n")
     with pytest.raises(MisuseError, match="cannot be read"):
         read_card(tmp_path / "latin.md")
+
+
+@pytest.mark.parametrize("name", ["../../up", "/tmp/x", "..", "a\\tb", "\\e[31mred", "x" * 200])
+def test_a_name_that_could_not_be_a_folder_of_results(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MisuseError, match=r"tiny\.md: name: .* cannot name a file; give a name"):
+        read_card(written(tmp_path, GOOD.replace("name: tiny", f'name: "{name}"', 1)))

@@ -15,6 +15,9 @@ from open_clip.tokenizer import SimpleTokenizer
 
 KEPT_WORDS = 100_000
 KEPT_CONCEPTS = 200_000
+# Of a text so many letters are read for each token that is kept, ten times as many as there are; merging the letters of
+# one word takes the square of their number.
+LETTERS_PER_TOKEN = 50
 
 
 def text_id(kind: str, text: str) -> int:
@@ -35,6 +38,7 @@ class Tokenizer:
     def __init__(self, context_length: int) -> None:
         self.context_length = context_length
         self._bpe = _bpe()
+        self._most = LETTERS_PER_TOKEN * context_length
         split = [template("\n").split("\n") for template in OPENAI_IMAGENET_TEMPLATES]
         self.templates = [(before, after) for before, after in split]
         self._around = [(self._bpe.encode(before), self._bpe.encode(after)) for before, after in self.templates]
@@ -42,7 +46,8 @@ class Tokenizer:
         self._concept = lru_cache(KEPT_CONCEPTS)(self._encode_concept)
 
     def caption(self, text: str) -> list[int]:
-        """Ids of a text, without those of start and end."""
+        """Ids of a text, without those of start and end; of a long one those of its beginning, more than are kept."""
+        text = text[: self._most]
         if not (text.isascii() and text.isprintable() and "&" not in text):  # has to be cleaned first
             return list(self._bpe.encode(text))
         return [token for word in self._bpe.pat.findall(text.lower()) for token in self._word(word)]
@@ -69,4 +74,4 @@ class Tokenizer:
         They do unless its first or last sign may merge with a neighbour, or be cleaned away with it.
         """
         joins = concept.isascii() and concept[:1].isalnum() and concept[-1:].isalnum() and "&" not in concept
-        return self._bpe.encode(concept), text_id("concept", concept), joins
+        return self._bpe.encode(concept[: self._most]), text_id("concept", concept), joins

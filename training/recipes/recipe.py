@@ -106,7 +106,7 @@ class Recipe(Section):
 
     learner: str
     concepts: ConceptSource
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     epochs: Annotated[float, Field(gt=0)] = 30.0
     steps: Count | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"

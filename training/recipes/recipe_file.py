@@ -13,14 +13,16 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from files.bounded_text import bounded_text
 from files.errors import MisuseError
+from files.strict_yaml import MOST_BYTES, KeyPath, YamlFault, parse_yaml
 from training.models.learner import LEARNERS
 from training.recipes.recipe import Recipe, recipe_kind
 
 BUILT_IN = Path(__file__).parent
 FORMAT = 1  # of a checkpoint's config.yaml
+SHOWN_FAULTS = 20
 ARGUMENT = "argument "  # before an override, where others have a file and line
-KeyPath = tuple[str, ...]
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,9 +65,12 @@ def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -
     except MisuseError as error:  # a model's sizes that do not go together
         raise MisuseError(f"{_blamed(('model',), str(error), places, name)}: {error}") from None
     except ValidationError as error:
-        faults = [_fault(fault, kind, places, name) for fault in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        faults = [_fault(fault, kind, places, name) for fault in found[:SHOWN_FAULTS]]
         if _given(chosen := places.get(("learner",))) and not all(_given(line) for line in faults):
             faults.append(f"{chosen}: the recipe is of another learner; begin with one that is of this")
+        if len(found) > SHOWN_FAULTS:
+            faults.append(f"... and {len(found) - SHOWN_FAULTS:,} more")
         raise MisuseError("\n".join(faults)) from None
 
 
@@ -81,58 +86,17 @@ def _find(name: str) -> Path:
     )
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML whose numbers are those of Python (`1e-3` is one), without dates, and with each key once."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; a key that comes twice is an error, not a matter of the last word."""
-        seen = set[str]()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} comes twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """The values of a file, and the place of each."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        parser = _Yaml(text)
-        root = parser.get_single_node()
-        values = parser.construct_document(root) if root else None
-    except UnicodeDecodeError as error:
-        raise MisuseError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start})") from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise MisuseError(f"{path}{line}: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise MisuseError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+        values, lines = parse_yaml(bounded_text(path, MOST_BYTES))
+    except YamlFault as fault:
+        raise MisuseError(f"{path}{f':{fault.line}' if fault.line else ''}: {fault}") from None
+    except ValueError as error:
+        raise MisuseError(f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise MisuseError(f"{path}: holds no keys; a recipe is a YAML mapping, as in the built-in ones")
-    return values, dict(_places(root, path, ()))
-
-
-def _places(node: yaml.Node, file: Path, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*path, str(key.value))
-            yield below, f"{file}:{key.start_mark.line + 1}"
-            yield from _places(value, file, below)
+    return values, {keys: f"{path}:{line}" for keys, line in lines.items()}
 
 
 def _apply(override: str, values: dict[str, Any], places: dict[KeyPath, str]) -> None:
@@ -142,8 +106,8 @@ def _apply(override: str, values: dict[str, Any], places: dict[KeyPath, str]) ->
     if not equals or not all(path):
         raise MisuseError(f"{override!r}: give overrides as key=value, such as data.batch=256")
     try:
-        value = yaml.load(text, _Yaml)
-    except yaml.YAMLError:
+        value = parse_yaml(text).values
+    except YamlFault:
         raise MisuseError(f"{override!r}: {text!r} is no YAML value; quote text with signs in it") from None
     at = values
     for key in path[:-1]:

@@ -10,6 +10,7 @@ A checkpoint appears under its name only when all of it is on the disk.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import warnings
@@ -23,13 +24,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from files.errors import CocuError, MisuseError
+from files.atomic import naming
+from files.errors import CocuError, MisuseError, one_line
 from files.locks import check_held
+from files.shapes import ShapeFault, check_shape, count
 from files.synced import sync
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
+STATE_SHAPE = {
+    "step": count,
+    "progress": {"step": count, "skipped": count, "skipped_in_a_row": count, "best": {str: float}},
+    "optimizer": {"state": {int: {str: Tensor}}, "param_groups": [{"params": [int]}]},
+    "ranks": [
+        {
+            "random": {"cpu": Tensor, "cuda?": Tensor},
+            "position": {"stream": {"taken": count, "collections": [{str: count}]}, "skip": count},
+        }
+    ],
+}
 NAME = re.compile(r"step-(\d{8})")
 
 
@@ -93,8 +107,34 @@ def load_state(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CocuError(f"{path}: is missing; a run cannot go on without it; {what_to_give(folder)}") from None
     except Exception as error:  # torch raises what its zip reader and unpickler raise
-        raise CocuError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise CocuError(f"{path}: cannot be read ({one_line(error, 200)})") from error
+    try:
+        check_shape(state, STATE_SHAPE)
+    except ShapeFault as fault:
+        raise CocuError(f"{path}: holds no state of a run ({fault}); {what_to_give(folder)}") from None
     return state
+
+
+@contextlib.contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Around what takes up a state: where it does not fit what the recipe builds, that is the file's fault."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CocuError(
+            f"{folder / STATE}: does not fit this run ({one_line(error)}); use another checkpoint"
+        ) from error
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Put back what `Optimizer.state_dict` gave. Raises ValueError where a moment is not of its parameter's shape."""
+    optimizer.load_state_dict(dict(state))
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            kept = optimizer.state.get(parameter, {})
+            shapes = [tuple(kept[name].shape) for name in ("exp_avg", "exp_avg_sq") if kept]
+            if any(shape != tuple(parameter.shape) for shape in shapes):
+                raise ValueError(f"a moment of shape {shapes}, of a parameter of shape {tuple(parameter.shape)}")
 
 
 def no_checkpoint(folder: Path, missing: str) -> MisuseError:
@@ -162,17 +202,13 @@ class Checkpoints:
         path = self.path(step)
         if not path.exists():
             try:
-                with _whole_folder(path) as temporary:
+                with naming(path), _whole_folder(path) as temporary, _told_if_full(temporary):
                     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
                     save_file(tensors, temporary / WEIGHTS)
                     (temporary / CONFIG).write_text(config_text(recipe), encoding="utf-8")
                     torch.save(dict(state), temporary / STATE)
-            except (
-                OSError,
-                RuntimeError,
-                SafetensorError,
-            ) as error:  # torch and safetensors say a full disk in their ways
-                raise CocuError(f"{path}: could not be written ({error}); is the disk full?") from error
+            except (RuntimeError, SafetensorError) as error:
+                raise CocuError(f"{path}: could not be written ({one_line(error)})") from error
         self._prune()
         return path
 
@@ -217,6 +253,20 @@ class Checkpoints:
         shutil.rmtree(leftover, ignore_errors=True)
         path.rename(leftover)
         shutil.rmtree(leftover)
+
+
+@contextlib.contextmanager
+def _told_if_full(folder: Path) -> Iterator[None]:
+    """Around writing into a folder: torch and safetensors have words of their own for no room, the system tells."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if said := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1]))) from error
+        with (folder / "room").open("wb") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+        raise
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from files.atomic import write_text
+from files.atomic import naming, write_text
 from files.errors import MisuseError
 from files.locks import check_held
 from files.printable import printable_lines
@@ -94,7 +94,7 @@ class RunLog:
     def skipped(self, step: int, loss: float, keys: Sequence[str]) -> None:
         """A step was skipped; its keys go into a file of their own."""
         self._record("skipped", step, {"loss": loss})
-        with (self.run / SKIPPED).open("a", encoding="utf-8") as file:
+        with naming(self.run / SKIPPED), (self.run / SKIPPED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "loss": _json_number(loss), "keys": list(keys)}) + "\n")
         self.say(
             f"step {step:,}: the loss or its gradient is not finite ({loss}); skipped, keys in {self.run / SKIPPED}"
@@ -110,8 +110,10 @@ class RunLog:
     def _record(self, event: str, step: int, figures: Mapping[str, float]) -> None:
         check_held(self.run / LOG)
         numbers = {name: _json_number(value) for name, value in figures.items()}
-        self._file.write(json.dumps({"event": event, "step": step, "time": round(time.time(), 3), **numbers}) + "\n")
-        self._file.flush()
+        with naming(self.run / LOG):
+            line = {"event": event, "step": step, "time": round(time.time(), 3), **numbers}
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
         finite = {f"{event}/{name}": value for name, value in numbers.items() if value is not None}
         if self._tensorboard is not None:
             for name, value in finite.items():

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ from training.processes import (
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
-from training.run.checkpoint import CONFIG, Checkpoints, load_state, load_weights
+from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_optimizer, load_state, load_weights
 from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, RunLog
 from training.run.throughput import LogWindow, Utilisation
@@ -141,15 +141,20 @@ class Run:
         loaders += [self._batches(recipe.validation.batch)] if options.val else []
         usual, ranks = fitting_workers(place), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         self.workers = workers_that_fit(options.workers, usual, loaders, free, ranks, place.leads)
-        self.loader = stack.enter_context(self._loader(mine and mine["position"]))
+        with going_on(found) if found else nullcontext():
+            self.loader = stack.enter_context(self._loader(mine and mine["position"]))
         by_epochs = recipe.steps is None or (options.val and recipe.validation.every_steps is None)
         self.epoch = self.loader.steps_per_epoch if by_epochs else None
         self.rate = learning_rate(recipe, self.epoch)
 
         self.progress = RunProgress(**state["progress"]) if state else RunProgress()
-        if state:
-            self.optimizer.load_state_dict(state["optimizer"])
         self.random, self.utilisation = mine and mine["random"], Utilisation(place)
+        if found and state and mine:
+            with going_on(found):
+                load_optimizer(self.optimizer, state["optimizer"])
+                now = random_states(place.device)
+                set_random_states(mine["random"], place.device)  # whether they can be; it is done at the first step
+                set_random_states(now, place.device)
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:

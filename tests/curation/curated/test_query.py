@@ -307,3 +307,24 @@ def test_large_sorts_spill_into_a_folder_that_goes_away(
 
 def test_a_connection_is_duckdbs_own(curated: Path) -> None:
     assert isinstance(connect(curated), duckdb.DuckDBPyConnection)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELEC 1",
+        "SELECT\n\n nothing_there\nFROM pairs",
+        "FROM\nnowhere",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        f'SELECT "{"x" * 1_000_000}" FROM pairs',
+        f"SELECT '{'x' * 1_000_000}' + 1 FROM pairs",
+        f"FROM {'y' * 1_000_000}",
+        "(" * 5000,
+    ],
+)
+def test_a_refusal_is_one_short_line(curated: Path, sql: str) -> None:
+    with pytest.raises(CocuError) as raised, run_query(curated, sql) as answer:
+        list(answer.batches)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert len(message) < 1200

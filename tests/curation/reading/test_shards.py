@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from benchmarks.speed.tiny_pairs import write_tar
 from curation.reading.shards import Shard, distinct, find_caption_tables, find_shards
 from files.errors import MisuseError
-from files.shard_names import MOST_NAME_BYTES, shard_suffix
+from files.plain_names import MOST_NAME_BYTES
+from files.shard_names import shard_suffix
 from tests.tiny_world import make_shards, pair_members
 
 

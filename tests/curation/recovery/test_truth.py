@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.recovery.naming import named_by_concepts, phrases_of
 from curation.recovery.truth import read_synonyms, read_truth
 from files.errors import MisuseError
 
@@ -165,3 +167,74 @@ def test_synonyms(tmp_path: Path) -> None:
         path.write_bytes(wrong)
         with pytest.raises(MisuseError, match=r"--synonyms .*s\.json"):
             read_synonyms(path)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+HALF = '"\\ud800"'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f'{{"dog": ["dog"], "x": {DEEP}}}', "nests deeper than 100 levels"),
+        (f'{{"dog": [{HALF}]}}', "holds half of a letter"),
+        (f'{{{HALF}: ["dog"]}}', "holds half of a letter"),
+        ('{"dog": [' + "9" * 5000 + "]}", "a number of 5,000 digits"),
+        ('{"dog": ["dog"], "dog": ["puppy"]}', "the key 'dog' comes twice"),
+    ],
+)
+def test_synonyms_that_nest_or_lie(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(text)
+    with pytest.raises(MisuseError, match=rf"--synonyms .*s\.json: cannot be read \({said}"):
+        read_synonyms(path)
+
+
+@pytest.mark.parametrize("area", [DEEP, "9" * 5000, '{"a": 1}', HALF])
+def test_lines_of_truth_that_nest_or_lie(tmp_path: Path, area: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(f'{{"key": "a", "object": "dog", "area": 0.5}}\n{{"key": "a", "object": "b", "area": {area}}}\n')
+    with pytest.raises(MisuseError, match=r"--truth .*t\.jsonl: ") as raised:
+        read_truth(path)
+    assert len(str(raised.value)) < 600
+    assert "\n" not in str(raised.value)
+
+
+def test_members_of_a_truth_tar_that_nest_or_lie_are_noted(tmp_path: Path) -> None:
+    areas = {f"x{n}": area for n, area in enumerate([DEEP, "9" * 5000, "NaN", '{"a": 1}'])}
+    members = {f"{key}.json": f'{{"objects": [{{"name": "dog", "area": {area}}}]}}' for key, area in areas.items()}
+    members |= {
+        "h.json": f'{{"objects": [{{"name": {HALF}, "area": 0.5}}]}}',
+        "l.json": "[]",
+        "m.json": '{"objects": 3}',
+    }
+    members |= {"good.json": '{"objects": [{"name": "dog", "area": 0.5}]}'}
+    truth = read_truth(write_tar(tmp_path / "t.tar", {name: text.encode() for name, text in members.items()}))
+    assert (truth.keys, truth.objects, truth.area.tolist()) == (("good",), ("dog",), [[0.5]])
+    assert truth.notes == ("t.tar: 7 .json members hold no objects of name and area (x0, x1, x2, x3, h, ...)",)
+
+
+def test_text_that_is_no_utf_8_in_parquet(tmp_path: Path) -> None:
+    keys = pa.array([b"a", b"\xff\xfe"]).cast(pa.binary())
+    keys = pa.StringArray.from_buffers(2, *keys.buffers()[1:])
+    pq.write_table(pa.table({"key": keys, "object": ["dog", "dog"], "area": [0.5, 0.5]}), tmp_path / "t.parquet")
+    with pytest.raises(MisuseError, match=r"t\.parquet: cannot be read"):
+        read_truth(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("pictures", [1, 60])
+def test_many_objects_take_little_time(tmp_path: Path, pictures: int) -> None:
+    rows = [{"key": f"k{n % pictures}", "object": f"thing{n}", "area": 0.25} for n in range(60_000)]
+    began = time.process_time()
+    truth = read_truth(write_rows(tmp_path / "t.jsonl", rows))
+    phrases = phrases_of({"dog": ("dog",)} | {name: (name, f"a {name}") for name in truth.objects[:20_000]}, str)
+    assert time.process_time() - began < 10
+    assert truth.area.shape == (pictures, 60_000)
+    assert np.nansum(truth.area) == 15_000
+    assert named_by_concepts(["thing19999", "a thing7"], phrases).tolist() == [20_000, 8]
+
+
+def test_areas_of_too_many_pictures_and_objects_are_refused(tmp_path: Path) -> None:
+    rows = [{"key": f"k{n}", "object": f"thing{n}", "area": 0.25} for n in range(60_000)]
+    with pytest.raises(MisuseError, match="60,000 pictures of 60,000 different objects are more than can be compared"):
+        read_truth(write_rows(tmp_path / "t.parquet", rows))

@@ -227,7 +227,16 @@ def test_folders_that_are_not_ours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '"x"', '{"kind": "index", "format": 1, "finished": true}', "\ufeff{}", "[" * 100_000],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"x"',
+        '{"kind": "index", "format": 1, "finished": true}',
+        '{"a": 1, "a": 2}',
+        "[" * 100_000,
+    ],
 )
 def test_a_broken_manifest_is_called_so(text: str, tmp_path: Path) -> None:
     with folder(tmp_path) as run:

@@ -1,5 +1,8 @@
 """Token ids and identities of texts, against open_clip's own tokenizer."""
 
+import random
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,3 +54,18 @@ def test_identity_is_of_kind_and_text_alone() -> None:
     assert len(set(ids)) == len(ids)
     assert all(0 <= i < 2**63 for i in ids)
     assert text_id("concept", "dog") == 4261490096520272199  # the same in every process and version
+
+
+@pytest.mark.parametrize("sign", ["a", "ab", "é", "-", "日", "&amp;"])
+@pytest.mark.parametrize("gap", [" ", ""])
+def test_long_texts_and_words_are_read_at_once(sign: str, gap: str) -> None:
+    random.seed(0)
+    word = "".join(random.choices(sign + "xyzw", k=20_000)) if sign.isascii() and not gap else sign * 20_000
+    text = gap.join([word[:5000], word] * 3) + gap + "dog " * 500_000
+    began = time.process_time()
+    found, concept = row(OURS.caption(text)), row(OURS.prompted(text, 0)[0])
+    assert time.process_time() - began < 2
+    short = text[:2000]  # enough for the ids that are kept
+    assert len(OURS.caption(short)) > 75
+    np.testing.assert_array_equal(found, THEIRS(short)[0].numpy())
+    np.testing.assert_array_equal(concept, THEIRS(OPENAI_IMAGENET_TEMPLATES[0](short))[0].numpy())
