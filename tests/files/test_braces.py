@@ -42,10 +42,10 @@ def test_no_fewer_are_counted_than_there_are(name: str) -> None:
     ],
 )
 def test_too_many_are_refused_at_once(name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(MisuseError, match="stands for more than 1,000,000 shards; give fewer"):
         expand_braces(name)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

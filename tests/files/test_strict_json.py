@@ -57,7 +57,7 @@ def test_brackets_in_texts_are_not_nesting(tmp_path: Path) -> None:
     ],
 )
 def test_what_nests_or_lies_is_refused_at_once(text: str | bytes, said: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(JsonFault, match=said):
         parse_json(text)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

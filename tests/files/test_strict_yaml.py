@@ -96,10 +96,10 @@ def merges(deep: int) -> str:
     ],
 )
 def test_what_explodes_nests_or_lies_is_refused_at_once(text: str, said: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(YamlFault, match=said):
         parse_yaml(text)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def test_the_line_of_a_fault() -> None:
