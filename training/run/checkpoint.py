@@ -29,6 +29,7 @@ from files.errors import CocuError, MisuseError, one_line
 from files.locks import check_held
 from files.shapes import ShapeFault, check_shape, count
 from files.synced import sync
+from training.processes import Place, random_states, set_random_states
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
 
@@ -126,15 +127,22 @@ def going_on(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Put back what `Optimizer.state_dict` gave. Raises ValueError where a moment is not of its parameter's shape."""
-    optimizer.load_state_dict(dict(state))
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            kept = optimizer.state.get(parameter, {})
-            shapes = [tuple(kept[name].shape) for name in ("exp_avg", "exp_avg_sq") if kept]
-            if any(shape != tuple(parameter.shape) for shape in shapes):
-                raise ValueError(f"a moment of shape {shapes}, of a parameter of shape {tuple(parameter.shape)}")
+def take_up(folder: Path, state: Mapping[str, Any], optimizer: torch.optim.Optimizer, place: Place) -> None:
+    """Put back the optimizer's state of a checkpoint, and see that the random states can be put back, without doing so.
+
+    Raises CocuError where either is not of this run.
+    """
+    with going_on(folder):
+        optimizer.load_state_dict(dict(state["optimizer"]))
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                kept = optimizer.state.get(parameter, {})
+                shapes = [tuple(kept[name].shape) for name in ("exp_avg", "exp_avg_sq") if kept]
+                if any(shape != tuple(parameter.shape) for shape in shapes):
+                    raise ValueError(f"a moment of shape {shapes}, of a parameter of shape {tuple(parameter.shape)}")
+        now = random_states(place.device)
+        set_random_states(state["ranks"][place.rank]["random"], place.device)
+        set_random_states(now, place.device)
 
 
 def no_checkpoint(folder: Path, missing: str) -> MisuseError:

@@ -44,7 +44,7 @@ from training.processes import (
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
-from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_optimizer, load_state, load_weights
+from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, take_up
 from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, RunLog
 from training.run.throughput import LogWindow, Utilisation
@@ -149,12 +149,8 @@ class Run:
 
         self.progress = RunProgress(**state["progress"]) if state else RunProgress()
         self.random, self.utilisation = mine and mine["random"], Utilisation(place)
-        if found and state and mine:
-            with going_on(found):
-                load_optimizer(self.optimizer, state["optimizer"])
-                now = random_states(place.device)
-                set_random_states(mine["random"], place.device)  # whether they can be; it is done at the first step
-                set_random_states(now, place.device)
+        if found and state:
+            take_up(found, state, self.optimizer, place)
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:
@@ -349,8 +345,7 @@ class Run:
             learner.train()
 
     def _save(self) -> None:
-        mine = {"random": random_states(self.place.device), "position": self.loader.state()}
-        ranks = of_all(mine, self.place)
+        ranks = of_all({"random": random_states(self.place.device), "position": self.loader.state()}, self.place)
         progress = self.progress
 
         def write() -> None:
