@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
-from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, by_picture_alone, expand, without_repeats
+from curation.ranking.expansion import EXPANSIONS, Retrieved, by_picture_alone, expand, without_repeats
+from curation.ranking.own_captions import is_own
 from curation.ranking.picture_statistics import PictureStatistics
 
 if TYPE_CHECKING:
@@ -196,7 +198,9 @@ def retrieve_held_out(
         np.asarray(rows.image_hash[block]),
         np.asarray(rows.concept_ids[place]),
         counts,
+        None if rows.sketch is None else np.asarray(rows.sketch[block]),
     )
     found = [expand(anchors, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
     stacked = np.stack(found, axis=1)
-    return anchors, np.where(stacked == block[:, None, None], -1, stacked)
+    flat = stacked.reshape(len(block), -1)
+    return anchors, np.where(is_own(anchors, flat, rows), -1, flat).reshape(stacked.shape)

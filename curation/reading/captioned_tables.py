@@ -205,7 +205,7 @@ class CaptionedTable(Format):
                 yield image
                 continue
             key = _free(row.key, taken)  # a.jpg and a.png, img.v1.jpg and img_v1.jpg
-            yield row, Pair(key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)))
+            yield row, Pair(key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)), row.key)
 
 
 def table_key(path: str) -> str:
