@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation.index.identity import NEAR, NEAR_FIRST, same_picture, shared_bytes
+from curation.index.identity import FOLDER, NEAR, NEAR_FIRST, same_picture, shared_bytes
 
 if TYPE_CHECKING:
     from curation.index.caption_rows import CaptionRows
@@ -73,3 +73,20 @@ def _other_names(
     anchor, picture = names["f0"].astype(np.int64), names["f1"].astype(np.uint64)
     few = np.bincount(anchor, minlength=len(anchors)) <= MOST_COPIES
     return anchor[few[anchor]], picture[few[anchor]]
+
+
+def second_captions(rows: CaptionRows, pairs: np.ndarray) -> np.ndarray:
+    """A caption of the same picture by name, but not of nearly the same text, for each pair: rows int64 [B], or -1."""
+    stems = np.asarray(rows.image_hash[rows.images :]) & ~FOLDER
+    order = np.argsort(stems, kind="stable")
+    image, found = rows.image_hash[pairs], np.full(len(pairs), -1)
+    first = np.searchsorted(stems[order], image & ~FOLDER)
+    for nth in range(MOST_COPIES if len(order) else 0):
+        place = np.minimum(first + nth, len(order) - 1)
+        row = rows.images + order[place]
+        text = rows.text_hash[row] != rows.text_hash[pairs]
+        if rows.sketch is not None:
+            text &= shared_bytes(rows.sketch[row], rows.sketch[pairs]).sum(1) < NEAR
+        fits = (found < 0) & text & (first + nth < len(order)) & same_picture(rows.image_hash[row], image)
+        found = np.where(fits, row, found)
+    return found
