@@ -168,6 +168,7 @@ def _summary(
         "pairs": pairs,
         "rejects": dict(embedded["summary"]["rejects"]),
         **({"unenriched": unenriched} if unenriched else {}),
+        **{name: sum(record.get(name, 0) for record in records) for name in ("left_out", "unknown")},
         "concepts_per_pair": round(sum(record["concepts"] for record in records) / max(1, pairs), 3),
         "gained_share": round(sum(record["gained"] for record in records) / max(1, pairs), 4),
         "top_recovered": [[index.vocabulary.words[i], count] for i, count in best],

@@ -12,11 +12,13 @@ import pyarrow as pa
 from curation.concepts.lexicon import Lexicon
 from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
-from curation.index.caption_rows import concept_ids_of, name_hashes, text_hashes
+from curation.index.caption_rows import concept_ids_of
+from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index
+from curation.ranking.anchor import Anchors
 from curation.ranking.archives import gather
 from curation.ranking.clusters import Clusterer
-from curation.ranking.expansion import Anchors, expand, parse_expansion
+from curation.ranking.expansion import expand, parse_expansion
 from curation.ranking.filters import filters_of
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
@@ -42,12 +44,18 @@ class CuratedBlock:
 
 @dataclass
 class CurationTally:
-    """Counts for the summary, over the blocks of one shard; seconds by stage."""
+    """Counts for the summary, over the blocks of one shard; seconds by stage.
+
+    unenriched: pairs whose caption could not be written. left_out: own captions, of what was retrieved. unknown:
+    concepts of captions that are not in the vocabulary.
+    """
 
     pairs: int = 0
     kept: int = 0
     gained: int = 0
     unenriched: int = 0
+    left_out: int = 0
+    unknown: int = 0
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -68,6 +76,8 @@ class CurationTally:
             "concepts": self.kept,
             "gained": self.gained,
             **({"unenriched": self.unenriched} if self.unenriched else {}),
+            "left_out": self.left_out,
+            "unknown": self.unknown,
             "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }
@@ -121,6 +131,8 @@ class Curator:
             "in_caption": archives.in_caption[entries],
         }
         anchor, concept, in_caption = archives.anchor[entries], columns["concept_id"], columns["in_caption"]
+        tally.left_out += int(retrieved.left_out.sum()) if retrieved.left_out is not None else 0
+        tally.unknown += len(batch["concepts"].flatten()) - len(anchors.concept_ids)
         tally.count(len(batch), anchor, concept, in_caption, len(vocabulary))
         block = CuratedBlock(
             pair_rows(shard, batch["key"], batch["caption"], batch["concepts"]),
@@ -136,14 +148,18 @@ def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
     ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
     inside = first_row >= 0
     part = slice(first_row, first_row + len(batch))
+    rows = index.rows
+    captions = [] if inside else batch["caption"].to_pylist()
+    sketch = sketches(captions) if not inside else rows.sketch[part] if rows.sketch is not None else None
     return Anchors(
         arrow_to_vectors(batch["image_vec"]).astype(np.float32),
         arrow_to_vectors(batch["text_vec"]).astype(np.float32),
         np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
-        index.rows.text_hash[part] if inside else text_hashes(batch["caption"].to_pylist()),
-        index.rows.image_hash[part] if inside else name_hashes(batch["image"].to_pylist()),
+        rows.text_hash[part] if inside else text_hashes(captions),
+        rows.image_hash[part] if inside else picture_hashes(batch["image"].to_pylist()),
         ids,
         counts,
+        sketch,
     )
 
 

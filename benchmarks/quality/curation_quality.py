@@ -105,7 +105,7 @@ def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     either = row["either"]
     cells = [row["name"] if row["name"] in PRESETS or not row["how"][0] else "", *map(str, row["how"])]
-    cells += [interval(at_k(row[way], "recall")) for way in WAYS]
+    cells += [interval(at_k(either, "precision_new")), *(interval(at_k(row[way], "recall")) for way in WAYS)]
     cells += [interval(at_k(either, "precision")), interval(at_k(either, "precision_strict"))]
     cells += [interval(either["mean_average_precision"])]
     return "| " + " | ".join(cells) + " |"
@@ -114,7 +114,17 @@ def line(row: dict[str, Any]) -> str:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The grid as a Markdown table."""
     recall = (f"gap recall@{K}", f"gap recall@{K}, concepts")
-    head = ("", "expansion", "L", "ranking", *recall, f"precision@{K}", f"strict precision@{K}", "mAP")
+    head = (
+        "",
+        "expansion",
+        "L",
+        "ranking",
+        f"new right@{K}",
+        *recall,
+        f"precision@{K}",
+        f"strict precision@{K}",
+        "mAP",
+    )
     return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)])
 
 

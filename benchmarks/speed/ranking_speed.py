@@ -17,9 +17,10 @@ import numpy as np
 from benchmarks.speed import plain_loop, synthetic
 from benchmarks.speed.measure import median_seconds, print_table
 from curation.index.caption_rows import CaptionRows, pair_similarity
+from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
 from curation.ranking.clusters import Clusterer
-from curation.ranking.expansion import Anchors, Retrieved
+from curation.ranking.expansion import Retrieved
 from curation.ranking.relevance import paper_parts
 from curation.ranking.selection import select
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from curation.recovery.scorecard import Scorecard
 
 LEGEND = """\
+new@k        share of the k best recovered concepts that name an object which the caption does not
+             name, whose object is there: what a claim of something new is worth
 recall@k     share of the gap objects that one of the k best recovered concepts names
-precision@k  share of the k best recovered concepts that name an object, whose object is there
+precision@k  share of the k best recovered concepts that name an object, whose object is there: other
+             words for what the caption names are right, too
 large@k      the same, where only objects of at least the gap objects' area count as there
 mAP          mean average precision of the gap objects, over the pairs that have any
 Each with its bootstrap 95 % interval over pairs; recovered: not named by the caption.
@@ -55,6 +58,7 @@ def _figure_rows(card: Scorecard) -> list[list[str]]:
     rows = [
         [f"{name}@{k}", *(_text(getattr(one, field)[i]) for one in scores)]
         for name, field in (
+            ("new", "precision_new"),
             ("recall", "recall"),
             ("precision", "precision"),
             ("large", "precision_strict"),

@@ -120,7 +120,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     if kept != "all":
         kept += " and the caption's own"
     neighbours = manifest.get("support", parameters).get("neighbours") or 8
-    unenriched = summary.get("unenriched", 0)
+    unenriched, own, rare = (summary.get(name, 0) for name in ("unenriched", "left_out", "unknown"))
     field = parameters.get("write_caption")
     way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {field}"
     rows = [
@@ -132,6 +132,8 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "
             f"{parameters['ranking']}, {kept} kept{_merging(parameters)}",
         ),
+        *([("own captions", f"{own:,} left out of what was retrieved: they tell nothing new")] if own else []),
+        *([("rare concepts", f"{rare:,} of captions left out: the index's vocabulary has them not")] if rare else []),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
         ("most recovered", recovered or "none"),

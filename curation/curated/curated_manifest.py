@@ -8,7 +8,9 @@ from typing import Any
 from curation.runs.manifest import broken_manifest
 from files.shapes import ShapeFault, check_shape, count
 
+_TOLD = {"unenriched?": count, "left_out?": count, "unknown?": count}
 SUMMARY = {
+    **_TOLD,
     **{"pairs": count, "rejects": {str: count}, "concepts_per_pair": float, "gained_share": float},
     **{"top_recovered": [list], "stage_seconds": {str: float}},
 }
@@ -22,7 +24,8 @@ def record_of(concepts: int) -> dict[str, Any]:
         if unknown := next((key for key in value if not (key.isdecimal() and int(key[:18]) < concepts)), None):
             raise ValueError(f"{unknown!r:.40} is no concept")
 
-    return {"pairs": count, "concepts": count, "gained": count, "recovered": recovered, "seconds": {str: float}}
+    counts = {"pairs": count, "concepts": count, "gained": count, **_TOLD}
+    return {**counts, "recovered": recovered, "seconds": {str: float}}
 
 
 def check_finished(path: Path, manifest: dict[str, Any]) -> None:

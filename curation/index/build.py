@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.lexicon import Lexicon
@@ -18,11 +19,13 @@ from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
+from curation.index.identity import name_hashes
 from curation.index.index_manifest import RECORD, checked_index_manifest
 from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, index_bytes, tune
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
+from curation.runs.parquet_parts import reading
 from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from files.errors import CocuError, MisuseError
@@ -159,7 +162,7 @@ def finish_index(
         "extra_captions": total - pairs,
         "concepts": len(vocabulary),
         "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
-        "repeated_keys": repeated_keys(rows),
+        "repeated_keys": repeated_keys(files[: len(shards)]),
         "rejects": folder.reject_counts(),
         "stage_seconds": {part: round(value, 2) for part, value in {**seconds, **clock.seconds}.items()},
     }
@@ -230,7 +233,11 @@ def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:
     return np.concatenate([from_images, sample(rows.text_vectors, RECALL_QUERIES - len(from_images))])
 
 
-def repeated_keys(rows: CaptionRows) -> int:
-    """Number of pairs whose key occurs in another shard, too."""
-    keys = np.asarray(rows.image_hash[: rows.images])
-    return int(len(keys) - len(np.unique(keys)))
+def repeated_keys(files: Sequence[Path]) -> int:
+    """Number of pairs whose key occurs in another shard, too; files: their embeddings."""
+    keys = [np.zeros(0, np.uint64)]
+    for path in files:
+        with reading(path):
+            keys.append(name_hashes(pq.read_table(path, columns=["key"])["key"].to_pylist()))
+    hashes = np.concatenate(keys)
+    return int(len(hashes) - len(np.unique(hashes)))

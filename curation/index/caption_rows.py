@@ -6,27 +6,26 @@ index; captions without pictures follow.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from curation.index.array_files import ArrayWriter
+from curation.index.identity import SKETCH_WORDS, picture_hashes, sketches, text_hashes
 from curation.index.vocabulary import Vocabulary
 from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches, reading
 
 BATCH = 8192
 COLUMNS = ("key", "caption", "image", "concepts", "text_vec", "image_vec")
 _KINDS: dict[str, tuple[type[np.generic], int]] = {
-    **{"text_hash": (np.uint64, 1), "image_hash": (np.uint64, 1), "offsets": (np.int64, 1)},
+    **{"text_hash": (np.uint64, 1), "image_hash": (np.uint64, 1), "sketch": (np.uint64, 2), "offsets": (np.int64, 1)},
     **{"concept_ids": (np.int32, 1), "similarity": (np.float32, 1)},
     **{"image_vectors": (np.float16, 2), "text_vectors": (np.float16, 2)},
 }
-_NOT_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,11 @@ class CaptionRows:
 
     offsets int64 [N+1], concept_ids int32 [nnz]: the concepts that each caption names, as CSR.
     similarity float32 [nnz]: t(c)·v(y) for each of them, t(c)·u(y) with its text vector where it has no picture.
-    text_hash, image_hash uint64 [N]: of the caption's words and of its picture's name (0: unknown); they tell an
-    anchor's own captions.
+    text_hash, image_hash uint64 [N], sketch uint64 [N, .]: of the caption's words, of its picture's name (0: unknown),
+    and of its letters (identity.py); they tell an anchor's own captions. sketch None: of an index made without.
     image_vectors float16 [M, D], text_vectors float16 [N, D]: unit vectors, M <= N.
+    sources int64 [S]: first rows of the sources of the pairs, each a tar or a whole table; a name is a picture's in one
+    of them.
     """
 
     offsets: np.ndarray
@@ -47,6 +48,8 @@ class CaptionRows:
     image_hash: np.ndarray
     image_vectors: np.ndarray
     text_vectors: np.ndarray
+    sketch: np.ndarray | None = None
+    sources: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def __len__(self) -> int:
         return len(self.text_hash)
@@ -70,30 +73,27 @@ class CaptionRows:
         with reading(folder / "concept_ids.npy"):
             if named and not (self.concept_ids.min() >= 0 and self.concept_ids.max() < len(vocabulary)):
                 raise ValueError(f"it names others than the {len(vocabulary):,} concepts")
-        for name, array, rows in (
-            ("similarity", self.similarity, named),
-            ("image_hash", self.image_hash, len(self)),
-            ("text_vectors", self.text_vectors, len(self)),
-            ("image_vectors", self.image_vectors, min(self.images, len(self))),
+        dim = vocabulary.vectors.shape[1]
+        for name, array, shape in (
+            ("similarity", self.similarity, (named,)),
+            ("image_hash", self.image_hash, (len(self),)),
+            ("sketch", self.sketch, (len(self), SKETCH_WORDS)),
+            ("text_vectors", self.text_vectors, (len(self), dim)),
+            ("image_vectors", self.image_vectors, (min(self.images, len(self)), dim)),
         ):
             with reading(folder / f"{name}.npy"):
-                if len(array) != rows or (array.ndim > 1 and array.shape[1] != vocabulary.vectors.shape[1]):
+                if array is not None and array.shape != shape:
                     raise ValueError(f"it is {list(array.shape)}, beside {len(self):,} captions")
 
+    @cached_property
+    def by_text(self) -> tuple[np.ndarray, np.ndarray]:
+        """Text hashes uint64 [N] in ascending order, and their rows."""
+        order = np.argsort(self.text_hash, kind="stable")
+        return self.text_hash[order], order
 
-def text_hashes(captions: Iterable[str]) -> np.ndarray:
-    """uint64 hashes of captions; case, spaces and punctuation do not count."""
-    return _hashes(_NOT_WORD.sub("", caption.casefold()) for caption in captions)
-
-
-def name_hashes(names: Iterable[str | None]) -> np.ndarray:
-    """uint64 hashes of picture names; 0 for None."""
-    return _hashes(name or "" for name in names)
-
-
-def _hashes(texts: Iterable[str]) -> np.ndarray:
-    digests = (blake2b(t.encode(), digest_size=8).digest() if t else bytes(8) for t in texts)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    def source_of(self, pairs: np.ndarray) -> np.ndarray:
+        """Number of the source of rows of pairs; -1 of those before all."""
+        return np.searchsorted(self.sources, pairs, "right") - 1
 
 
 def concept_ids_of(lists: pa.Array, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +137,7 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
         ArrayWriter(folder / "similarity.npy", np.float32) as similarities,
         ArrayWriter(folder / "text_hash.npy", np.uint64) as text_hash,
         ArrayWriter(folder / "image_hash.npy", np.uint64) as image_hash,
+        ArrayWriter(folder / "sketch.npy", np.uint64, (SKETCH_WORDS,)) as sketch,
         ArrayWriter(folder / "image_vectors.npy", np.float16, (dim,)) as image_vectors,
         ArrayWriter(folder / "text_vectors.npy", np.float16, (dim,)) as text_vectors,
     ):
@@ -145,8 +146,10 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
             for batch in parquet_batches(path, BATCH):
                 shown = arrow_to_vectors(batch["text_vec"])
                 text_vectors.write(shown)
-                text_hash.write(text_hashes(batch["caption"].to_pylist()))
-                image_hash.write(name_hashes(batch["image"].to_pylist()))
+                captions = batch["caption"].to_pylist()
+                text_hash.write(text_hashes(captions))
+                sketch.write(sketches(captions))
+                image_hash.write(picture_hashes(batch["image"].to_pylist()))
                 ids, lengths = concept_ids_of(batch["concepts"], vocabulary)
                 if total < images:
                     shown = arrow_to_vectors(batch["image_vec"])
@@ -161,9 +164,11 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
 
 def read_rows(folder: Path) -> CaptionRows:
     """The arrays of an INDEX, memory-mapped where they are large and read in part."""
-    mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors")
+    mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors", "sketch")
     arrays = {}
     for name, (kind, axes) in _KINDS.items():
+        if name == "sketch" and not (folder / "sketch.npy").exists():  # of an index made without
+            continue
         with reading(folder / f"{name}.npy"):
             # Mapped at first: a file that is shorter than it says is told before there is room for it.
             array = np.load(folder / f"{name}.npy", mmap_mode="r")

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.listed import keep_listed
 from curation.encoding.encoder import Encoder
+from curation.reading.captioned_tables import table_key
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, read_captions, read_pairs
 from curation.runs.each_shard import ShardStage, each_shard
@@ -137,7 +138,7 @@ def embed_shard(
             start = time.perf_counter()
             if kept:
                 keys = [pairs[i].key for i in kept]
-                images = keys if options else [Path(pair.image.decode()).stem or None for pair in pairs]
+                images = [(pairs[i].picture if options else table_key(pairs[i].image.decode())) or None for i in kept]
                 named = [concepts[i] for i in kept]
                 arrays = [pa.array(c, t) for c, t in zip((keys, images, texts, named), columns.types, strict=False)]
                 arrays += [image_vectors, vectors_to_arrow(text_vectors)]

@@ -40,7 +40,7 @@ class Index:
 def open_index(path: Path) -> Index:
     """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
     manifest = read_index_manifest(path)
-    rows = read_rows(path / "rows")
+    rows = replace(read_rows(path / "rows"), sources=_sources(manifest))
     summary = manifest["summary"]
     if (rows.images, len(rows), rows.dim) != (
         summary["pairs"],
@@ -66,6 +66,15 @@ def open_index(path: Path) -> Index:
         nearest("captions", rows.text_vectors),
         nearest("images", rows.image_vectors) if "images" in manifest["indexes"] else None,
     )
+
+
+def _sources(manifest: dict[str, Any]) -> np.ndarray:
+    """First rows of the sources of the pairs, as `CaptionRows` has them: the parts of a table are one."""
+    urls = {item["name"]: item["url"] for item in manifest["inputs"]}
+    shards = manifest["order"][: manifest["pair_shards"]]
+    starts = np.cumsum([0, *(manifest["shards"][name]["pairs"] for name in shards)])[:-1]
+    opens = [i == 0 or urls[name] != urls[shards[i - 1]] for i, name in enumerate(shards)]
+    return starts[np.array(opens, bool)].astype(np.int64)
 
 
 def open_encoder(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
-from curation.ranking.expansion import Anchors, Retrieved
+from curation.ranking.anchor import Anchors
+from curation.ranking.expansion import Retrieved
 
 # A vocabulary holds fewer concepts than 2 to this.
 CONCEPT_BITS = 26

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curation.ranking.anchor import Anchors
+from curation.ranking.own_captions import is_own
 from files.errors import CocuError, MisuseError
 from files.registry import Registry
 
@@ -24,43 +26,18 @@ MOST_OWN = 1024
 
 
 @dataclass(frozen=True)
-class Anchors:
-    """B pairs to curate.
-
-    image_vectors, text_vectors: unit rows float32 [B, D].
-    rows int64 [B]: their row in the index, -1 for anchors from elsewhere.
-    text_hash, image_hash uint64 [B]: as in `CaptionRows`.
-    concept_ids int32 [nnz], concept_counts int64 [B]: what the own captions name.
-    """
-
-    image_vectors: np.ndarray
-    text_vectors: np.ndarray
-    rows: np.ndarray
-    text_hash: np.ndarray
-    image_hash: np.ndarray
-    concept_ids: np.ndarray
-    concept_counts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, which: np.ndarray) -> Anchors:
-        """Some of them, without their concepts: enough to search for."""
-        vectors = (self.image_vectors[which], self.text_vectors[which])
-        hashes = (self.text_hash[which], self.image_hash[which])
-        return Anchors(*vectors, self.rows[which], *hashes, self.concept_ids[:0], np.zeros(len(which), np.int64))
-
-
-@dataclass(frozen=True)
 class Retrieved:
     """Rows int64 [B, L] retrieved for B anchors, -1 where there are fewer.
 
     counts_anchor bool [B]: whether the anchor's own caption counts as retrieved though it is not in `rows` (the
     paper's expansion has the anchor among its neighbours; an anchor from outside the index has to be added).
+    left_out int64 [B]: captions of the anchor's own picture, but for its row, that would have been retrieved, too; by
+    the expansion that met most. None: nobody counted.
     """
 
     rows: np.ndarray
     counts_anchor: np.ndarray
+    left_out: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +104,8 @@ def expand(
     joined = np.concatenate([f.rows for f in found], axis=1)
     if len(found) > 1:
         joined = without_repeats(joined)
-    return Retrieved(joined, np.any([f.counts_anchor for f in found], axis=0))
+    left_out = np.max([f.left_out for f in found if f.left_out is not None], axis=0)
+    return Retrieved(joined, np.any([f.counts_anchor for f in found], axis=0), left_out)
 
 
 def without_repeats(rows: np.ndarray) -> np.ndarray:
@@ -152,37 +130,35 @@ def _expand_one(
     if queries.shape != anchors.image_vectors.shape:
         raise CocuError(f"--expansion {name}: {queries.shape} queries for vectors {anchors.image_vectors.shape}")
     if not expansion.pictures:
-        others = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
-        return Retrieved(others, np.zeros(len(anchors), bool))
+        others, left_out = _others(anchors, queries, neighbours, OWN_MARGIN, captions, rows)
+        return Retrieved(others, np.zeros(len(anchors), bool), left_out)
     if images is None:
         raise MisuseError(f"--expansion {name}: the index holds no pictures")
     outside = anchors.rows < 0
     _, found = images.search(queries, neighbours)
     if outside.any():  # the anchor itself takes the place of the last
         found = np.where(outside[:, None] & (np.arange(neighbours) == neighbours - 1), -1, found)
-    return Retrieved(found, outside)
+    return Retrieved(found, outside, np.zeros(len(anchors), np.int64))
 
 
 def _others(
     anchors: Anchors, queries: np.ndarray, neighbours: int, margin: int, captions: NearestRows, rows: CaptionRows
-) -> np.ndarray:
-    """The nearest captions that are not the anchor's own: rows [B, neighbours], -1 at the end."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest captions that are not the anchor's own: rows [B, neighbours], -1 at the end.
+
+    And how many own ones [B], but for the anchor's row, stood before the last of these.
+    """
     _, found = captions.search(queries, neighbours + margin)
     own = is_own(anchors, found, rows)
+    before = np.cumsum(~own, axis=1) < neighbours
+    left_out = (own & before & (found != anchors.rows[:, None])).sum(1)
     # Sorting by "own" moves those to the end and keeps the order.
     order = np.argsort(own | (found < 0), axis=1, kind="stable")[:, :neighbours]
     left = np.take_along_axis(np.where(own, -1, found), order, 1)
     # A caption that thousands share fills the margin: look further for those anchors.
     short = np.flatnonzero((left[:, -1] < 0) & (found[:, -1] >= 0))
     if len(short) and margin < MOST_OWN:
-        left[short] = _others(anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows)
-    return left
-
-
-def is_own(anchors: Anchors, found: np.ndarray, rows: CaptionRows) -> np.ndarray:
-    """bool [B, L]: whether a retrieved row [B, L] is the anchor's own caption, or another of its picture."""
-    safe = np.maximum(found, 0)
-    same_text = rows.text_hash[safe] == anchors.text_hash[:, None]
-    image = anchors.image_hash[:, None]
-    same_image = (rows.image_hash[safe] == image) & (image != 0)
-    return (found == anchors.rows[:, None]) | same_text | same_image
+        left[short], left_out[short] = _others(
+            anchors.take(short), queries[short], neighbours, 8 * margin, captions, rows
+        )
+    return left, left_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation.index.caption_rows import name_hashes
+from curation.index.identity import name_hashes
 
 
 def seeds_of(keys: list[str], seed: int) -> np.ndarray:

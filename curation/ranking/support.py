@@ -26,17 +26,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
-from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, by_picture_alone, expand, without_repeats
+from curation.ranking.expansion import EXPANSIONS, Retrieved, by_picture_alone, expand, without_repeats
+from curation.ranking.own_captions import is_own, second_captions
 from curation.ranking.picture_statistics import PictureStatistics
 
 if TYPE_CHECKING:
+    from curation.index.caption_rows import CaptionRows
     from curation.index.opened import Index
 
-LADDER = (8, 16, 32, 64, 128, 256)
+LADDER = (8, 16, 32, 64, 128, 256, 512, 1024)
+# The fewest captions of the ladder are taken that are about as good as the best number, by the loss.
+AS_GOOD = 1.005
 # Retrieved where there are too few pairs to fit anything.
 FEW_NEIGHBOURS = 8
 FIT_PAIRS = 2_000
+# Where so many pairs' pictures have a second caption in the index, of this many looked at, the fit asks with that.
+SECOND_PAIRS = 500
+LOOKED_AT = 10 * FIT_PAIRS
 FIT_BLOCK = 500
 FIT_SEED = 0
 KAPPAS = 2.0 ** np.arange(-2, 10, 0.5)
@@ -94,7 +102,11 @@ def fit_support(
     """Fit mu and kappa on the indexed pairs; kappa on a seeded sample whose own captions are held out.
 
     neighbours: how many captions each expansion retrieves; 0 takes the number of `LADDER` under which the held-out
-    captions are likeliest, for the more captions there are, the more of them are about pictures like this one.
+    captions are likeliest, for the more captions there are, the more of them are about pictures like this one. Fewer
+    are taken where they are `AS_GOOD`.
+
+    The own caption must not take part in the retrieval: it tells what it names. Where the index holds second captions
+    of enough pictures, those ask in its place; else the picture alone does, which differs from an expansion by both.
     """
     rows = index.rows
     own, z = statistics.z_named(rows)
@@ -104,8 +116,7 @@ def fit_support(
     prior = (np.bincount(named, minlength=len(index.vocabulary)) / max(1, total)).astype(np.float32)
     mu = float(np.clip(z, *Z_LIMITS).mean()) if len(z) else 0.0
     model = SupportModel(prior, statistics, mu, neighbours or FEW_NEIGHBOURS)
-    # The caption's own vector must not take part: it tells what the held-out caption names.
-    return _fit_kappa(index, model, by_picture_alone(expansions), (neighbours,) if neighbours else LADDER)
+    return _fit_kappa(index, model, expansions, (neighbours,) if neighbours else LADDER)
 
 
 @dataclass(frozen=True)
@@ -130,14 +141,16 @@ class HeldOut:
         return -float((np.where(self.named, np.log(p), np.log1p(-p)) - rest).sum()) / max(1, pairs)
 
 
-def _fit_kappa(index: Index, model: SupportModel, blind: Sequence[str], ladder: Sequence[int]) -> SupportModel:
-    images = index.rows.images
-    sample = np.random.default_rng(FIT_SEED).choice(images, min(FIT_PAIRS, images), replace=False)
-    sample.sort()
-    blocks = [sample[start : start + FIT_BLOCK] for start in range(0, len(sample), FIT_BLOCK)]
-    deepest = [retrieve_held_out(index, block, blind, max(ladder)) for block in blocks]
-    best: tuple[float, int, float] | None = None
-    losses: dict[str, float] = {}
+def _fit_kappa(index: Index, model: SupportModel, expansions: Sequence[str], ladder: Sequence[int]) -> SupportModel:
+    sample, second = _held_out_sample(index.rows, by_picture_alone(expansions) != tuple(expansions))
+    asked_by = "second captions" if second is not None else "pictures"
+    asked = expansions if second is not None else by_picture_alone(expansions)
+    blocks = [slice(start, start + FIT_BLOCK) for start in range(0, len(sample), FIT_BLOCK)]
+    deepest = [
+        retrieve_held_out(index, sample[block], asked, max(ladder), None if second is None else second[block])
+        for block in blocks
+    ]
+    fits: list[tuple[float, int, float]] = []  # loss, neighbours, kappa
     for neighbours in ladder:
         parts = [
             _held_out(index, model, anchors, without_repeats(rows[:, :, :neighbours].reshape(len(rows), -1)))
@@ -146,14 +159,27 @@ def _fit_kappa(index: Index, model: SupportModel, blind: Sequence[str], ladder: 
         if not parts or sum(part.named.sum() for part in parts) < FIT_MENTIONS:
             return model
         joined = HeldOut(*(np.concatenate(arrays) for arrays in zip(*map(_arrays, parts), strict=True)))
-        for kappa in KAPPAS.tolist():
-            loss = joined.loss(kappa, len(sample))
-            losses[str(neighbours)] = round(min(loss, losses.get(str(neighbours), np.inf)), 4)
-            if best is None or loss < best[0]:
-                best = (loss, neighbours, kappa)
-    assert best is not None
-    report = {"fitted_on_pairs": len(sample), "loss_by_neighbours": losses}
-    return replace(model, neighbours=best[1], kappa=best[2], report=report)
+        fits.append(min((joined.loss(kappa, len(sample)), neighbours, kappa) for kappa in KAPPAS.tolist()))
+    _, neighbours, kappa = next(fit for fit in fits if fit[0] <= AS_GOOD * min(fits)[0])
+    losses = {str(neighbours): round(loss, 4) for loss, neighbours, _ in fits}
+    report = {"fitted_on_pairs": len(sample), "asked_by": asked_by, "loss_by_neighbours": losses}
+    return replace(model, neighbours=neighbours, kappa=kappa, report=report)
+
+
+def _held_out_sample(rows: CaptionRows, by_text: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pairs to hold out, ascending int64 [B], and rows of second captions of theirs [B]; None where there are few."""
+
+    def drawn(most: int) -> np.ndarray:
+        return np.random.default_rng(FIT_SEED).choice(rows.images, min(most, rows.images), replace=False)
+
+    if by_text:
+        pairs = drawn(LOOKED_AT)
+        second = second_captions(rows, pairs)
+        chosen = np.flatnonzero(second >= 0)[:FIT_PAIRS]
+        if len(chosen) >= SECOND_PAIRS:
+            chosen = chosen[np.argsort(pairs[chosen])]
+            return pairs[chosen], second[chosen]
+    return np.sort(drawn(FIT_PAIRS)), None
 
 
 def _arrays(part: HeldOut) -> tuple[np.ndarray, ...]:
@@ -182,9 +208,12 @@ def whole_prior(model: SupportModel, pictures: np.ndarray) -> np.ndarray:
 
 
 def retrieve_held_out(
-    index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int
+    index: Index, block: np.ndarray, expansions: Sequence[str], neighbours: int, second: np.ndarray | None = None
 ) -> tuple[Anchors, np.ndarray]:
-    """Indexed pairs [B] as anchors, and the rows [B, expansions, L] retrieved for them, the own captions left out."""
+    """Indexed pairs [B] as anchors, and the rows [B, expansions, L] retrieved for them, the own captions left out.
+
+    second: rows of captions that ask in place of their own.
+    """
     rows = index.rows
     counts = rows.offsets[block + 1] - rows.offsets[block]
     place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
@@ -196,7 +225,12 @@ def retrieve_held_out(
         np.asarray(rows.image_hash[block]),
         np.asarray(rows.concept_ids[place]),
         counts,
+        None if rows.sketch is None else np.asarray(rows.sketch[block]),
     )
-    found = [expand(anchors, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
+    asking = anchors.take(np.arange(len(block)))  # knows nothing of what the own caption names
+    if second is not None:
+        asking = replace(asking, text_vectors=np.asarray(rows.text_vectors[second], np.float32))
+    found = [expand(asking, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
     stacked = np.stack(found, axis=1)
-    return anchors, np.where(stacked == block[:, None, None], -1, stacked)
+    flat = stacked.reshape(len(block), -1)
+    return anchors, np.where(is_own(anchors, flat, rows), -1, flat).reshape(stacked.shape)

@@ -22,12 +22,19 @@ class Pair:
     """One image with its captions (at least one, none empty). The first caption is the one that is embedded.
 
     checksum: CRC-32 of the picture and of the text members; tells later whether the pair is still the same.
+    name: of the picture, where it is not the key.
     """
 
     key: str
     image: bytes
     captions: tuple[str, ...]
     checksum: int = 0
+    name: str = ""
+
+    @property
+    def picture(self) -> str:
+        """What the picture is called: path without ending, or key."""
+        return self.name or self.key
 
 
 @dataclass(frozen=True)

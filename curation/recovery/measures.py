@@ -1,7 +1,9 @@
 """How well a ranking of concepts recovers what captions leave out: figures over plain arrays.
 
 A *gap object* of a pair is in its picture and named by nothing in its caption; a *recovered*
-concept is one that the caption does not name. `curation/recovery/scorecard.py` applies this to a folder.
+concept is one that the caption does not name. It is *new* if it names an object, and the caption does not name that
+object: "person" beside a captioned man is recovered, and no news. `curation/recovery/scorecard.py` applies this to a
+folder.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Figure:
 class Scores:
     """The figures of one ranking; `ks` gives the k of each entry of a tuple.
 
+    precision_new: of the k best recovered concepts, those that are new: the share whose object is in the picture.
     recall: share of all gap objects that one of the k best recovered concepts of their pair names.
     precision: of the k best recovered concepts that name any object, the share whose object is in
     the picture; precision_strict: the same, where only large objects count as in the picture.
@@ -45,6 +48,7 @@ class Scores:
     pairs: int
     pairs_with_gaps: int
     gaps: int
+    precision_new: tuple[Figure, ...]
     recall: tuple[Figure, ...]
     precision: tuple[Figure, ...]
     precision_strict: tuple[Figure, ...]
@@ -61,7 +65,8 @@ class PairCounts:
 
     gaps [n]: gap objects. found [n, ks]: those that the k best recovered concepts name.
     named [n, ks]: recovered concepts among the k best that name any object; right, right_strict
-    [n, ks]: of these, the ones whose object is in the picture, and the ones where it is large.
+    [n, ks]: of these, the ones whose object is in the picture, and the ones where it is large. new, right_new [n, ks]:
+    of named and right, those whose object the caption does not name.
 
     average_precision [n], 0 where a pair has no gap: objects are ranked by the first recovered
     concept that names them, over the whole archive, each object once. Gap objects are relevant, all
@@ -76,6 +81,8 @@ class PairCounts:
     named: NDArray[np.float64]
     right: NDArray[np.float64]
     right_strict: NDArray[np.float64]
+    new: NDArray[np.float64]
+    right_new: NDArray[np.float64]
     average_precision: NDArray[np.float64]
     object_gaps: NDArray[np.float64]
     object_recovered: NDArray[np.float64]
@@ -90,6 +97,7 @@ def score_ranked(
     gaps: NDArray[np.bool_],
     present: NDArray[np.bool_],
     present_strict: NDArray[np.bool_] | None = None,
+    captioned: NDArray[np.bool_] | None = None,
     recovered: NDArray[np.bool_] | None = None,
     ks: Sequence[int] = KS,
     resamples: int = RESAMPLES,
@@ -103,6 +111,7 @@ def score_ranked(
         gaps=gaps,
         present=present,
         present_strict=present_strict,
+        captioned=captioned,
         recovered=recovered,
         ks=ks,
     )
@@ -117,6 +126,7 @@ def count_pairs(
     gaps: NDArray[np.bool_],
     present: NDArray[np.bool_],
     present_strict: NDArray[np.bool_] | None = None,
+    captioned: NDArray[np.bool_] | None = None,
     recovered: NDArray[np.bool_] | None = None,
     ks: Sequence[int] = KS,
 ) -> PairCounts:
@@ -125,7 +135,8 @@ def count_pairs(
     pair, concept: int [rows], pair and concept of each archive row; the rows of a pair stand best
     first, pairs may be interleaved.
     names_object: int [n_concepts], the object that a concept names, or -1.
-    gaps, present: bool [n_pairs, n_objects]; present_strict (default: present): the large ones.
+    gaps, present: bool [n_pairs, n_objects]; present_strict (default: present): the large ones; captioned (default:
+    none): those that the caption names.
     recovered: bool [rows] (default: all), false for concepts of the caption; only recovered
     concepts take a place in the ranking.
 
@@ -133,11 +144,14 @@ def count_pairs(
     """
     ks = tuple(ks)
     strict = present if present_strict is None else present_strict
+    captioned = np.zeros_like(present) if captioned is None else captioned
     n_pairs, n_objects = gaps.shape
     if not ks or min(ks) < 1:
         raise ValueError(f"ks must be positive, got {ks}")
-    if not gaps.shape == present.shape == strict.shape:
-        raise ValueError(f"gaps {gaps.shape}, present {present.shape}, strict {strict.shape}")
+    if not gaps.shape == present.shape == strict.shape == captioned.shape:
+        raise ValueError(
+            f"gaps {gaps.shape}, present {present.shape}, strict {strict.shape}, captioned {captioned.shape}"
+        )
     if pair.shape != concept.shape or (recovered is not None and recovered.shape != pair.shape):
         raise ValueError("pair, concept and recovered must be of one length")
     if recovered is not None:
@@ -150,6 +164,7 @@ def count_pairs(
     first = np.zeros(len(pair), dtype=bool)
     first[np.unique(pair * n_objects + named, return_index=True)[1]] = True
     found, right = gaps[pair, named] & first, present[pair, named]
+    new = ~captioned[pair, named]
 
     def per_pair(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
         columns = [np.bincount(pair[rows & (place <= k)], minlength=n_pairs) for k in ks]
@@ -167,6 +182,8 @@ def count_pairs(
         named=per_pair(np.ones(len(pair), dtype=bool)),
         right=per_pair(right),
         right_strict=per_pair(strict[pair, named]),
+        new=per_pair(new),
+        right_new=per_pair(right & new),
         average_precision=_average_precision(pair[first], found[first], n_gaps),
         object_gaps=gaps.sum(axis=0).astype(np.float64),
         object_recovered=per_object(found),
@@ -185,8 +202,8 @@ def summarise(rankings: Sequence[PairCounts], *, resamples: int = RESAMPLES, see
     under: list[NDArray[np.float64]] = []
     for counts in rankings:
         gaps, has_gap = counts.gaps[:, None], (counts.gaps[:, None] > 0).astype(np.float64)
-        over += [counts.found, counts.right, counts.right_strict, counts.average_precision[:, None]]
-        under += [np.repeat(gaps, len(counts.ks), 1), counts.named, counts.named, has_gap]
+        over += [counts.right_new, counts.found, counts.right, counts.right_strict, counts.average_precision[:, None]]
+        under += [counts.new, np.repeat(gaps, len(counts.ks), 1), counts.named, counts.named, has_gap]
     ratios = iter(_ratios(np.hstack(over), np.hstack(under), resamples, seed))
 
     def figures(n: int) -> tuple[Figure, ...]:
@@ -194,13 +211,14 @@ def summarise(rankings: Sequence[PairCounts], *, resamples: int = RESAMPLES, see
 
     scores = []
     for counts in rankings:
-        recall, precision, strict = (figures(len(counts.ks)) for _ in range(3))
+        new, recall, precision, strict = (figures(len(counts.ks)) for _ in range(4))
         scores.append(
             Scores(
                 ks=counts.ks,
                 pairs=len(counts.gaps),
                 pairs_with_gaps=int((counts.gaps > 0).sum()),
                 gaps=int(counts.gaps.sum()),
+                precision_new=new,
                 recall=recall,
                 precision=precision,
                 precision_strict=strict,

@@ -52,8 +52,14 @@ class Scorecard:
 
     def __repr__(self) -> str:
         found = self.scores[CURATED]
-        recall = ", ".join(f"@{k} {one.value:.1%}" for k, one in zip(found.ks, found.recall, strict=True))
-        return f"<score of {found.pairs:,} pairs: of {found.gaps:,} unsaid objects recovered {recall}>"
+        right, recall = (
+            ", ".join(f"@{k} {one.value:.1%}" for k, one in zip(found.ks, figures, strict=True))
+            for figures in (found.precision_new, found.recall)
+        )
+        return (
+            f"<score of {found.pairs:,} pairs: of {found.gaps:,} unsaid objects recovered {recall}; "
+            f"of the new ones that it claims right {right}>"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for a JSON document; a figure without a value is null."""
@@ -131,6 +137,7 @@ def score_folder(
         "gaps": large & ~named[named_by],
         "present": ~np.isnan(area),
         "present_strict": large,
+        "captioned": named[named_by],
         "ks": tuple(sorted(set(ks))),
     }
 
@@ -258,6 +265,7 @@ def _as_json(scores: Scores) -> dict[str, Any]:
         return {str(k): _figure(figure) for k, figure in zip(scores.ks, figures, strict=True)}
 
     return {
+        "precision_new": by_k(scores.precision_new),
         "recall": by_k(scores.recall),
         "precision": by_k(scores.precision),
         "precision_strict": by_k(scores.precision_strict),

@@ -41,6 +41,8 @@ def test_plain_text_where_there_is_no_terminal(arguments: list[str], capsys: pyt
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["recall@8"][0] == "0.50"
     assert rows["recall@8"][-2:] == ["0.00", "0.00-0.00"]
+    assert rows["new@8"][:2] == ["1.00", "1.00-1.00"]  # what a claim of something new is worth stands first
+    assert list(rows).index("new@1") < list(rows).index("recall@1") < list(rows).index("precision@1")
     assert rows["dog"] == ["1", "1", "0"]
     assert "recall@3" not in rows
     assert "1 of 3 truth keys match no pair: [z]" in err

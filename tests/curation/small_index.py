@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.speed import plain_loop as oracle
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.index.neighbours import NearestRows, SearchSettings, build
-from curation.ranking.expansion import Anchors
+from curation.ranking.anchor import Anchors
 
 
 @dataclass

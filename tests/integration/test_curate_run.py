@@ -185,9 +185,10 @@ def test_the_papers_preset_is_the_papers_formulas(index: Path, tmp_path: Path) -
     for x, key in enumerate(keys):
         nearest = np.argsort(-similar[x], kind="stable")[:8]
         archive = sorted({concept for y in nearest for concept in named[y] if concept in t} | set(named[x]) & set(t))
-        members = {c: [t[c] @ v[y] for y in nearest if c in named[y]] + [t[c] @ v[x]] for c in archive}
+        fits = {c: np.maximum(v @ t[c], 0) for c in archive}
+        members = {c: [fits[c][y] for y in nearest if c in named[y]] + [fits[c][x]] for c in archive}
         highest = max(max(similarities) for similarities in members.values())
-        expected = {c: t[c] @ v[x] / highest + t[c] @ v[x] / np.mean(members[c]) for c in archive}
+        expected = {c: fits[c][x] and fits[c][x] / highest + fits[c][x] / np.mean(members[c]) for c in archive}
         found = {row["concept"]: row["score"] for row in by_key_cached(out)[key]}
         assert set(found) == set(expected), key
         for concept, score in found.items():

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.index.caption_rows import concept_ids_of, name_hashes, pair_similarity, read_rows, text_hashes, write_rows
+from curation.index.caption_rows import concept_ids_of, pair_similarity, read_rows, write_rows
 from curation.index.embedding import schema
+from curation.index.identity import name_hashes, picture_hashes, text_hashes
 from curation.index.vocabulary import Vocabulary
 from curation.runs.parquet_parts import vectors_to_arrow
 
@@ -62,7 +63,7 @@ def test_arrays_hold_what_the_embeddings_held(written: tuple) -> None:
             expected = float(vocabulary.vectors[concept] @ shown.astype(np.float32))
             assert similarity == pytest.approx(expected, abs=1e-5)
     assert rows.text_hash.tolist() == text_hashes(f"Caption {i}!" for i in range(len(NAMED))).tolist()
-    assert rows.image_hash.tolist() == name_hashes([f"k{i}" for i in range(PAIRS)] + [None] * 3).tolist()
+    assert rows.image_hash.tolist() == picture_hashes([f"k{i}" for i in range(PAIRS)] + [None] * 3).tolist()
     assert (rows.offsets.dtype, rows.concept_ids.dtype, rows.similarity.dtype) == (np.int64, np.int32, np.float32)
     assert (rows.text_hash.dtype, rows.text_vectors.dtype) == (np.uint64, np.float16)
 

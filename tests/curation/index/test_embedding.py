@@ -92,7 +92,7 @@ def test_captions_without_pictures(tmp_path: Path, encoder: Encoder, extractor: 
     found = pq.read_table(tmp_path / "out.parquet")
     assert found.schema == embeddings.schema(encoder.dim)
     assert found.drop_columns(["image_vec", "text_vec"]).to_pylist() == [
-        {"key": "a", "image": "k1", "caption": "a dog on a beach", "concepts": ["dog", "beach"]},
+        {"key": "a", "image": "folder/k1", "caption": "a dog on a beach", "concepts": ["dog", "beach"]},
         {"key": "c", "image": None, "caption": "two cats", "concepts": ["cat"]},
     ]
     assert found["image_vec"].null_count == 2

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from benchmarks.speed import plain_loop as oracle
 from curation.index.caption_rows import concept_ids_of, pair_similarity
 from curation.index.vocabulary import Vocabulary
+from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
-from curation.ranking.expansion import EXPANSIONS, Anchors, Retrieved, expand, parse_expansion
+from curation.ranking.expansion import EXPANSIONS, Retrieved, expand, parse_expansion
 from files.errors import MisuseError
 from tests.curation.small_index import SmallIndex, small_index
 from tests.examples import examples

@@ -28,6 +28,7 @@ class World:
     present: np.ndarray
     large: np.ndarray
     gaps: np.ndarray
+    captioned: np.ndarray
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         flat = [(p, c, own) for p, archive in enumerate(self.archives) for c, own in archive]
@@ -42,6 +43,7 @@ class World:
             "gaps": self.gaps,
             "present": self.present,
             "present_strict": self.large,
+            "captioned": self.captioned,
         }
 
 
@@ -56,13 +58,14 @@ def worlds(draw: st.DrawFn) -> World:
 
     archive = st.lists(st.tuples(st.integers(0, n_concepts - 1), st.booleans()), unique_by=lambda row: row[0])
     present = mask()
-    large = present & mask()
+    large, captioned = present & mask(), mask()
     return World(
         archives=draw(st.lists(archive, min_size=n_pairs, max_size=n_pairs)),
         names_object=draw(st.lists(st.integers(-1, n_objects - 1), min_size=n_concepts, max_size=n_concepts)),
         present=present,
         large=large,
-        gaps=large & mask(),
+        gaps=large & ~captioned,
+        captioned=captioned,
     )
 
 
@@ -70,7 +73,7 @@ def plain_figures(world: World, ks: tuple[int, ...] = KS) -> dict[str, Any]:
     """The oracle: one pair after another, one concept after another."""
     figures: dict[str, Any] = {}
     found, gaps = dict.fromkeys(ks, 0), 0
-    named, right, large = (dict.fromkeys(ks, 0) for _ in range(3))
+    named, right, large, new, right_new = (dict.fromkeys(ks, 0) for _ in range(5))
     precisions: list[float] = []
     for p, archive in enumerate(world.archives):
         recovered = [world.names_object[c] for c, own in archive if not own]
@@ -83,6 +86,9 @@ def plain_figures(world: World, ks: tuple[int, ...] = KS) -> dict[str, Any]:
                     named[k] += 1
                     right[k] += bool(world.present[p, o])
                     large[k] += bool(world.large[p, o])
+                    if not world.captioned[p, o]:
+                        new[k] += 1
+                        right_new[k] += bool(world.present[p, o])
         if wanted:
             ranked = list(dict.fromkeys(o for o in recovered if o >= 0))
             total = 0.0
@@ -93,6 +99,7 @@ def plain_figures(world: World, ks: tuple[int, ...] = KS) -> dict[str, Any]:
     ratio = lambda a, b: a / b if b else math.nan  # noqa: E731
     figures["recall"] = [ratio(found[k], gaps) for k in ks]
     figures["precision"] = [ratio(right[k], named[k]) for k in ks]
+    figures["precision_new"] = [ratio(right_new[k], new[k]) for k in ks]
     figures["precision_strict"] = [ratio(large[k], named[k]) for k in ks]
     figures["map"] = ratio(sum(precisions), len(precisions))
     figures["gaps"] = (gaps, len(precisions))
@@ -109,7 +116,7 @@ def test_figures_equal_plain_loops(world: World, random: Any) -> None:
     mixed = [column[order] for column in (pair, concept, recovered)]
     scores = score_ranked(mixed[0], mixed[1], recovered=mixed[2], ks=KS, resamples=10, **world.truth())
     plain = plain_figures(world)
-    for name in ("recall", "precision", "precision_strict"):
+    for name in ("precision_new", "recall", "precision", "precision_strict"):
         assert [f.value for f in getattr(scores, name)] == pytest.approx(plain[name], nan_ok=True)
     assert scores.mean_average_precision.value == pytest.approx(plain["map"], nan_ok=True)
     assert (scores.gaps, scores.pairs_with_gaps) == plain["gaps"]
@@ -154,12 +161,14 @@ def test_a_case_by_hand() -> None:
         gaps=np.array([[False, True, True]]),
         present=np.array([[True, True, True]]),
         present_strict=np.array([[False, True, True]]),
+        captioned=np.array([[True, False, False]]),
         ks=(1, 2, 3, 4),
     )
     assert [f.value for f in scores.recall] == [0, 0.5, 0.5, 1]
     assert [f.value for f in scores.precision][1:] == [1, 1, 1]
     assert math.isnan(scores.precision[0].value)  # grass names no object
     assert [f.value for f in scores.precision_strict][1:] == [1, 0.5, pytest.approx(2 / 3)]
+    assert [f.value for f in scores.precision_new][1:] == [1, 1, 1]  # the boy is no news
     # objects in order: dog (a gap), person (not), ball (a gap)
     assert scores.mean_average_precision.value == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert scores.object_k == 4
@@ -181,6 +190,7 @@ def test_no_pair_and_no_gap_give_no_figure_and_no_warning() -> None:
         {"ks": (0, 1)},
         {"ks": ()},
         {"present": np.zeros((2, 1), bool)},
+        {"captioned": np.zeros((2, 1), bool)},
         {"recovered": np.zeros(4, bool)},
         {"concept": np.zeros(4, int)},
     ],

@@ -98,6 +98,23 @@ def test_figures_by_hand(folder: Path, truth: Path, synonyms: Path) -> None:
     ]
 
 
+def test_another_word_for_what_the_caption_names_is_right_and_no_news(
+    truth: Path, synonyms: Path, tmp_path: Path
+) -> None:
+    tie = MadePair("b", PAIRS[1].caption, ("man",), (("person", 2.0, False), ("tie", 1.9, False), ("dog", 1.8, False)))
+    folder = make_curated(tmp_path / "other", {"s0": [PAIRS[0], tie]})
+    curated = score(folder, truth, synonyms, ks=(1, 3)).scores["curated"]
+    # a: ball, puppy; b: a person, whom the caption calls a man; a tie, which its words name; a dog
+    assert values(curated.precision) == pytest.approx([2 / 2, 5 / 5])
+    assert values(curated.precision_new) == pytest.approx([1 / 1, 3 / 3])
+    absent = write_truth(tmp_path / "absent.jsonl", [row for row in TRUTH if row[:2] != ("b", "dog")])
+    curated = score(folder, absent, synonyms, ks=(1, 3)).scores["curated"]
+    assert values(curated.precision) == pytest.approx([2 / 2, 4 / 5])
+    assert values(curated.precision_new) == pytest.approx([1 / 1, 2 / 3])
+    by_concepts = score(folder, absent, synonyms, ks=(1, 3), named_by="concepts").scores["curated"]
+    assert values(by_concepts.precision_new) == pytest.approx([1 / 1, 3 / 4])  # the parser missed the tie
+
+
 def test_references_by_hand(folder: Path, truth: Path, synonyms: Path) -> None:
     card = score(folder, truth, synonyms, ks=(1, 2))
     # Most frequent: man 4, ball 2 and dog 3, grass, motioning, room 2 each ... in order of their ids.
@@ -135,7 +152,7 @@ def test_json_holds_every_figure_with_its_interval(folder: Path, truth: Path, sy
     document = json.loads(json.dumps(score(folder, truth, synonyms).as_json(), allow_nan=False))
     assert list(document["scores"]) == ["curated", "most frequent", "random order", "caption alone"]
     for scores in document["scores"].values():
-        for name in ("recall", "precision", "precision_strict"):
+        for name in ("precision_new", "recall", "precision", "precision_strict"):
             assert list(scores[name]) == ["1", "3", "5", "8", "16"]
         figure = scores["recall"]["8"]
         assert figure["low"] <= figure["value"] <= figure["high"]
