@@ -143,14 +143,16 @@ def curate(
     model: str | None = None,
     pretrained: str | None = None,
     trust_remote_code: bool = False,
+    spacy_pipeline: str | None = None,
     quiet: bool = False,
 ) -> CuratedFolder:
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
 
     preset: default, paper or clip; the options from expansion to write_caption overrule it where they are not None.
-    anchors: shards to curate in place of the indexed pairs; the options after it, but seed, are theirs. quiet: tell
-    nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that are wrong, or other than those `out`
-    was begun with; CocuError for shards that cannot be curated, after all others are done.
+    anchors: shards to curate in place of the indexed pairs; the options after it, but seed, are theirs.
+    spacy_pipeline: what built the index, where it is none of the usual ones. quiet: tell nothing. More: `cocu curate
+    run --help`. Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError
+    for shards that cannot be curated, after all others are done.
 
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
@@ -186,7 +188,8 @@ def curate(
                 "indexed pairs are read as the index was built"
             )
         path = Path(out)
-        return CuratedFolder(path, run_curation(open_index(_path(index)), path, options, source, max_rejects))
+        opened = open_index(_path(index), spacy_pipeline)
+        return CuratedFolder(path, run_curation(opened, path, options, source, max_rejects))
 
 
 def open_curated(path: Named) -> CuratedFolder:

@@ -114,6 +114,9 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
     ] = False,
+    spacy_pipeline: Annotated[
+        str | None, typer.Option(help="The index's spaCy pipeline, where it is none that --spacy-pipeline auto takes.")
+    ] = None,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()

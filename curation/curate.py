@@ -16,7 +16,7 @@ from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
-from curation.index.opened import Index, index_captions, index_identity, index_shards
+from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
@@ -39,9 +39,10 @@ def run_curation(
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 
-    Raises MisuseError for parameters other than those the folder was begun with, CocuError for shards that could
-    not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
+    Raises MisuseError for parameters other than those the folder was begun with and as `index_nouns`, CocuError for
+    shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
     """
+    index_nouns(index)  # what it refuses is refused before any work
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
     parameters = {**index_identity(index), **asdict(options), "anchors": anchors is not None}

@@ -14,7 +14,7 @@ from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of
 from curation.index.identity import picture_hashes, sketches, text_hashes
-from curation.index.opened import Index
+from curation.index.opened import Index, index_nouns
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import gather
 from curation.ranking.clusters import Clusterer
@@ -95,7 +95,7 @@ class Curator:
         self.index, self.options, self.support = index, options, support
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
-        lexicon = Lexicon(index.manifest["parameters"]["noun_pipeline"])
+        lexicon = Lexicon(index_nouns(index).pipeline)
         self.filters = filters_of(options, index.vocabulary, index.rows, statistics, lexicon.normal_form)
         self.clusterer = Clusterer(index.vocabulary.vectors)
 

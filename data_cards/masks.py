@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 LARGEST = 65_534  # class index or value in a mask; 65,535 marks what no class claims
 UNCLAIMED = 65_535
+AT_ONCE = 1 << 22  # pixels
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Form = Literal["index", "red_green", "colours"]
@@ -128,8 +129,14 @@ class LabelMapping:
         """Values [...] of a mask file -> class indices uint16 [...]; UNCLAIMED where a value has no class."""
         if self._table is not None:
             return self._table[values]
-        place = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
-        return np.where(self._values[place] == values, self._targets[place], np.uint16(UNCLAIMED))
+        found = np.full(values.shape, UNCLAIMED, np.uint16)
+        flat, result = values.reshape(-1), found.reshape(-1)
+        for start in range(0, len(flat), AT_ONCE):  # indices take far more room than a mask
+            part = flat[start : start + AT_ONCE]
+            place = np.searchsorted(self._values, part).clip(max=len(self._values) - 1)
+            known = self._values[place] == part
+            result[start : start + AT_ONCE][known] = self._targets[place[known]]
+        return found
 
 
 def _pairs(masks: Masks, names: Sequence[str]) -> Iterator[tuple[int, int]]:

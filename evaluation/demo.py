@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from data_cards.cards import Background, Card, CardClass, Resize, Window
-from data_cards.layouts.decoding import decode_picture
-from evaluation.labels.inference import Rules, segment_images
+from data_cards.layouts.decoding import BadItem, decode_picture
+from evaluation.figures.confusion import AT_ONCE
+from evaluation.labels.inference import Rules, segment_images, too_large
 from evaluation.models.prompts import TemplateSet, class_vectors
 from evaluation.models.segmenters import Segmenter
 from evaluation.results.overlay import colours_of, labels_at, overlay, picture_at, shown_sides, with_legend
@@ -64,10 +65,13 @@ def demo(
         raise CocuError(f"{path}: cannot be read ({error.strerror or error})") from error
     image = decode_picture(content, str(path))
     card = words_card(words, background, short_side or _short_side(segmenter))
+    if reason := too_large(card, image.shape[:2]):
+        raise BadItem(str(path), reason)
     vectors = class_vectors(segmenter, card, templates)
     (labelled,) = segment_images(segmenter, card, vectors, [image], Rules())
     labels = labelled.labels.cpu().numpy()
-    counts = np.bincount(labels.ravel(), minlength=len(card.classes))
+    parts = np.split(labels.ravel(), range(AT_ONCE, labels.size, AT_ONCE))
+    counts = np.sum([np.bincount(part, minlength=len(card.classes)) for part in parts], axis=0)
     order = [int(index) for index in np.argsort(-counts, kind="stable") if counts[index]]
     names = [one.name for one in card.classes]
     colours = colours_of(card)

@@ -23,6 +23,8 @@ _BYTES, _MOST_BYTES = {"JPEG": 8, "MPO": 8, "WEBP": 16}, 9
 LARGE_WEBP, _LARGE_WEBP_BYTES = 16_000_000, 8
 # Of each pixel of the file, as a progressive JPEG is held whole whatever part of it is wanted.
 _PROGRESSIVE_BYTES = 6
+# Pillow points to each row, in the picture and in what it makes of it.
+_BYTES_OF_A_ROW = 24
 _LARGE = 128 << 20
 # ImageNet's, of levels 0 to 1: what our learners' pixels are normalised by.
 MEAN = (0.485, 0.456, 0.406)
@@ -70,7 +72,7 @@ def decoding_cost(picture: Image.Image, data: bytes | memoryview, whole: tuple[i
     if _is_large_webp(picture, data):
         of_a_pixel = _LARGE_WEBP_BYTES
     progressive = whole[0] * whole[1] * _PROGRESSIVE_BYTES if "progressive" in picture.info else 0
-    return picture.width * picture.height * of_a_pixel + progressive
+    return picture.width * picture.height * of_a_pixel + progressive + picture.height * _BYTES_OF_A_ROW
 
 
 def with_header(data: bytes | memoryview) -> Image.Image:
@@ -163,7 +165,7 @@ def _check_ratio(width: int, height: int, shorter: int) -> None:
         raise BadPicture(f"oversized picture: {width} x {height} pixels, too long and narrow to be resized")
 
 
-def decode(data: bytes, transform: Callable[[Image.Image], Any], size: int) -> np.ndarray | BadPicture:
+def decode(data: bytes, transform: Callable[[Image.Image], Any], size: int | None = None) -> np.ndarray | BadPicture:
     """`transform` of the decoded picture, or the reason why there is none; never raises for bad data."""
     try:
         picture, cost = _at_size(data, size)

@@ -21,8 +21,11 @@ MOST_WORDS = 200_000
 
 
 def resolve_pipeline(name: str = "auto") -> str:
-    """Name of the spaCy pipeline to load. Raises MisuseError when it is not installed."""
-    if name != "auto" and (Path(name) / "config.cfg").is_file():
+    """Name of the spaCy pipeline to load. Raises MisuseError when it is not installed.
+
+    Of the usual names only packages are taken, never a folder of that name.
+    """
+    if name not in ("auto", *PIPELINES) and (Path(name) / "config.cfg").is_file():
         return name
     candidates = PIPELINES if name == "auto" else (name,)
     for candidate in candidates:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.concepts.lexicon import PIPELINES
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
@@ -27,7 +28,10 @@ from files.errors import MisuseError
 
 @dataclass(frozen=True)
 class Index:
-    """A finished index, opened for retrieval. `images` is None when no row has a picture."""
+    """A finished index, opened for retrieval. `images` is None when no row has a picture.
+
+    spacy_pipeline: the pipeline that built it, as a person names it again; None: it is left to the manifest.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -35,9 +39,10 @@ class Index:
     rows: CaptionRows
     captions: NearestRows
     images: NearestRows | None
+    spacy_pipeline: str | None = None
 
 
-def open_index(path: Path) -> Index:
+def open_index(path: Path, spacy_pipeline: str | None = None) -> Index:
     """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
     manifest = read_index_manifest(path)
     rows = replace(read_rows(path / "rows"), sources=_sources(manifest))
@@ -65,6 +70,7 @@ def open_index(path: Path) -> Index:
         rows,
         nearest("captions", rows.text_vectors),
         nearest("images", rows.image_vectors) if "images" in manifest["indexes"] else None,
+        spacy_pipeline,
     )
 
 
@@ -120,8 +126,22 @@ def index_captions(index: Index) -> CaptionOptions:
 
 
 def index_nouns(index: Index) -> NounOptions:
-    """The noun options that the index was built with."""
-    return NounOptions(**_named(index, "noun_", NounOptions))
+    """The noun options that the index was built with.
+
+    Raises MisuseError where only the manifest, which may have come from anybody, names a spaCy pipeline other than the
+    usual ones: its package or folder may hold code. Also where a person names another than the manifest.
+    """
+    nouns = NounOptions(**_named(index, "noun_", NounOptions))
+    if index.spacy_pipeline not in (None, nouns.pipeline):
+        raise MisuseError(
+            f"--spacy-pipeline {index.spacy_pipeline}: {index.path} was built with {nouns.pipeline}; give that one"
+        )
+    if index.spacy_pipeline is None and nouns.pipeline not in PIPELINES:
+        raise MisuseError(
+            f"{index.path}: was built with --spacy-pipeline {nouns.pipeline}, which an index that came from elsewhere "
+            "may name, too; where you trust that pipeline, name it by this option"
+        )
+    return nouns
 
 
 def _named(index: Index, prefix: str, options: type[Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from data_cards.masks import Form
 from files.errors import CocuError
-from files.pictures import BadPicture, load, open_picture, with_header
+from files.pictures import BadPicture, decode, load, with_header
+
+BAND = 1 << 22  # pixels
 
 
 class BadItem(CocuError):
@@ -36,10 +38,20 @@ def decode_picture(content: bytes, path: str) -> NDArray[np.uint8]:
     The pixels are taken as stored, without regard to a note of orientation, as masks are drawn on them.
     Raises BadItem: no image, cut off, too large.
     """
-    try:
-        return np.array(open_picture(content))  # a copy, so that it can be written to
-    except BadPicture as error:
-        raise BadItem(path, "is empty" if not content else str(error)) from error
+    found = decode(content, _pixels)
+    if isinstance(found, BadPicture):
+        raise BadItem(path, "is empty" if not content else str(found)) from found
+    return found
+
+
+def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    """A copy that can be written to, row by row: Pillow would copy the whole twice more on the way."""
+    found = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, BAND // picture.width)
+    for top in range(0, picture.height, rows):
+        band = (0, top, picture.width, min(top + rows, picture.height))
+        found[top : top + rows] = np.asarray(picture if rows >= picture.height else picture.crop(band))
+    return found
 
 
 def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
@@ -59,7 +71,11 @@ def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
     channels = np.asarray(image.convert("RGB"))
     if form == "red_green":
         return channels[..., 0] + np.uint16(256) * channels[..., 1]
-    return channels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    colours = channels[..., 0].astype(np.int64)
+    for channel in (1, 2):
+        colours <<= 8
+        colours |= channels[..., channel]
+    return colours
 
 
 def _indices(image: Image.Image, path: str) -> NDArray[np.integer]:

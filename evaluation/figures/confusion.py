@@ -19,6 +19,8 @@ from files.errors import CocuError
 
 # What is kept of one picture for each class: pixels right, pixels of the truth, pixels predicted.
 RIGHT, TRUE, PREDICTED = range(3)
+# Pixels that are counted at once: indices take 8 bytes each, several times.
+AT_ONCE = 1 << 22
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int, ignore_index: int) -> Tensor:
@@ -32,12 +34,20 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int, ignore_index: int)
             f"the prediction is {tuple(predicted.shape)} and the truth {tuple(truth.shape)}: "
             "label maps must be of one size"
         )
+    matrix = torch.zeros(classes * classes, dtype=torch.int64, device=truth.device)
+    for parts in zip(predicted.reshape(-1).split(AT_ONCE), truth.reshape(-1).split(AT_ONCE), strict=True):
+        matrix += _confusion(*parts, classes, ignore_index)
+    return matrix.view(classes, classes)
+
+
+def _confusion(predicted: Tensor, truth: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """Of so few pixels that their indices may take some room."""
     valid = truth != ignore_index
     rows, columns = truth[valid].long(), predicted[valid].long()
     # A wrong index would move its pixel into another cell unseen.
     if rows.numel() and not all(_within(labels, classes) for labels in (rows, columns)):
         raise CocuError(f"a label map holds a class outside 0..{classes - 1} (ignored: {ignore_index})")
-    return torch.bincount(rows * classes + columns, minlength=classes * classes).view(classes, classes)
+    return torch.bincount(rows * classes + columns, minlength=classes * classes)
 
 
 def _within(labels: Tensor, classes: int) -> bool:

@@ -6,6 +6,8 @@ counts are, too.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,13 +22,15 @@ from data_cards.layouts.benchmark import Benchmark
 from data_cards.layouts.decoding import BadItem
 from evaluation.figures.boundary import boundary_counts
 from evaluation.figures.confusion import confusion, counts_of
-from evaluation.labels.inference import Labelled, Rules, segment_images
+from evaluation.labels.inference import Labelled, Rules, segment_images, too_large
 from evaluation.models.segmenters import Segmenter
 from files.errors import CocuError
 
 NOTHING_IGNORED = -1
 # Batches that are decoded while one is segmented.
 AHEAD = 2
+# Bytes of decoded pictures that wait, and of those that are segmented together.
+HELD = 1 << 29
 
 Item = tuple[NDArray[np.uint8], NDArray[np.unsignedinteger]]
 
@@ -94,7 +98,7 @@ def tally(
     counter = _Counter(segmenter.device, classes, benchmark.card.ignore_index, len(rules.sweep))
     batches = [indices[start : start + batch].tolist() for start in range(0, len(indices), batch)]
     bad: list[Bad] = []
-    for wanted, found in _decoded(benchmark, batches[share.number :: share.of], threads):
+    for wanted, found in _decoded(benchmark, batches[share.number :: share.of], threads, rules):
         good: list[tuple[int, Item]] = []
         for index, item in zip(wanted, found, strict=True):
             if not isinstance(item, BadItem):
@@ -156,7 +160,7 @@ class _Counter:
         """Count a picture."""
         true = torch.from_numpy(truth.astype(np.int32)).to(self.device)
         rest = (self.classes, ignored(self.ignore_index))
-        predicted = result.labels.int()
+        predicted = result.labels
         matrix = confusion(predicted, true, *rest)
         self.matrix += matrix
         self.indices.append(index)
@@ -179,22 +183,81 @@ class _Counter:
 
 
 def _decoded(
-    benchmark: Benchmark, batches: Sequence[list[int]], threads: int
+    benchmark: Benchmark, batches: Sequence[list[int]], threads: int, rules: Rules
 ) -> Iterator[tuple[list[int], list[Item | BadItem]]]:
-    """Batch after batch with its items, or what is wrong with them, decoded ahead."""
+    """Batch after batch with its items, or what is wrong with them, decoded ahead; huge pictures a few at a time."""
+    ready = _Ready()
 
-    def read(index: int) -> Item | BadItem:
+    def read(index: int, turn: int) -> Item | BadItem:
+        ready.wait(turn)
+        found: Item | BadItem
         try:
-            return benchmark.item(index)
+            found = benchmark.item(index)
+            if reason := too_large(benchmark.card, found[1].shape, rules):
+                found = BadItem(benchmark.source.picture_file(index), reason)
         except BadItem as error:
-            return error
+            found = error
+        ready.add(_size(found))
+        return found
 
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[list[int], list[Future[Item | BadItem]]]] = deque()
-        for wanted in batches:
-            waiting.append((wanted, [pool.submit(read, index) for index in wanted]))
-            if len(waiting) > AHEAD:
-                first, futures = waiting.popleft()
-                yield first, [future.result() for future in futures]
-        for first, futures in waiting:
-            yield first, [future.result() for future in futures]
+        waiting: deque[list[tuple[int, Future[Item | BadItem]]]] = deque()
+        turns = itertools.count()
+        try:
+            for wanted in [*batches, *[[]] * AHEAD]:
+                waiting.append([(index, pool.submit(read, index, next(turns))) for index in wanted])
+                if len(waiting) > AHEAD:
+                    yield from _few(waiting.popleft(), ready)
+        finally:
+            ready.close()
+
+
+def _few(
+    futures: Sequence[tuple[int, Future[Item | BadItem]]], ready: _Ready
+) -> Iterator[tuple[list[int], list[Item | BadItem]]]:
+    """A batch as one, or where that would be large, in parts."""
+    indices: list[int] = []
+    items: list[Item | BadItem] = []
+    for index, future in futures:
+        items.append(future.result())
+        indices.append(index)
+        ready.take(_size(items[-1]))
+        if sum(map(_size, items)) > HELD:
+            yield indices, items
+            indices, items = [], []
+    if items:
+        yield indices, items
+
+
+def _size(item: Item | BadItem) -> int:
+    return 0 if isinstance(item, BadItem) else item[0].nbytes + item[1].nbytes
+
+
+class _Ready:
+    """Bytes of items that are decoded and not yet taken: no more of them are begun where there are many.
+
+    The one that is taken next never waits, so there is always an end to it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held, self._next, self._closed = 0, 0, False
+
+    def wait(self, turn: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._held <= HELD or turn <= self._next)
+
+    def add(self, size: int) -> None:
+        with self._changed:
+            self._held += size
+
+    def take(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._next += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -27,8 +27,11 @@ from files.errors import CocuError
 from training.models.learner import DenseFeatures
 
 Picture = NDArray[np.uint8] | Tensor
-# Scores of pixels that are held at a picture's own size; a large picture has those of a few classes after another.
+# Scores of pixels that are held at a picture's own size: of a few classes after another, where it has many pixels.
 SCORES_AT_ONCE = 1 << 25
+# Scores that a picture may have at the size that its windows are cut from.
+MOST_SCORES = 1 << 30
+MOST_WINDOWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,23 @@ def segment_images(
     return results
 
 
+def too_large(card: Card, sides: tuple[int, int], rules: Rules = Rules()) -> str | None:
+    """Why a picture of these sides cannot be segmented as the card says; None where it can."""
+    height, width = windows.resized_sides(*sides, card.resize)
+    seen, view = 1, height * width
+    if card.window is not None:
+        view = min(card.window.size, height) * min(card.window.size, width)
+        for side in (height, width):
+            seen *= windows.how_many(side, card.window.size, card.window.stride)
+    scores = height * width * (min(len(card.classes), rules.best * seen) + len(rules.sweep) + 1)
+    if scores <= MOST_SCORES and seen <= MOST_WINDOWS and view <= windows.LARGE:
+        return None
+    return (
+        f"is {sides[1]} x {sides[0]} pixels, of which the model would have to see {width} x {height} in {seen:,} "
+        f"windows with {scores:,} scores; give the card {card.name} a smaller `resize`"
+    )
+
+
 @dataclass(frozen=True)
 class _WindowScores:
     """What the model says of one window, before its pixels are looked at.
@@ -109,26 +129,29 @@ class _PixelScores:
     candidates: Tensor
     scores: Tensor
 
-    def at(self, sides: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Scores at the picture's own size, so many at once as memory has room for: of candidates, of backgrounds."""
+    def at(self, sides: tuple[int, int], box: Box) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scores of a part of the picture at its own size, so many at once as memory has room for.
+
+        Of candidates, of backgrounds.
+        """
         named = len(self.candidates)
-        several = max(1, SCORES_AT_ONCE // (sides[0] * sides[1]))
+        several = max(1, SCORES_AT_ONCE // (box.height * box.width))
         for start in range(0, len(self.scores), several):
             part = self.scores[start : start + several]
-            if tuple(part.shape[1:]) != sides:
-                part = F.interpolate(part[None], sides, mode="bilinear", align_corners=False)[0]
+            part = box.of(part) if tuple(part.shape[1:]) == sides else windows.bilinear(part[None], sides, box)[0]
             yield part[: max(0, named - start)], part[max(0, named - start) :]
 
 
 def _resized(segmenter: Segmenter, card: Card, image: Picture) -> Tensor:
-    """A picture as the card wants it, levels 0 to 255, [3, h, w]."""
+    """A picture as the card wants it, levels 0 to 255, uint8 [3, h, w]."""
     levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1)
     sides = windows.resized_sides(levels.shape[1], levels.shape[2], card.resize)
-    return windows.resize_picture(levels, sides).to(segmenter.dtype)
+    return windows.resize_picture(levels, sides).to(torch.uint8)
 
 
 def _features(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:
     """Windows of levels 0 to 255, [B, 3, h, w] -> their regions."""
+    levels = levels.to(segmenter.dtype)
     mean = levels.new_tensor(segmenter.mean).view(3, 1, 1) * 255
     std = levels.new_tensor(segmenter.std).view(3, 1, 1) * 255
     return segmenter.dense(windows.to_model_sides((levels - mean) / std, segmenter.multiple))
@@ -210,28 +233,44 @@ def _thresholds(card: Card, rules: Rules) -> tuple[float, ...]:
     return (card.background.threshold if rules.threshold is None else rules.threshold, *rules.sweep)
 
 
+def _parts(sides: tuple[int, int], channels: int) -> Iterator[Box]:
+    """All of a picture in one, or, of a large one, parts that have room for so many values of each pixel."""
+    whole = sides[0] * sides[1]
+    return windows.tiles(*sides, whole if whole <= SCORES_AT_ONCE else max(1, SCORES_AT_ONCE // (8 * channels)))
+
+
 def _labelled(
     pixels: _PixelScores, sides: tuple[int, int], card: Card, rules: Rules, groups: Tensor | None
 ) -> Labelled:
     """The highest score of each pixel -> its label, at the picture's own size; of equal ones the first."""
     background = card.background_index
     named = [index for index in range(len(card.classes)) if index != background]
-    best = pixels.scores.new_full((1, 1), -torch.inf)
-    classes = torch.zeros(1, 1, dtype=torch.int16, device=best.device)
-    class_of = torch.tensor(named, dtype=torch.int16, device=best.device)[pixels.candidates]
-    labels: list[Tensor] = []
-    for scores, backgrounds in pixels.at(sides):
-        if len(scores):
-            highest, place = scores.max(dim=0)
-            classes = torch.where(highest > best, class_of[: len(scores)][place], classes)
-            best, class_of = torch.maximum(highest, best), class_of[len(scores) :]
-        labels += [labelling.choose_labels(best, classes, score, background) for score in backgrounds]
-    first, *swept = labels or [classes]
-    return Labelled(first, torch.stack(swept) if swept else None, groups, best if rules.confidence else None)
+    device = pixels.scores.device
+    labels = torch.empty(1 + len(rules.sweep if card.background else ()), *sides, dtype=torch.int16, device=device)
+    confidence = pixels.scores.new_empty(sides) if rules.confidence else None
+    for box in _parts(sides, len(pixels.scores)):
+        best = pixels.scores.new_full((1, 1), -torch.inf)
+        classes = torch.zeros(1, 1, dtype=torch.int16, device=device)
+        class_of = torch.tensor(named, dtype=torch.int16, device=device)[pixels.candidates]
+        chosen: list[Tensor] = []
+        for scores, backgrounds in pixels.at(sides, box):
+            if len(scores):
+                highest, place = scores.max(dim=0)
+                classes = torch.where(highest > best, class_of[: len(scores)][place], classes)
+                best, class_of = torch.maximum(highest, best), class_of[len(scores) :]
+            chosen += [labelling.choose_labels(best, classes, score, background) for score in backgrounds]
+        for whole, part in zip(labels, chosen or [classes], strict=True):
+            box.of(whole).copy_(part)
+        if confidence is not None:
+            box.of(confidence).copy_(best)
+    return Labelled(labels[0], labels[1:] if len(labels) > 1 else None, groups, confidence)
 
 
 def _group_map(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor:
     """The group that each pixel belongs to most, in one view of the whole picture: windows share no groups."""
     maps = _features(segmenter, picture[None]).maps
     assert maps is not None
-    return labelling.region_of_pixel(maps, sides)[0].to(torch.int16)
+    groups = torch.empty(sides, dtype=torch.int16, device=maps.device)
+    for box in _parts(sides, maps.shape[1]):
+        box.of(groups).copy_(labelling.region_of_pixel(maps, sides, box)[0])
+    return groups

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from evaluation.labels.windows import Box, bilinear
+
 
 def best_classes(similarity: Tensor, count: int) -> Tensor:
     """Similarity of a window as a whole to each class [B, C] -> indices of the best classes [B, K], ascending.
@@ -33,10 +35,13 @@ def region_scores(similarity: Tensor, best: Tensor, scale: float) -> Tensor:
     return among_all * among_best
 
 
-def region_of_pixel(maps: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Soft maps of regions [B, G, h, w] -> the region that every pixel belongs to most, int64 [B, *sides]."""
+def region_of_pixel(maps: Tensor, sides: tuple[int, int], box: Box | None = None) -> Tensor:
+    """Soft maps of regions [B, G, h, w] -> the region that every pixel belongs to most, int64 [B, *sides].
+
+    box: the part of the picture that is wanted; None: all.
+    """
     # torch's argmax over any but the last axis takes ten times as long as its max.
-    return F.interpolate(maps, sides, mode="bilinear", align_corners=False).max(dim=1).indices
+    return bilinear(maps, sides, box or Box(0, 0, *sides)).max(dim=1).indices
 
 
 def scores_by_region(scores: Tensor, regions: Tensor) -> Tensor:

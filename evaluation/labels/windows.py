@@ -6,8 +6,10 @@ evaluation: a smoother one would give other figures than those that are publishe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +20,8 @@ from data_cards.cards import Resize, Window
 ROUNDING_ERROR = 1e-6
 # What a card without a long side allows, in short sides: the pixels of a picture of 1 : LARGEST_RATIO, and the length.
 LARGEST_RATIO, LONGEST = 4, 64
+# Pictures of more pixels are never held whole as anything but bytes.
+LARGE = 1 << 25
 
 
 class Box(NamedTuple):
@@ -51,12 +55,54 @@ def resized_sides(height: int, width: int, resize: Resize | None) -> tuple[int, 
 
 
 def resize_picture(picture: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Levels 0 to 255 [3, H, W] -> float64 [3, *sides], whole levels, halves upwards."""
-    picture = picture.double()
+    """Levels 0 to 255 [3, H, W] -> [3, *sides], whole levels, halves upwards, float64 where they are new."""
     if tuple(picture.shape[1:]) == sides:
         return picture
-    resized = F.interpolate(picture[None], sides, mode="bilinear", align_corners=False)[0]
+    if picture[0].numel() > LARGE:
+        resized = bilinear_part(picture, sides, Box(0, 0, *sides), torch.float64)
+    else:
+        resized = F.interpolate(picture.double()[None], sides, mode="bilinear", align_corners=False)[0]
     return resized.add_(0.5 + ROUNDING_ERROR).floor_()
+
+
+def bilinear(field: Tensor, sides: tuple[int, int], box: Box) -> Tensor:
+    """[B, C, h, w] at `sides`, between the values bilinear, and of that the part that `box` shows."""
+    if (box.height, box.width) == sides:
+        return F.interpolate(field, sides, mode="bilinear", align_corners=False)
+    return bilinear_part(field, sides, box, field.dtype)
+
+
+def bilinear_part(field: Tensor, sides: tuple[int, int], box: Box, dtype: torch.dtype) -> Tensor:
+    """The same of [..., h, w], without making the rest; dtype: of the result."""
+    wanted = {-2: (sides[0], box.top, box.height), -1: (sides[1], box.left, box.width)}
+    for axis in sorted(wanted, key=lambda axis: wanted[axis][2] / field.shape[axis]):  # first what makes it smaller
+        field = _between(field, axis, *wanted[axis], dtype)
+    return field
+
+
+def _between(field: Tensor, axis: int, length: int, first: int, count: int, dtype: torch.dtype) -> Tensor:
+    """Along an axis, `count` of `length` places from `first` on: mixed of the two values that each lies between."""
+    places = torch.arange(first, first + count, dtype=torch.float64, device=field.device)
+    places = ((places + 0.5) * (field.shape[axis] / length) - 0.5).clamp_(min=0)
+    below = places.long()
+    share = (places - below).to(dtype).unflatten(0, (-1, *[1] * (-1 - axis)))
+    above = (below + 1).clamp_(max=field.shape[axis] - 1)
+    mixed = field.index_select(axis, below).to(dtype) * (1 - share)
+    return mixed.addcmul_(field.index_select(axis, above).to(dtype), share)
+
+
+def tiles(height: int, width: int, pixels: int) -> Iterator[Box]:
+    """Boxes of so many pixels at the most that cover a picture, whole rows where these are no longer."""
+    wide = min(width, pixels)
+    tall = max(1, pixels // wide)
+    for top in range(0, height, tall):
+        for left in range(0, width, wide):
+            yield Box(top, left, min(tall, height - top), min(wide, width - left))
+
+
+def how_many(length: int, size: int, stride: int) -> int:
+    """Windows along a side."""
+    return -(-max(length - size, 0) // stride) + 1
 
 
 def positions(length: int, size: int, stride: int) -> list[int]:
@@ -64,7 +110,7 @@ def positions(length: int, size: int, stride: int) -> list[int]:
 
     A side shorter than a window has one window, which is as long as the side.
     """
-    count = -(-max(length - size, 0) // stride) + 1
+    count = how_many(length, size, stride)
     return [max(min(place * stride, length - size), 0) for place in range(count)]
 
 

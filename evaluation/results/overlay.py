@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from data_cards.cards import Card
+from evaluation.labels.windows import LARGE
 
 Colours = NDArray[np.uint8]
 
@@ -71,6 +72,9 @@ def shown_sides(height: int, width: int, side: int) -> tuple[int, int]:
 
 def picture_at(image: NDArray[np.uint8], sides: tuple[int, int]) -> NDArray[np.uint8]:
     """A picture [H, W, 3] in another size; enlarged, its pixels stay what they are."""
+    if image[..., 0].size > LARGE:  # of which Pillow would need copies: few of its pixels are seen anyway
+        down, across = (max(1, old // (4 * new)) for old, new in zip(image.shape, sides, strict=False))
+        image = image[::down, ::across].copy()
     resample = Image.Resampling.NEAREST if sides[0] >= image.shape[0] else Image.Resampling.LANCZOS
     return np.array(Image.fromarray(image).resize(sides[::-1], resample))
 

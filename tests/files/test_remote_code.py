@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from curation.concepts.lexicon import PIPELINES, resolve_pipeline
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
-from curation.index.opened import Index, open_encoder
+from curation.index.opened import Index, index_nouns, open_encoder
 from data_cards.miniature.clip import built_in
 from evaluation.models.segmenters import load_segmenter
 from files.errors import CocuError, MisuseError
@@ -161,3 +162,29 @@ def test_an_index_may_name_the_built_in_model() -> None:
     manifest = {"parameters": {"model": "miniature", "pretrained": None}, "fingerprint": fingerprint}
     opened = open_encoder(Index(Path("ours"), manifest, *[None] * 4), "cpu")  # type: ignore[arg-type]
     assert opened.spec.model == "miniature"
+
+
+def of_pipeline(name: str, given: str | None) -> Index:
+    return Index(Path("theirs"), {"parameters": {"noun_pipeline": name}}, *[None] * 4, given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["/tmp/theirs", "./theirs", "their_package", "en_core_web_sm/../theirs", "auto", ""])
+def test_an_index_names_no_pipeline_but_the_usual_ones(name: str) -> None:
+    with pytest.raises(MisuseError, match=rf"theirs: was built with --spacy-pipeline {name}.*name it by this option"):
+        index_nouns(of_pipeline(name, None))
+    assert index_nouns(of_pipeline(name, name)).pipeline == name
+    with pytest.raises(MisuseError, match=f"another: theirs was built with {name}"):
+        index_nouns(of_pipeline(name, "another"))
+    assert index_nouns(of_pipeline("en_core_web_sm", None)).pipeline == "en_core_web_sm"
+
+
+def test_a_folder_does_not_stand_in_for_a_usual_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name in (*PIPELINES, "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.cfg").touch()
+    assert resolve_pipeline("theirs") == "theirs"
+    for name in PIPELINES:
+        with pytest.raises(MisuseError, match="not installed"):
+            resolve_pipeline(name)

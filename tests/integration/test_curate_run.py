@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,11 @@ import open_clip
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import spacy
 import webdataset
 
 from benchmarks.speed.tiny_pairs import caption, write_tar
+from curation.concepts.lexicon import resolve_pipeline
 from curation.ranking.relevance import RANKINGS
 from tests.integration.commands import (
     PAIRS,
@@ -305,3 +308,17 @@ def test_wrong_options_are_told(index: Path, tmp_path: Path, options: list[str],
 def test_other_parameters_on_the_same_folder_are_refused(index: Path, curated: Path) -> None:
     answer = cocu("curate", "run", index, "--out", curated, "--neighbours", 9)
     assert (answer.code, "neighbours: 8 there, 9 now" in answer.err) == (2, True)
+
+
+def test_a_pipeline_that_only_the_index_names_is_not_loaded(index: Path, tmp_path: Path) -> None:
+    theirs, out = tmp_path / "theirs", tmp_path / "out"
+    spacy.load(resolve_pipeline()).to_disk(theirs)
+    shutil.copytree(index, tmp_path / "index")
+    path = tmp_path / "index" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["parameters"]["noun_pipeline"] = str(theirs)
+    path.write_text(json.dumps(content))
+    answer = cocu("curate", "run", tmp_path / "index", "--out", out)
+    assert (answer.code, f"--spacy-pipeline {theirs}" in answer.err, out.exists()) == (2, True, False)
+    run(tmp_path / "index", out, "--spacy-pipeline", theirs)
+    assert by_key(out) == by_key(run(index, tmp_path / "ours"))
