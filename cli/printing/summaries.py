@@ -82,7 +82,8 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
             (
                 f"{name}.faiss",
                 f"{built['vectors']:,} vectors, {built['factory']}, {size_text(built['bytes'])}, "
-                f"recall@{built['recall_k']} {built['recall']:.4f} on {built['recall_queries']:,} queries",
+                f"recall@{built['recall_k']} {built['recall']:.4f} on {built['recall_queries']:,} queries"
+                + "".join(f", @{deep['k']:,} {deep['recall']:.4f}" for deep in built.get("deeper", ())),
             )
         )
     if parameters["caption_field"]:

@@ -42,10 +42,11 @@ def open_index(path: Path) -> Index:
     rows = replace(read_rows(path / "rows"), sources=_sources(manifest))
 
     def nearest(name: str, vectors: np.ndarray) -> NearestRows:
-        settings = SearchSettings(**manifest["indexes"][name]["settings"])
+        built = manifest["indexes"][name]
+        deeper = [(deep["k"], SearchSettings(deep["nprobe"], deep["rerank"])) for deep in built.get("deeper", ())]
         with reading(path / f"{name}.faiss"):
             (path / f"{name}.faiss").stat()
-            return NearestRows(path / f"{name}.faiss", vectors, settings)
+            return NearestRows(path / f"{name}.faiss", vectors, SearchSettings(**built["settings"]), deeper=deeper)
 
     with reading(path / "concepts.parquet"):
         vocabulary = read_vocabulary_table(path / "concepts.parquet")
@@ -128,7 +129,10 @@ def index_identity(index: Index) -> dict[str, Any]:
         "parameters": manifest["parameters"],
         "fingerprint": manifest["fingerprint"],
         "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
-        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
+        "indexes": {
+            name: (built["factory"], built["settings"], *([built["deeper"]] if "deeper" in built else []))
+            for name, built in manifest["indexes"].items()
+        },
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return {
