@@ -66,6 +66,8 @@ def run_curation(
         if RANKINGS[options.ranking].fitted:
             say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
             support = fit_support(index, statistics, parse_expansion(options.expansion), options.neighbours)
+        if (support or options.grounded or options.synonyms) and statistics.alike:
+            say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
         clock.lap("fit")
         curator = Curator(index, options, statistics, support)
         _copy_concepts(index, out)
@@ -170,8 +172,18 @@ def _summary(
         "rejects": dict(embedded["summary"]["rejects"]),
         **({"unenriched": unenriched} if unenriched else {}),
         **{name: sum(record.get(name, 0) for record in records) for name in ("left_out", "unknown")},
+        "not_kept": _not_kept(records),
         "concepts_per_pair": round(sum(record["concepts"] for record in records) / max(1, pairs), 3),
         "gained_share": round(sum(record["gained"] for record in records) / max(1, pairs), 4),
         "top_recovered": [[index.vocabulary.words[i], count] for i, count in best],
         "stage_seconds": seconds,
     }
+
+
+def _not_kept(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Entries of archives that are not kept, by the reason."""
+    found: dict[str, int] = {}
+    for record in records:
+        for reason, count in record.get("not_kept", {}).items():
+            found[reason] = found.get(reason, 0) + count
+    return found

@@ -47,7 +47,7 @@ class CurationTally:
     """Counts for the summary, over the blocks of one shard; seconds by stage.
 
     unenriched: pairs whose caption could not be written. left_out: own captions, of what was retrieved. unknown:
-    concepts of captions that are not in the vocabulary.
+    concepts of captions that are not in the vocabulary. not_kept: entries of archives, by the reason.
     """
 
     pairs: int = 0
@@ -56,6 +56,7 @@ class CurationTally:
     unenriched: int = 0
     left_out: int = 0
     unknown: int = 0
+    not_kept: dict[str, int] = field(default_factory=dict)
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -68,6 +69,10 @@ class CurationTally:
         recovered = np.bincount(concept[new], minlength=concepts)
         self.recovered = recovered if not len(self.recovered) else self.recovered + recovered
 
+    def count_out(self, reason: str, entries: int) -> None:
+        """Add entries that are not kept."""
+        self.not_kept[reason] = self.not_kept.get(reason, 0) + entries
+
     def record(self) -> dict[str, Any]:
         """What the manifest keeps of the shard; the long tail of recovered concepts is left to the tables."""
         top = np.argsort(-self.recovered, kind="stable")[: 10 * TOP_RECOVERED]
@@ -78,6 +83,7 @@ class CurationTally:
             **({"unenriched": self.unenriched} if self.unenriched else {}),
             "left_out": self.left_out,
             "unknown": self.unknown,
+            "not_kept": self.not_kept,
             "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }
@@ -113,9 +119,13 @@ class Curator:
         seeds = seeds_of(batch["key"].to_pylist(), options.seed)
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
         gone = scores.gone
+        tally.count_out("without support", int(gone.sum()))
         for leave_out in self.filters:
+            before = int(gone.sum())
             gone = leave_out(archives, scores.score, gone)
+            tally.count_out(leave_out.reason, int(gone.sum()) - before)
         kept = select(archives, scores.score, options.keep, options.min_score, gone)
+        tally.count_out("behind the best", int((~gone).sum()) - len(kept.entries))
         clock.lap("rank")
         entries = kept.entries
         clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)

@@ -82,7 +82,8 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
             (
                 f"{name}.faiss",
                 f"{built['vectors']:,} vectors, {built['factory']}, {size_text(built['bytes'])}, "
-                f"recall@{built['recall_k']} {built['recall']:.4f} on {built['recall_queries']:,} queries",
+                f"recall@{built['recall_k']} {built['recall']:.4f} on {built['recall_queries']:,} queries"
+                + "".join(f", @{deep['k']:,} {deep['recall']:.4f}" for deep in built.get("deeper", ())),
             )
         )
     if parameters["caption_field"]:
@@ -120,6 +121,11 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     if kept != "all":
         kept += " and the caption's own"
     neighbours = manifest.get("support", parameters).get("neighbours") or 8
+    not_kept = ", ".join(
+        f"{count / max(1, summary['pairs']):.1f} {reason}"
+        for reason, count in summary.get("not_kept", {}).items()
+        if count
+    )
     unenriched, own, rare = (summary.get(name, 0) for name in ("unenriched", "left_out", "unknown"))
     field = parameters.get("write_caption")
     way = f"{unenriched:,} pairs have none in their .json: a value stands on the way to {field}"
@@ -135,6 +141,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         *([("own captions", f"{own:,} left out of what was retrieved: they tell nothing new")] if own else []),
         *([("rare concepts", f"{rare:,} of captions left out: the index's vocabulary has them not")] if rare else []),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),
+        *([("not kept", f"per pair {not_kept}")] if not_kept else []),
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
         ("most recovered", recovered or "none"),
         ("seconds", _seconds(summary["stage_seconds"], {"write": "writing beside them"})),

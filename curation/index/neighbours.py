@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ WRITE_BYTES = 1 << 20
 TRAIN_ROWS_PER_LIST = 48
 RECALL_K = 8
 RECALL_QUERIES = 1_000
+# What rankings retrieve goes deeper, and deeper down the same lists hold less of it: L of 64, 256 and 1,024, and 16 for
+# the anchor's own captions. Each depth is searched with settings of its own, tuned by so many queries.
+DEPTHS = (80, 272, 1040)
+DEEP_QUERIES = 200
 # Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
 TIE = 2e-4
 _COPY = "put back a copy of it, or build its folder anew under another name"
@@ -106,9 +111,20 @@ def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
 
 
 class NearestRows:
-    """A written index, memory-mapped, with the exact vectors beside it for re-ranking."""
+    """A written index, memory-mapped, with the exact vectors beside it for re-ranking.
 
-    def __init__(self, path: Path, vectors: np.ndarray, settings: SearchSettings, gpu: bool = True) -> None:
+    deeper: settings by the most neighbours that they are for, ascending; for more, the last; `settings` are for
+    `RECALL_K`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        vectors: np.ndarray,
+        settings: SearchSettings,
+        gpu: bool = True,
+        deeper: Sequence[tuple[int, SearchSettings]] = (),
+    ) -> None:
         import faiss
 
         self.vectors = vectors
@@ -119,6 +135,7 @@ class NearestRows:
             raise ValueError(f"it is no index of {len(vectors):,} vectors of {vectors.shape[1]} dimensions")
         ivf = _ivf(self.index)
         self.lists = 0 if ivf is None else int(ivf.nlist)  # 0: an index without inverted lists
+        self.exact = isinstance(self.index, faiss.IndexFlat)
         self._on_gpu = False
         if gpu and getattr(faiss, "get_num_gpus", int)() > 0:
             with suppress(RuntimeError):  # kinds of index that FAISS has for CPUs only
@@ -126,6 +143,7 @@ class NearestRows:
                 self._on_gpu = True
         self.settings = SearchSettings()
         self.configure(settings)
+        self._by_depth = ((RECALL_K, settings), *deeper) if deeper else ()
 
     def configure(self, settings: SearchSettings) -> None:
         """Search with other settings from now on."""
@@ -144,6 +162,10 @@ class NearestRows:
         Where fewer than k rows are found the row is -1 and the similarity -inf.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if self._by_depth:
+            wanted = next((settings for depth, settings in self._by_depth if k <= depth), self._by_depth[-1][1])
+            if wanted != self.settings:
+                self.configure(wanted)
         similarity, rows = self.index.search(queries, min(k * self.settings.rerank, max(1, self.index.ntotal)))
         if rows.size and rows.max() >= len(self.vectors):
             raise CocuError(f"{self.path}: broken (it found row {rows.max()} of {len(self.vectors):,}); {_COPY}")
@@ -189,9 +211,15 @@ def recall(index: NearestRows, queries: np.ndarray, exact: np.ndarray) -> Recall
     return Recall(float(hits / max(1, possible)), len(queries), k)
 
 
-def tune(index: NearestRows, queries: np.ndarray, target: float) -> tuple[SearchSettings, Recall]:
-    """The cheapest settings that reach the target recall on the queries, else the best there are."""
-    exact = exact_search(index.vectors, queries, min(RECALL_K, max(1, len(index.vectors))))
+def tune(
+    index: NearestRows, queries: np.ndarray, target: float, exact: np.ndarray | None = None
+) -> tuple[SearchSettings, Recall]:
+    """The cheapest settings that reach the target recall on the queries, else the best there are.
+
+    exact: as `exact_search` gives for the number of neighbours in question, `RECALL_K` unless it is given.
+    """
+    if exact is None:
+        exact = exact_search(index.vectors, queries, min(RECALL_K, max(1, len(index.vectors))))
     lists = index.lists
     probes = [2**i for i in range(3, 31) if 2**i < lists] + [lists] if lists else [0]
     best = (index.settings, recall(index, queries, exact))
@@ -207,6 +235,17 @@ def tune(index: NearestRows, queries: np.ndarray, target: float) -> tuple[Search
                 break  # the code loses them, not the lists
     index.configure(best[0])
     return best
+
+
+def tune_deeper(index: NearestRows, queries: np.ndarray, target: float) -> list[tuple[SearchSettings, Recall]]:
+    """The same for each of `DEPTHS` that the index has rows for; none for an index that is exact."""
+    depths = [k for k in DEPTHS if k <= len(index.vectors)]
+    if index.exact or not depths:
+        return []
+    step = max(1, len(queries) // DEEP_QUERIES)
+    chosen = queries[::step][:DEEP_QUERIES]
+    exact = exact_search(index.vectors, chosen, depths[-1])
+    return [tune(index, chosen, target, np.ascontiguousarray(exact[:, :k])) for k in depths]
 
 
 def _ivf(index: Any) -> Any:

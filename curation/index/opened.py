@@ -55,10 +55,11 @@ def open_index(path: Path, spacy_pipeline: str | None = None) -> Index:
         raise broken_manifest(path / "manifest.json", f"it is not of the arrays in {path / 'rows'}")
 
     def nearest(name: str, vectors: np.ndarray) -> NearestRows:
-        settings = SearchSettings(**manifest["indexes"][name]["settings"])
+        built = manifest["indexes"][name]
+        deeper = [(deep["k"], SearchSettings(deep["nprobe"], deep["rerank"])) for deep in built.get("deeper", ())]
         with reading(path / f"{name}.faiss"):
             (path / f"{name}.faiss").stat()
-            return NearestRows(path / f"{name}.faiss", vectors, settings)
+            return NearestRows(path / f"{name}.faiss", vectors, SearchSettings(**built["settings"]), deeper=deeper)
 
     with reading(path / "concepts.parquet"):
         vocabulary = read_vocabulary_table(path / "concepts.parquet")
@@ -158,7 +159,10 @@ def index_identity(index: Index) -> dict[str, Any]:
         "parameters": manifest["parameters"],
         "fingerprint": manifest["fingerprint"],
         "shards": [(name, manifest["shards"][name].get("checksum")) for name in manifest["order"]],
-        "indexes": {name: (built["factory"], built["settings"]) for name, built in manifest["indexes"].items()},
+        "indexes": {
+            name: (built["factory"], built["settings"], *([built["deeper"]] if "deeper" in built else []))
+            for name, built in manifest["indexes"].items()
+        },
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return {

@@ -7,6 +7,7 @@ merging comes last, for nothing may go for the sake of what goes itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,7 +21,19 @@ from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 
 # Of archives, the scores of their entries float32 [P], and what is gone.
-Filter = Callable[[Archives, np.ndarray, np.ndarray], np.ndarray]
+Step = Callable[[Archives, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A step, and what it says of what it leaves out."""
+
+    reason: str
+    step: Step
+
+    def __call__(self, archives: Archives, score: np.ndarray, gone: np.ndarray) -> np.ndarray:
+        """What is gone after the step."""
+        return self.step(archives, score, gone)
 
 
 def filters_of(
@@ -32,15 +45,20 @@ def filters_of(
 ) -> list[Filter]:
     """The filters that the options ask for. singular_of: the normal form of a word, for word families."""
     steps: list[Filter] = []
+
+    def add(reason: str, step: Step) -> None:
+        steps.append(Filter(reason, step))
+
     if options.grounded:
         shown = grounded(statistics, rows)
-        steps.append(lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
+        add("no picture shows", lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
     if options.synonyms:
-        steps.append(lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
+        add("behind the best", lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
     families = WordFamilies(vocabulary, singular_of, set_phrases(), rows if options.merge else None)
+    order = families.order
     relations: list[Relation] = [families] if options.merge else []
     if options.synonyms:
         relations.append(Synonyms(statistics, rows))
     if relations:
-        steps.append(lambda archives, score, gone: merged_away(archives, score, gone, relations, families.order))
+        add("said by another", lambda archives, score, gone: merged_away(archives, score, gone, relations, order))
     return steps

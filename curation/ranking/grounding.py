@@ -19,10 +19,14 @@ LEAST = 0.5
 def grounded(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
     """bool [C]: which of the concepts the indexed pairs show to be grounded.
 
-    One that no indexed pair names (captions without pictures alone do) has the benefit of the doubt.
+    One that no indexed pair names (captions without pictures alone do) has the benefit of the doubt. So have all where
+    the pairs show none: pictures that are all alike, or two or three in all, tell nothing apart.
     """
     concept, z = statistics.z_named(rows)
     count = len(statistics.concepts)
     pairs = np.bincount(concept, minlength=count)
     mean = np.bincount(concept, z, minlength=count) / (pairs + 1)
-    return (pairs == 0) | (mean >= LEAST)
+    shown = mean >= LEAST
+    if statistics.alike or not shown.any():
+        return np.ones(count, bool)
+    return (pairs == 0) | shown

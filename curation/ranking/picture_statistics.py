@@ -15,6 +15,8 @@ import numpy as np
 from curation.index.caption_rows import CaptionRows
 
 STATISTICS_PICTURES = 50_000
+# Of unit vectors, which as halves are rounded by about 1e-7 in all.
+LEAST_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +31,23 @@ class PictureStatistics:
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean float32 [D] and covariance float32 [D, D] of v; 0 and the identity of fewer than two pictures."""
-        count, width = self.pictures.shape
-        if count < 2:
+        """Mean float32 [D] and covariance float32 [D, D] of v; 0 and the identity where all pictures are alike."""
+        if self.alike:
+            width = self.pictures.shape[1]
             return np.zeros(width, np.float32), np.eye(width, dtype=np.float32)
-        sample = np.asarray(self.pictures[:: -(-count // STATISTICS_PICTURES)], np.float32)
-        return sample.mean(0), np.cov(sample.T).astype(np.float32)
+        return self._sample().mean(0), self._covariance
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether there are no two pictures that differ by more than rounded vectors of one picture do."""
+        return len(self.pictures) < 2 or float(np.trace(self._covariance)) < LEAST_VARIANCE
+
+    @cached_property
+    def _covariance(self) -> np.ndarray:
+        return np.cov(self._sample().T).astype(np.float32)
+
+    def _sample(self) -> np.ndarray:
+        return np.asarray(self.pictures[:: -(-len(self.pictures) // STATISTICS_PICTURES)], np.float32)
 
     @cached_property
     def centre(self) -> np.ndarray:
@@ -43,8 +56,8 @@ class PictureStatistics:
 
     @cached_property
     def spread(self) -> np.ndarray:
-        """Standard deviation of t(c)·v, float32 [C]; 1 of fewer than two pictures."""
-        if len(self.pictures) < 2:
+        """Standard deviation of t(c)·v, float32 [C]; 1 where all pictures are alike."""
+        if self.alike:
             return np.ones(len(self.concepts), np.float32)
         return np.sqrt(np.maximum(np.einsum("cd,cd->c", self.concepts @ self.moments[1], self.concepts), 1e-8))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
 from benchmarks.speed import synthetic
+from curation.index import neighbours
 from curation.index.neighbours import (
     FLAT_LIMIT,
     TIE,
@@ -21,6 +22,7 @@ from curation.index.neighbours import (
     index_bytes,
     recall,
     tune,
+    tune_deeper,
 )
 from files.errors import CocuError, MisuseError
 from tests.curation.small_index import unit
@@ -173,6 +175,31 @@ def test_tuning_takes_the_cheapest_settings_that_reach_the_target(tmp_path):
     if settings_.nprobe > 8:
         index.configure(replace(settings_, nprobe=settings_.nprobe // 2))
         assert recall(index, QUERIES, exact).value < 0.97
+
+
+def test_a_deep_search_is_tuned_at_its_depth(tmp_path, monkeypatch):
+    """Lists that hold the 8 best hold less of the 200 best; each depth is searched as it was tuned."""
+    monkeypatch.setattr(neighbours, "DEPTHS", (40, 200, 10_000))
+    index = opened(tmp_path, "IVF64,SQfp16")
+    at_eight, _ = tune(index, QUERIES, 0.97)
+    deeper = tune_deeper(index, QUERIES, 0.97)
+    assert [reached.k for _, reached in deeper] == [40, 200]  # there are no 10,000 rows
+    assert all(reached.value >= 0.97 for _, reached in deeper)
+    exact = exact_search(VECTORS, QUERIES, 200)
+    index.configure(at_eight)
+    assert recall(index, QUERIES, exact).value < 0.97 < deeper[1][1].value
+    assert deeper[1][0].nprobe > at_eight.nprobe
+
+    by_depth = [(reached.k, settings) for settings, reached in deeper]
+    again = NearestRows(tmp_path / "index.faiss", VECTORS, at_eight, gpu=False, deeper=by_depth)
+    for k, settings in ((200, deeper[1][0]), (8, at_eight), (9, deeper[0][0]), (40, deeper[0][0]), (300, deeper[1][0])):
+        again.search(QUERIES, k)
+        assert again.settings == settings
+    assert recall(again, QUERIES, exact).value >= 0.97
+
+
+def test_an_exact_index_needs_no_tuning(tmp_path):
+    assert tune_deeper(opened(tmp_path, "Flat"), QUERIES, 0.95) == []
 
 
 def test_tuning_re_ranks_where_codes_are_coarse(tmp_path):

@@ -1,6 +1,7 @@
 """Grounding on a world where it is known which concepts the pictures show."""
 
 import numpy as np
+import pytest
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.ranking.grounding import LEAST, grounded
@@ -46,3 +47,36 @@ def test_the_rule_is_that_of_a_plain_loop() -> None:
 def test_a_concept_that_no_pair_names_has_the_benefit_of_the_doubt() -> None:
     texts, rows = world()
     assert grounded(PictureStatistics(texts, rows.image_vectors), rows)[12]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+@pytest.mark.parametrize("pairs", [40, 1])
+def test_pictures_that_are_all_alike_ground_everything(pairs: int, noise: float) -> None:
+    texts, rows = world()
+    pictures = np.repeat(np.asarray(rows.image_vectors[:1], np.float32), pairs, 0)
+    pictures += noise * np.random.default_rng(0).standard_normal(pictures.shape)
+    same = (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).astype(np.float16)
+    offsets, named = rows.offsets[: pairs + 1], rows.concept_ids[: 2 * pairs]
+    similarity = pair_similarity(texts, named, same, np.repeat(np.arange(pairs), 2))
+    hashes = rows.text_hash[:pairs]
+    statistics = PictureStatistics(texts, same)
+    assert statistics.alike
+    assert grounded(statistics, CaptionRows(offsets, named, similarity, hashes, hashes, same, same)).all()
+    assert np.isfinite(statistics.z(texts @ same[0].astype(np.float32), slice(None))).all()
+
+
+def test_pictures_that_differ_are_not_alike() -> None:
+    texts, rows = world()
+    assert not PictureStatistics(texts, rows.image_vectors).alike
+    two = np.repeat(rows.image_vectors[:2], [39, 1], 0)
+    assert not PictureStatistics(texts, two).alike
+
+
+def test_two_pictures_ground_everything() -> None:
+    """No z of two is over 0.71, so that the rule would leave out all that they show."""
+    texts, rows = world()
+    few = slice(0, 2)
+    offsets, named = rows.offsets[:3], rows.concept_ids[:4]
+    arrays = rows.text_hash[few], rows.image_hash[few], rows.image_vectors[few], rows.text_vectors[few]
+    two = CaptionRows(offsets, named, rows.similarity[:4], *arrays)
+    assert grounded(PictureStatistics(texts, two.image_vectors), two).all()
