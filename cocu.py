@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -235,6 +236,7 @@ def train(
     val: Named | CuratedFolder | Sequence[Named | CuratedFolder] | None = None,
     benchmark: str | Mapping[str, Named] | None = None,
     shares: Sequence[float] | None = None,
+    weights: Named | None = None,
     resume: str = "auto",
     init: Named | None = None,
     device: str = "auto",
@@ -247,9 +249,9 @@ def train(
     """Train a recipe, a built-in one by its name or a YAML file, on shards or curated folders; `out` is the run's.
 
     settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
-    measured at every validation. shares: of what is seen, for each of `data`. More: `cocu train run --help`.
-    Interrupted, it saves first. Raises MisuseError for arguments that are wrong, CocuError where the loss stays
-    non-finite, or shards or checkpoints cannot be read or written.
+    measured at every validation. shares: of what is seen, for each of `data`; weights: a table of them for each pair.
+    More: `cocu train run --help`. Interrupted, it saves first. Raises MisuseError for arguments that are wrong,
+    CocuError where the loss stays non-finite, or shards or checkpoints cannot be read or written.
 
         run = cocu.train("miniature_cocu", "runs/curated/shards", "runs/mini", {"epochs": 2})
     """
@@ -279,12 +281,10 @@ def train(
             (wanted,) = benchmarks_of(benchmark)
             measure = validation_measure(*wanted)
         if isinstance(settings, Mapping):
-            from json import dumps
-
-            settings = [f"{name}={dumps(value)}" for name, value in settings.items()]
+            settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
         held = [Source((name,)) for name in _names(val)]
-        start = (resume, Path(init) if init else None)
+        start = (resume, Path(init) if init else None, Path(weights) if weights else None)
         options = TrainOptions(Path(out), given, held, *start, device, compile, workers, tensorboard, wandb, measure)
         outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
         if outcome.asked == Wish.INTERRUPT:

@@ -170,6 +170,40 @@ def score(
 
 
 @app.command()
+def balance(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.parquet: a weight for every pair, for `cocu train --weights`. FILE.npy: the uids of a subset, "
+            "as DataComp's tools read them. Else a folder: the shards of a subset."
+        ),
+    ],
+    cap: Annotated[
+        int | None,
+        typer.Option(min=1, help="T: so many pairs come by each concept. Default: where the tail ends (--tail)."),
+    ] = None,
+    tail: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the rare concepts in all mentions, which says what is rare."),
+    ] = 0.06,
+    concepts: Annotated[
+        str, typer.Option(help="What counts: shown (recovered or named), recovered, or named by the caption.")
+    ] = "shown",
+    subset: Annotated[
+        bool, typer.Option("--subset", help="Of FILE.parquet: the keys of a subset drawn by the weights.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the subset.")] = 0,
+) -> None:
+    """Weigh pairs, or draw of them, so that what few pictures show is not drowned by what many do."""
+    import cocu
+    from cli.printing.balance import print_balance
+
+    made = cocu.open_curated(curated).balance(out, cap=cap, tail=tail, concepts=concepts, subset=subset, seed=seed)
+    print_balance(out, made)
+
+
+@app.command()
 def query(
     curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
     sql: Annotated[

@@ -56,6 +56,13 @@ def run(
             help="How much of what is seen comes from each --data. Default: every pair once an epoch.",
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.parquet",
+            help="How likely an epoch sees each pair, as `cocu curate balance` writes it. Default: every pair is seen.",
+        ),
+    ] = None,
     resume: Annotated[
         str,
         typer.Option(help="auto: go on from the newest checkpoint in RUN; never: begin; or a checkpoint's folder."),

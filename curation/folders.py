@@ -13,6 +13,7 @@ from files.errors import MisuseError
 if TYPE_CHECKING:
     import duckdb
 
+    from curation.curated.balance import Balance
     from curation.encoding.encoder import Encoder
     from curation.encoding.model_names import EncoderSpec
     from curation.index.opened import Index
@@ -130,6 +131,29 @@ class CuratedFolder:
         console = Console()
         for panel in show_pairs(self.path, keys):
             console.print(panel)
+
+    def balance(
+        self,
+        out: str | Path,
+        *,
+        cap: int | None = None,
+        tail: float = 0.06,
+        concepts: str = "shown",
+        subset: bool = False,
+        seed: int = 0,
+    ) -> Balance:
+        """Weigh pairs so that what few pictures show is not drowned; `out` says by its ending what is written.
+
+        out: .parquet, every pair's weight, or with subset the keys drawn; .npy, DataComp's uids; else a folder of
+        shards. cap: how many pairs come by a concept; None: from the share `tail` in all mentions. Raises MisuseError
+        for arguments that are wrong, CocuError for tables or shards that cannot be read.
+
+            curated.balance("weights.parquet").curve()
+        """
+        from curation.curated.balanced import balance_curated
+
+        options = (cap, tail, concepts, subset, seed)
+        return balance_curated(self.path, Path(out), *options)
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:

@@ -67,7 +67,7 @@ def make_curated(
         "finished": True,
         "parameters": {"neighbours": 8},
         "inputs": [],
-        "shards": {},
+        "shards": {shard: {"pairs": len(pairs)} for shard, pairs in shards.items()},
         "summary": {},
     }
     (folder / "manifest.json").write_text(json.dumps(whole | manifest))

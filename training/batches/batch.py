@@ -18,6 +18,7 @@ EXAMPLES = 10
 SHOWN = 5  # reasons, shards
 MOST_BAD_IN_A_ROW = 1000
 MOST_BAD_SHARDS = 100
+MOST_UNWEIGHTED = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,14 @@ class Batch:
 class SampleCounts:
     """What became of the samples. reasons: how often each; examples: the first few, "shard/key: reason".
 
+    not_drawn: passed over by the weights; unweighted: those of them that have none.
     broken_shards: name -> why samples of it may be missing; lost_pairs: name -> about how many, as far as is known.
     """
 
     good: int = 0
     bad: int = 0
+    not_drawn: int = 0
+    unweighted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     broken_shards: dict[str, str] = field(default_factory=dict)
@@ -77,6 +81,10 @@ class SampleCounts:
                 + _some(reasons, len(self.reasons))
                 + (f"; such as {self.examples[0]}" if self.examples else "")
             )
+        if self.not_drawn:
+            read = self.bad + self.good + self.not_drawn
+            none = f", {self.unweighted:,} of them without a weight" if self.unweighted else ""
+            said.append(f"by --weights {self.not_drawn / read:.1%} of the pairs read ({self.not_drawn:,}{none})")
         if shards := self.broken_shards:
             named = [f"{name} ({fault})" for name, fault in list(shards.items())[:SHOWN]]
             lost = sum(self.lost_pairs.values())
@@ -91,6 +99,10 @@ class SampleCounts:
         """
         self.good += len(made.good)
         self.bad += len(made.bad)
+        self.not_drawn += made.not_drawn
+        self.unweighted += made.unweighted
+        if self.unweighted >= MOST_UNWEIGHTED and self.unweighted == self.good + self.bad + self.not_drawn:
+            raise CocuError(f"none of the first {self.unweighted:,} pairs has a weight; is --weights of other pairs?")
         self.reasons.update(reason.partition(":")[0] for _, reason in made.bad)
         room = EXAMPLES - len(self.examples)
         self.examples += [f"{name}: {reason}" for name, reason in made.bad[:room]]
@@ -106,6 +118,8 @@ def all_counts(several: Iterable[SampleCounts]) -> SampleCounts:
     total = SampleCounts()
     for counts in several:
         total.good, total.bad = total.good + counts.good, total.bad + counts.bad
+        total.not_drawn += counts.not_drawn
+        total.unweighted += counts.unweighted
         total.reasons += counts.reasons
         total.examples = [*total.examples, *counts.examples][:EXAMPLES]
         total.broken_shards |= counts.broken_shards

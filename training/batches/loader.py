@@ -23,6 +23,7 @@ from training.shards.files import ShardFiles
 from training.shards.found import Source, TarShard, find_data
 from training.shards.order import Slot
 from training.shards.stream import Stream
+from training.shards.weights import PairWeights, read_weights
 
 # What workers make at once: little enough for a small /dev/shm, enough that handing it over costs nothing.
 PART_BYTES = 4 << 20
@@ -62,10 +63,10 @@ class BatchOptions:
         """The shards as files."""
         return ShardFiles(shards, self.cache and self.cache / "shards", self.cache and self.cache / "tar-index")
 
-    def maker(self, files: ShardFiles, augmentation: Augmentation) -> PairMaker:
+    def maker(self, files: ShardFiles, augmentation: Augmentation, weights: PairWeights | None = None) -> PairMaker:
         """What makes pairs of their samples."""
         choice = ConceptChoice(self.concepts, self.concepts_per_image, self.concept_temperature)
-        return PairMaker(files, augmentation, choice, self.context_length, self.seed)
+        return PairMaker(files, augmentation, choice, self.context_length, self.seed, weights)
 
     @property
     def part(self) -> int:
@@ -81,7 +82,8 @@ class Loader:
     (augment.py); True is deit, False is none. shuffle_buffer: samples that are shuffled together, across shards; only
     their places are kept. samples: of all sources, for `steps_per_epoch`; None: counted by reading headers. resume: the
     position of a batch of a run with the same data, seed, ranks and shuffle buffer; workers, batch size and the rest
-    may differ. look_up: called now and then while a batch of workers is waited for; what it raises ends the wait.
+    may differ. weights: a table of how likely an epoch sees each pair (training/shards/weights.py). look_up: called now
+    and then while a batch of workers is waited for; what it raises ends the wait.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Loader:
         shuffle_buffer: int = 10_000,
         samples: int | None = None,
         resume: dict[str, Any] | None = None,
+        weights: Path | None = None,
         look_up: Callable[[], None] = lambda: None,
     ) -> None:
         if shuffle_buffer < 1:
@@ -101,24 +104,29 @@ class Loader:
         level = {True: "deit", False: "none"}[augment] if isinstance(augment, bool) else augment
         augmentation = Augmentation(options.image_size, level, crop_scale)
         shards, collections = find_data(sources)
+        if weights and len(collections) > 1:
+            raise MisuseError("--weights: says how often each pair is seen, and so cannot go with --shares")
+        thinned = read_weights(weights, shards) if weights else None
         self.counts = SampleCounts()
-        self._options, self._samples, self._look_up = options, samples, look_up
+        self._options, self._look_up = options, look_up
+        self._samples = thinned.pairs_an_epoch if thinned else samples
         self._files = options.files(shards)
         try:
             slot = Slot(options.seed, options.rank, options.world_size, shuffle_buffer)
-            self._stream = Stream(collections, self._files, slot, position=resume and resume["stream"])
+            at, digest = resume and resume["stream"], thinned.digest if thinned else None
+            self._stream = Stream(collections, self._files, slot, position=at, pair_weights=digest)
             self._stream.take(resume["skip"] if resume else 0)
         except BaseException:
             self._files.close()
             raise
-        self._maker = options.maker(self._files, augmentation)
+        self._maker = options.maker(self._files, augmentation, thinned)
         self._state = resume or {"stream": self._stream.position(), "skip": 0}
         self._ahead: Ahead | None = None
         self._closed = False
 
     @property
     def samples(self) -> int:
-        """Samples of all sources together. Raises MisuseError where counting them would mean fetching them."""
+        """Samples that an epoch sees. Raises MisuseError where counting them would mean fetching them."""
         if self._samples is None:
             self._samples = self._files.count(self._options.workers)
         return self._samples

@@ -28,6 +28,7 @@ from training.batches.tokens import Tokenizer, text_id
 from training.shards.files import ShardFiles
 from training.shards.order import EPOCH, SHARD, START, STOP
 from training.shards.tar_index import read_members
+from training.shards.weights import PairWeights, is_drawn
 
 TOKEN = np.uint16  # holds all 49,408 of CLIP's
 
@@ -60,7 +61,8 @@ class Made:
 
     pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions uint16 [g, T],
     caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (batch.py). seeds: one of each.
-    good: which of the places they are. bad: "shard/key" and reason of the others. count: n.
+    good: which of the places they are. bad: "shard/key" and reason of the others. count: n. not_drawn: how many the
+    weights pass over; unweighted: those of them that have none.
     """
 
     pixels: Tensor
@@ -74,15 +76,23 @@ class Made:
     good: list[int]
     bad: list[tuple[str, str]]
     count: int
+    not_drawn: int = 0
+    unweighted: int = 0
 
 
 class PairMaker:
     """Places of samples -> arrays; a data set for torch's DataLoader whose items are whole arrays of places."""
 
     def __init__(
-        self, files: ShardFiles, augmentation: Augmentation, choice: ConceptChoice, context_length: int, seed: int
+        self,
+        files: ShardFiles,
+        augmentation: Augmentation,
+        choice: ConceptChoice,
+        context_length: int,
+        seed: int,
+        weights: PairWeights | None = None,
     ) -> None:
-        self._augmentation, self._choice, self._seed = augmentation, choice, seed
+        self._augmentation, self._choice, self._seed, self._weights = augmentation, choice, seed, weights
         self._names = [shard.name for shard in files.shards]
         self._paths = [files.path(number) for number in range(len(files.shards))]
         self._tokenizer = Tokenizer(context_length)
@@ -101,6 +111,7 @@ class PairMaker:
         good: list[int] = []
         seeds: list[int] = []
         bad: list[tuple[str, str]] = []
+        not_drawn = unweighted = 0
         for i, (place, sample) in enumerate(zip(places.tolist(), self._read(places), strict=True)):
             shard, epoch = self._names[place[SHARD]], place[EPOCH]
             name, g = shard, len(good)
@@ -109,6 +120,11 @@ class PairMaker:
                     raise BadPair(sample)
                 key, members = read_members(sample)
                 name = f"{shard}/{key}"
+                if self._weights is not None:
+                    weight = self._weights.of(place[SHARD], key)
+                    if weight is None or not is_drawn(weight, self._seed, epoch, name):
+                        not_drawn, unweighted = not_drawn + 1, unweighted + (weight is None)
+                        continue
                 pair = read_pair(members, self._choice.mode)
                 seed = blake2b(f"{self._seed}/{epoch}/{name}".encode("utf-8", "replace"), digest_size=24).digest()
                 for_image, for_text = (Random(int.from_bytes(part, "little")) for part in (seed[:8], seed[8:16]))
@@ -134,6 +150,8 @@ class PairMaker:
             good=good,
             bad=bad,
             count=n,
+            not_drawn=not_drawn,
+            unweighted=unweighted,
         )
 
     def _read(self, places: np.ndarray) -> Sequence[bytes | str]:

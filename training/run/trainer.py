@@ -68,9 +68,9 @@ class TrainOptions:
     """What a run is given besides its recipe.
 
     data, val: shards to train on, and to measure on (none: no validation). resume: auto, never, or a checkpoint's
-    folder. init: a checkpoint from whose weights a new run begins. workers: loading processes of each rank; None:
-    fitted to the cores. measure: figures of a learner in eval mode, asked for at every validation on the leading
-    process, such as zero-shot segmentation; "miou" among them then decides which checkpoint is best, and not the loss.
+    folder. init: a checkpoint from whose weights a new run begins. weights: a table of how likely an epoch sees each
+    pair. workers: loading processes of each rank; None: fitted to the cores. measure: figures of a learner in eval
+    mode, asked for at every validation on the leading process; "miou" among them then decides what is best.
     """
 
     run: Path
@@ -78,6 +78,7 @@ class TrainOptions:
     val: Sequence[Source] = ()
     resume: str = "auto"
     init: Path | None = None
+    weights: Path | None = None
     device: str = "auto"
     compile: bool = False
     workers: int | None = None
@@ -159,8 +160,7 @@ class Run:
             config, kinds = recipe.model_dump(mode="json"), (options.tensorboard, options.wandb)
             self.log = stack.enter_context(RunLog(options.run, self.progress.step, self.rate.steps, config, *kinds))
             self.log.say(self._greeting(found))
-        self.val_counts = SampleCounts()
-        self.told_of = 0  # broken shards
+        self.val_counts, self.told_of = SampleCounts(), 0  # the latter: broken shards
 
     def to_the_end(self) -> Outcome:
         """The loop."""
@@ -370,6 +370,7 @@ class Run:
             shuffle_buffer=data.shuffle_buffer,
             samples=data.samples,
             resume=position,
+            weights=self.options.weights,
             look_up=self.signals.give_up,
         )
 
@@ -390,9 +391,8 @@ class Run:
 
     def _greeting(self, found: Path | None) -> str:
         count = sum(parameter.numel() for parameter in self.learner.parameters()) / 1e6
-        begun = f", going on from {found}" if found else ""
         what = f"{self.recipe.learner}, {count:.1f} million parameters, {self.place.world} x {self.place.device.type}"
-        return f"{what}, {self.rate.steps:,} steps{begun}"
+        return f"{what}, {self.rate.steps:,} steps" + (f", going on from {found}" if found else "")
 
 
 def due(step: int, every: int | None) -> bool:

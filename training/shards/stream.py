@@ -36,9 +36,13 @@ class Stream:
         *,
         epochs: int | None = None,
         position: dict[str, Any] | None = None,
+        pair_weights: str | None = None,
     ) -> None:
+        """pair_weights: a digest of weights that thin the stream where pairs are made; only told apart here."""
         self._files, self._slot = files, slot
         self._identity = identity(files.shards, collections, slot)
+        if pair_weights is not None:
+            self._identity["pair_weights"] = pair_weights
         if position is not None:
             check_identity(position, self._identity)
         self._weights = [collection.weight for collection in collections]
@@ -121,6 +125,7 @@ _NAMES = {
     "shuffle_buffer": "shuffle buffer",
     "weights": "weights of the data sources",
     "shards": "number of shards",
+    "pair_weights": "table of weights (--weights)",
     "digest": "shards (a name, a size or the order of some)",
 }
 
@@ -128,8 +133,8 @@ _NAMES = {
 def check_identity(position: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raises MisuseError that names the first difference."""
     for key, name in _NAMES.items():
-        if position.get(key) != expected[key]:
-            values = "" if key == "digest" else f": {position.get(key)} then, {expected[key]} now"
+        if position.get(key) != expected.get(key):
+            values = "" if key in ("digest", "pair_weights") else f": {position.get(key)} then, {expected.get(key)} now"
             raise MisuseError(
                 f"the checkpoint's place in the data belongs to another {name}{values}; go on with what the run was "
                 "started with, or start a new run from the checkpoint's weights"

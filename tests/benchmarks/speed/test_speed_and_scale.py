@@ -6,7 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.speed import curate_throughput, forward_share, measure, ranking_speed, search_scaling, synthetic
+from benchmarks.speed import (
+    balance_scale,
+    curate_throughput,
+    forward_share,
+    measure,
+    ranking_speed,
+    search_scaling,
+    synthetic,
+)
 
 
 def test_ranking_speed_agrees_with_the_loop(capsys):
@@ -74,3 +82,10 @@ def test_synthetic_captions_name_one_to_six_concepts_none_twice():
 
 def test_a_table_is_markdown():
     assert measure.table(["a", "b"], [["x", "1"]]) == "| a | b |\n|---|--:|\n| x | 1 |"
+
+
+def test_balance_scale_balances_its_tables(tmp_path):
+    balance_scale.write(tmp_path, 170_000)
+    record = balance_scale.measure(tmp_path, "uids.npy")
+    assert record["pairs"] == 10_625
+    assert 0 < len(np.load(tmp_path / "uids.npy")) < 10_625

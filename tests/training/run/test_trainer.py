@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -335,3 +337,21 @@ def test_precision_concepts_and_validation_may_be_reduced(options: TrainOptions,
 def test_batches_that_cannot_be_shared_are_refused(options: TrainOptions) -> None:
     with pytest.raises(MisuseError, match="--device tpu: give auto, cpu or cuda"):
         train(recipe(), replace(options, device="tpu"))
+
+
+def test_weights_thin_the_epochs_and_going_on_is_exact(tmp_path: Path, options: TrainOptions) -> None:
+    rows = [(f"{shard:05d}", f"{shard:05d}{i:04d}", i / 20) for shard in range(3) for i in range(20)]
+    table = pa.table(dict(zip(("shard", "key", "weight"), zip(*rows, strict=True), strict=True)))
+    pq.write_table(table, tmp_path / "weights.parquet")
+    wanted = recipe("miniature", "epochs=4", "optimizer.warmup_epochs=1", "checkpoints.every_steps=4")
+    undisturbed = replace(options, run=tmp_path / "undisturbed", weights=tmp_path / "weights.parquet")
+    outcome = train(wanted, undisturbed)
+    assert outcome.steps == 4 * (28 // 8)  # an epoch sees 28.5 of the 60 pairs
+    assert outcome.counts.not_drawn > 40
+
+    checkpoint = undisturbed.run / "checkpoints/step-00000008"
+    resumed = replace(undisturbed, run=tmp_path / "resumed", resume=str(checkpoint))
+    train(wanted, resumed)
+    assert losses(resumed.run) == {step: loss for step, loss in losses(undisturbed.run).items() if step > 8}
+    with pytest.raises(MisuseError, match=r"another table of weights \(--weights\)"):
+        train(wanted, replace(resumed, run=tmp_path / "without", weights=None))
