@@ -73,6 +73,9 @@ class CaptionRows:
         with reading(folder / "concept_ids.npy"):
             if named and not (self.concept_ids.min() >= 0 and self.concept_ids.max() < len(vocabulary)):
                 raise ValueError(f"it names others than the {len(vocabulary):,} concepts")
+        with reading(folder / "similarity.npy"):
+            if named and not np.abs(self.similarity).max() < 1.1:  # not of what is no number, either
+                raise ValueError("it holds what is no cosine")
         dim = vocabulary.vectors.shape[1]
         for name, array, shape in (
             ("similarity", self.similarity, (named,)),

@@ -159,9 +159,18 @@ def _json_lines(data: bytes) -> Any:
     """JSON lines as a table. Raises what Arrow raises, and JsonFault."""
     # Editors on Windows put a mark before UTF-8, which Arrow takes for a value.
     data = data.removeprefix(BOM_UTF8)
-    for line in io.BytesIO(data):
-        if line.count(b"[") + line.count(b"{") > DEEPEST:  # Arrow would follow it until the process dies
-            parse_json(line)
+    for number, line in enumerate(map(bytes.strip, io.BytesIO(data)), 1):
+        # One plain object shows by its braces. Anything else is read with care first: of a value that is none, and of
+        # great depth, Arrow dies.
+        plain = line.startswith(b"{") and line.endswith(b"}") and line.count(b"{") == 1 == line.count(b"}")
+        if not line or (plain and line.count(b"[") <= DEEPEST):
+            continue
+        try:
+            value = parse_json(line)
+        except JsonFault as fault:
+            raise JsonFault(f"line {number:,}: {str(fault).replace(' in line 1,', ',')}") from None
+        if not isinstance(value, dict):
+            raise JsonFault(f"line {number:,} is no object")
     return pa_json.read_json(io.BytesIO(data))
 
 

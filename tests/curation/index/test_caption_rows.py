@@ -14,6 +14,7 @@ from curation.index.embedding import schema
 from curation.index.identity import name_hashes, picture_hashes, text_hashes
 from curation.index.vocabulary import Vocabulary
 from curation.runs.parquet_parts import vectors_to_arrow
+from files.errors import CocuError
 
 D = 16
 WORDS = ["dog", "cat", "beach", "tree"]
@@ -75,6 +76,16 @@ def test_an_index_without_pictures(written: tuple, tmp_path: Path) -> None:
     assert (len(rows), rows.images) == (3, 0)
     assert rows.image_vectors.shape == (0, D)
     np.testing.assert_array_equal(rows.text_vectors, texts[4:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.5])
+def test_similarities_that_are_no_cosines_are_refused(written: tuple, value: float) -> None:
+    folder, vocabulary, *_ = written
+    rows = read_rows(folder)
+    rows.check(folder, vocabulary)
+    rows.similarity[1] = value
+    with pytest.raises(CocuError, match=r"similarity\.npy: .*no cosine"):
+        rows.check(folder, vocabulary)
 
 
 def test_hashes_do_not_see_case_spaces_or_punctuation() -> None:

@@ -200,6 +200,17 @@ def test_lines_of_truth_that_nest_or_lie(tmp_path: Path, area: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("\nnull", "line 2 is no object"), (" null", "line 1: is no JSON: Extra data"), ("\n[1]", "line 2 is no object")],
+)
+def test_lines_of_truth_that_are_no_objects(tmp_path: Path, more: str, said: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"key": "a", "object": "dog", "area": 0.5}' + more + "\n")
+    with pytest.raises(MisuseError, match=said):  # Arrow dies of them
+        read_truth(path)
+
+
 def test_members_of_a_truth_tar_that_nest_or_lie_are_noted(tmp_path: Path) -> None:
     areas = {f"x{n}": area for n, area in enumerate([DEEP, "9" * 5000, "NaN", '{"a": 1}'])}
     members = {f"{key}.json": f'{{"objects": [{{"name": "dog", "area": {area}}}]}}' for key, area in areas.items()}
