@@ -82,6 +82,19 @@ def connect(curated: Path, memory: int | None = None, spill: Path | None = None)
 
 
 @contextmanager
+def connected(curated: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """`connect`, for queries of ours: one that fails is told as damage of the tables. Raises CocuError."""
+    connection = connect(curated)
+    try:
+        yield connection
+    except duckdb.Error as error:
+        said = one_line(error)
+        raise CocuError(f"{curated}: its tables cannot be read ({said}); curate into a new folder") from error
+    finally:
+        connection.close()
+
+
+@contextmanager
 def run_query(curated: Path, sql: str, memory: int | None = None, spill: Path | None = None) -> Iterator[Answer]:
     """The rows of one reading statement: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW or SUMMARIZE.
 

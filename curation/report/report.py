@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.curated.pairs import find_pairs, sample_pairs
-from curation.curated.query import connect
+from curation.curated.query import connected
 from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
 from curation.report.gallery import Bar, bar, pair_cards
 from curation.report.histograms import drawn
@@ -26,12 +26,9 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
     Raises MisuseError for a folder that is missing or unfinished, OSError when `out` cannot be
     written.
     """
-    connection = connect(curated)
-    try:
+    with connected(curated) as connection:
         figures = read_figures(curated, connection)
         pairs = sample_pairs(connection, sample, seed)
-    finally:
-        connection.close()
     _write(
         out,
         "report.html.j2",
@@ -54,12 +51,9 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
     Raises MisuseError for an unknown key and for a folder that is missing or unfinished, OSError
     when `out` cannot be written.
     """
-    connection = connect(curated)
-    try:
+    with connected(curated) as connection:
         pairs = find_pairs(connection, keys)
         score_range = read_score_range(connection)
-    finally:
-        connection.close()
     _write(
         out,
         "pairs.html.j2",

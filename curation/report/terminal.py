@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curation.curated.pairs import CuratedPair, find_pairs
-from curation.curated.query import connect
+from curation.curated.query import connected
 from curation.report.caption_marks import mark_concepts, shown
 from curation.report.figures import read_score_range, score_text
 from files.printable import printable
@@ -26,12 +26,9 @@ def show_pairs(curated: Path, keys: Sequence[str]) -> list[RenderableType]:
     A key that several shards have gives one panel a shard. Raises MisuseError for an unknown key,
     naming the nearest, and for a folder that is missing or unfinished.
     """
-    connection = connect(curated)
-    try:
+    with connected(curated) as connection:
         pairs = find_pairs(connection, keys)
         score_range = read_score_range(connection)
-    finally:
-        connection.close()
     return [_panel(pair, score_range) for pair in pairs]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.curated.query import connect, run_query
+from curation.curated.query import connect, connected, run_query
 from files.errors import CocuError, MisuseError
 from tests.curation.curated_fixture import MadePair, make_curated
 
@@ -328,3 +328,8 @@ def test_a_refusal_is_one_short_line(curated: Path, sql: str) -> None:
     message = str(raised.value)
     assert "\n" not in message
     assert len(message) < 1200
+
+
+def test_queries_of_ours_tell_damaged_tables(curated: Path) -> None:
+    with pytest.raises(CocuError, match="its tables cannot be read"), connected(curated) as connection:
+        connection.execute("SELECT * FROM nowhere")
