@@ -112,6 +112,15 @@ def _how_concepts(parameters: dict[str, Any]) -> str:
     return ", ".join(said)
 
 
+def _localised(counts: dict[str, int], parameters: dict[str, Any]) -> str:
+    said = [f"{counts['looked for']:,} concepts looked for"]
+    if parameters.get("min_peak") is not None:
+        said.append(f"those of a peak below {parameters['min_peak']:g} left out, but for the caption's own")
+    if counts.get("unreadable"):
+        said.append(f"{counts['unreadable']:,} pictures could not be decoded and have neither box nor peak")
+    return "; ".join(said)
+
+
 def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu curate run`."""
     summary, parameters = manifest["summary"], manifest["parameters"]
@@ -133,6 +142,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary, path)),
         *([("enriched captions", way)] if unenriched else []),
+        *([("localised", _localised(summary["localised"], parameters))] if "localised" in summary else []),
         (
             "method",
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "

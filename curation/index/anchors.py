@@ -15,9 +15,10 @@ from curation.index.embedding import embed_all
 from curation.index.index_manifest import RECORD
 from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
-from curation.reading.shards import Shard
+from curation.reading.shards import Shard, find_shards
 from curation.runs.manifest import broken_manifest
 from curation.runs.run_folder import RunFolder
+from files.errors import MisuseError
 from files.shapes import ShapeFault, check_shape, count
 
 
@@ -36,6 +37,30 @@ class AnchorShards:
     workers: int = 4
     embedded: Path | None = None
     encoder: EncoderSpec | None = None
+
+
+def find_anchors(
+    names: Sequence[str],
+    captions: tuple[str | None, bool, str | None, str | None],
+    device: str,
+    batch_size: int,
+    workers: int,
+    encoder: EncoderSpec | None,
+) -> AnchorShards | None:
+    """The shards of these names, None where none is named; captions: the fields of `CaptionOptions`.
+
+    Raises MisuseError for captions that are no anchors'.
+    """
+    if names:
+        options = CaptionOptions(*captions)
+        shards = find_shards(names, options.image_column)
+        return AnchorShards(shards, options, device, batch_size, workers, encoder=encoder)
+    if any(captions):
+        raise MisuseError(
+            "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "
+            "indexed pairs are read as the index was built"
+        )
+    return None
 
 
 def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, Any]:
