@@ -57,6 +57,8 @@ def build_index(
     spacy_pipeline: str = "auto",
     adjectives: bool = False,
     names: bool = False,
+    language: str = "en",
+    prompt: str | None = None,
     vocabulary: Named | None = None,
     min_count: int = 2,
     factory: str = "auto",
@@ -92,9 +94,9 @@ def build_index(
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code)
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
-        nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser)
+        nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser, language=language)
         listed = str(vocabulary) if vocabulary else None
-        late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
+        late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
@@ -172,6 +174,7 @@ def curate(
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
         check_numbers(0, keep=keep, seed=seed)
         check_numbers(0, 1, max_rejects=max_rejects)
+        check_numbers(-1, 1, min_peak=min_peak)
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation.concepts.lexicon import Lexicon
+from curation.concepts.lemmas import lexicon_of
 from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of
@@ -110,8 +110,10 @@ class Curator:
         self.index, self.options, self.support, self.localiser = index, options, support, localiser
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
-        lexicon = Lexicon(index_nouns(index).pipeline)
-        self.filters = filters_of(options, index.vocabulary, index.rows, statistics, lexicon.normal_form)
+        lexicon = lexicon_of(index_nouns(index))
+        self.filters = filters_of(
+            options, index.vocabulary, index.rows, statistics, lexicon.normal_form, lexicon.set_phrases
+        )
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
     def curate(

@@ -106,6 +106,8 @@ def _shards(count: int) -> str:
 def _how_concepts(parameters: dict[str, Any]) -> str:
     count = parameters["min_count"]
     said = [f"each named by at least {count} captions" if count > 1 else "each named by a caption"]
+    said += [f"language {parameters['noun_language']}"] if "noun_language" in parameters else []
+    said += [f"embedded as {parameters['prompt']!r}"] if "prompt" in parameters else []
     said += ["with adjectives"] if parameters["noun_adjectives"] else []
     said += ["with names"] if parameters["noun_names"] else []
     said += [f"only those listed in {parameters['vocabulary']}"] if parameters["vocabulary"] else []

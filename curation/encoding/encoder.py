@@ -124,9 +124,9 @@ class Encoder:
                 found[first + rows.numpy()] = vectors
         return found
 
-    def encode_concepts(self, concepts: Sequence[str]) -> np.ndarray:
-        """t(c) of the paper: unit vectors float16 [C, D] of each concept in `PROMPT`."""
-        return self.encode_texts([PROMPT.format(concept) for concept in concepts])
+    def encode_concepts(self, concepts: Sequence[str], prompt: str = PROMPT) -> np.ndarray:
+        """t(c) of the paper: unit vectors float16 [C, D] of each concept in the prompt, where {} stands."""
+        return self.encode_texts([prompt.format(concept) for concept in concepts])
 
     def fingerprint(self) -> list[float]:
         """Vector of a fixed sentence; tells whether an index was built with this model."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import Lexicon
+from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec
 from curation.index.embedding import embed_all
@@ -74,7 +74,7 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, A
             nouns, built = index_nouns(index), index.manifest["parameters"]
             encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers, anchors.encoder)
             path, digest = built["vocabulary"], built.get("vocabulary_digest")
-            vocabulary = read_vocabulary(path, Lexicon(nouns.pipeline), digest) if path else None
+            vocabulary = read_vocabulary(path, lexicon_of(nouns), digest) if path else None
             with ConceptExtractor(nouns, anchors.workers) as extractor:
                 embed_all(folder, anchors.shards, [], encoder, extractor, anchors.captions, vocabulary)
             pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)

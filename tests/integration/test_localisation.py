@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tests.integration.commands import SHARDS, World, cocu, concepts_of, manifest, members_of, succeed
+from tests.integration.commands import SHARDS, World, cocu, concepts_of, make_table, manifest, members_of, succeed
 
 WHERE = ["x0", "y0", "x1", "y1", "area", "peak"]
 
@@ -55,23 +55,35 @@ def test_concepts_have_boxes_in_tables_and_shards(world: World, index: Path, cur
 
 def test_what_lights_up_nowhere_is_left_out_and_counted(world: World, index: Path, tmp_path: Path) -> None:
     out = tmp_path / "curated"
-    said = localise(world, index, out, "--min-peak", 1.5)
+    said = localise(world, index, out, "--min-peak", 1)
     rows = rows_of(out)
     assert rows
     assert all(row["in_caption"] for row in rows)
     summary = manifest(out)["summary"]
     assert summary["localised"]["looked for"] - summary["not_kept"]["like no part of the picture"] == len(rows)
     assert "like no part of the picture" in said
-    assert "those of a peak below 1.5 left out" in said
+    assert "those of a peak below 1 left out" in said
     assert (
         "already finished"
-        in localise(world, index, out, "--min-peak", 1.5)
-        + cocu(*("curate", "run", index, "--out", out, "--localise", "--min-peak", 1.5, "--neighbours", 8)).err
+        in localise(world, index, out, "--min-peak", 1)
+        + cocu(*("curate", "run", index, "--out", out, "--localise", "--min-peak", 1, "--neighbours", 8)).err
     )
+
+
+def test_pairs_of_a_table_are_localised_too(world: World, tmp_path: Path) -> None:
+    table = make_table(tmp_path)
+    given = ("--out", tmp_path / "index", "--model", world.model, "--min-count", 1)
+    succeed("index", "build", table, *given)
+    succeed("curate", "run", tmp_path / "index", "--out", tmp_path / "out", "--localise", "--model", world.model)
+    counts = manifest(tmp_path / "out")["summary"]["localised"]
+    assert counts["looked for"] > 0
+    assert counts["unreadable"] == 0
 
 
 def test_misuse_is_told(world: World, index: Path, tmp_path: Path) -> None:
     answer = cocu("curate", "run", index, "--out", tmp_path / "a", "--min-peak", 0.2)
     assert (answer.code, "give --localise, too" in answer.err) == (2, True)
+    answer = cocu("curate", "run", index, "--out", tmp_path / "a", "--localise", "--min-peak", "nan")
+    assert (answer.code, "--min-peak nan: give a number from -1 to 1" in answer.err) == (2, True)
     answer = cocu("curate", "run", index, "--out", tmp_path / "b", "--localise")
     assert (answer.code, "name it by these options" in answer.err) == (2, True)
