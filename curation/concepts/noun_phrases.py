@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curation.concepts.chunks import noun_chunks
+from curation.concepts.languages import ENGLISH, language_of
 from curation.concepts.lexicon import (
     Lexicon,
     in_set_phrase,
@@ -61,6 +62,7 @@ class NounOptions:
     max_words: longer phrases keep their last words, which hold the head.
     max_chars: only so much of a caption is parsed; parsing memory grows with length.
     parser: what reads captions, by its name in `PARSERS`; one that is no grammar minds what of all this it can.
+    language: of captions, by its code in `languages.known_languages`.
     """
 
     pipeline: str = "auto"
@@ -69,12 +71,14 @@ class NounOptions:
     max_words: int = 4
     max_chars: int = 2_000
     parser: str = OWN_PARSER
+    language: str = ENGLISH
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them; the house's own parser goes without saying."""
-        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline)}
-        if self.parser == OWN_PARSER:
-            del named["parser"]
+        """As a manifest names them; the house's own parser and English go without saying."""
+        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline, language_of(self.language))}
+        for name, usual in (("parser", OWN_PARSER), ("language", ENGLISH)):
+            if named[name] == usual:
+                del named[name]
         return {f"noun_{name}": value for name, value in named.items()}
 
 
@@ -115,7 +119,8 @@ def _is_a_kind(owner: Token, before: Sequence[Token], titled: bool) -> bool:
     return titled and not before and owner.tag_ == "NNS"
 
 
-def _is_word(text: str) -> bool:
+def is_word(text: str) -> bool:
+    """Whether a word may name a thing: letters, of the Latin script, and no word of English grammar."""
     return (
         len(text) > 1
         and (text.isalpha() or all(part.isalpha() for part in text.replace("'", "-").split("-") if part))
@@ -232,7 +237,7 @@ def _phrase(
         for text, modifier, joined in zip(texts, [t for _, t in before], together[:-1], strict=True)
         if joined
         or (
-            _is_word(text)
+            is_word(text)
             and _modifies(modifier, text, options, lexicon)
             and (options.names or not _is_name(modifier, text, titled, lexicon))
         )
@@ -243,7 +248,7 @@ def _phrase(
         last = lexicon.head_form(last, bool(kept) or _before_of(head))
         if not options.names and _is_name(head, last, titled, lexicon):
             return None
-        if _is_word(last) and not _names_nothing(head, last, before_head):
+        if is_word(last) and not _names_nothing(head, last, before_head):
             kept.append((last, False))
         while kept and not kept[-1][1] and medium_words().get(kept[-1][0]) == "head":
             kept.pop()

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from curation.concepts.languages import ENGLISH
+from curation.concepts.lemmas import LemmaParser
 from curation.concepts.lexicon import Lexicon, resolve_pipeline, usual_nouns
 from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
 from curation.concepts.plain_text import plain_case, plain_text
@@ -53,6 +55,11 @@ class Parser:
         # Heads are lemmatised once per distinct word (`Lexicon.singular`), so the pipeline's own lemmatiser stays off.
         exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
         self.nlp: Language = spacy.load(pipeline, exclude=exclude)
+        if self.nlp.lang != ENGLISH:
+            raise MisuseError(
+                f"--spacy-pipeline {pipeline}: is of language {self.nlp.lang!r}; "
+                f"give --language {self.nlp.lang}, or an English pipeline"
+            )
         if not any("token.dep" in self.nlp.get_pipe_meta(name).assigns for name in self.nlp.pipe_names):
             raise MisuseError(
                 f"--spacy-pipeline {pipeline}: has no dependency parser, it has "
@@ -88,6 +95,12 @@ def _check(entry: object) -> None:
 
 PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", "curation.concepts", _check)
 PARSERS.add(OWN_PARSER, Parser)
+
+
+def parser_of(options: NounOptions) -> type[CaptionParser]:
+    """The parser of a name; the house's own has a grammar of English alone."""
+    foreign = options.parser == OWN_PARSER and options.language != ENGLISH
+    return LemmaParser if foreign else PARSERS[options.parser]
 
 
 def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:
