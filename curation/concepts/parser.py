@@ -74,11 +74,7 @@ class Parser:
     def concepts(self, captions: Sequence[str], batch_size: int = 256) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""
         cased = [plain_case(plain_text(caption)) for caption in captions]
-        docs = [self.nlp.make_doc(text) for text, _ in cased]
-        for component in self._components:
-            docs = list(component.pipe(docs, batch_size=batch_size))
-        for doc in docs if self._pos else ():
-            _set_parts_of_speech(doc, self._pos)
+        docs = self.parsed([text for text, _ in cased], batch_size)
         if self._ner is not None:  # Names are written with capitals; few captions have any after their first letter.
             named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
             for _ in self._ner.pipe(named, batch_size=batch_size):
@@ -86,6 +82,15 @@ class Parser:
         return [
             concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
         ]
+
+    def parsed(self, texts: Sequence[str], batch_size: int = 256) -> list[Doc]:
+        """Texts as they stand, tagged and parsed, without names."""
+        docs = [self.nlp.make_doc(text) for text in texts]
+        for component in self._components:
+            docs = list(component.pipe(docs, batch_size=batch_size))
+        for doc in docs if self._pos else ():
+            _set_parts_of_speech(doc, self._pos)
+        return docs
 
 
 def _check(entry: object) -> None:
