@@ -57,6 +57,8 @@ def build_index(
     spacy_pipeline: str = "auto",
     adjectives: bool = False,
     names: bool = False,
+    language: str = "en",
+    prompt: str | None = None,
     vocabulary: Named | None = None,
     min_count: int = 2,
     factory: str = "auto",
@@ -92,9 +94,9 @@ def build_index(
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code)
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
-        nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser)
+        nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser, language=language)
         listed = str(vocabulary) if vocabulary else None
-        late = (min_count, listed, factory, memory or 0, min_recall, max_rejects)
+        late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
@@ -131,6 +133,8 @@ def curate(
     synonyms: bool | None = None,
     grounded: bool | None = None,
     write_caption: str | None = None,
+    localise: bool = False,
+    min_peak: float | None = None,
     anchors: Named | Sequence[Named] | None = None,
     caption_field: str | None = None,
     all_captions: bool = False,
@@ -150,10 +154,11 @@ def curate(
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
 
     preset: default, paper or clip; the options from expansion to write_caption overrule it where they are not None.
-    anchors: shards to curate in place of the indexed pairs; the options after it, but seed, are theirs.
-    spacy_pipeline: what built the index, where it is none of the usual ones. quiet: tell nothing. More: `cocu curate
-    run --help`. Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError
-    for shards that cannot be curated, after all others are done.
+    localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
+    but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
+    none of the usual ones. quiet: tell nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that
+    are wrong, or other than those `out` was begun with; CocuError for shards that cannot be curated, after all others
+    are done.
 
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
@@ -161,36 +166,28 @@ def curate(
         from curation.curate import run_curation
         from curation.encoding.model_names import named_encoder
         from curation.folders import CuratedFolder
-        from curation.index.anchors import AnchorShards
-        from curation.index.opened import open_index
+        from curation.index.anchors import find_anchors
+        from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
-        from curation.reading.pairs import CaptionOptions
-        from curation.reading.shards import find_shards
-        from files.errors import MisuseError, check_numbers
+        from files.errors import check_numbers
 
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
         check_numbers(0, keep=keep, seed=seed)
         check_numbers(0, 1, max_rejects=max_rejects)
+        check_numbers(-1, 1, min_peak=min_peak)
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
         }
-        options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed)
-        source = None
-        if anchors:
-            captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
-            shards = find_shards(_names(anchors), image_column)
-            encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
-            at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-            source = AnchorShards(shards, captions, *at_once, encoder=encoder)
-        elif caption_field or all_captions or image_column or caption_column:
-            raise MisuseError(
-                "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "
-                "indexed pairs are read as the index was built"
-            )
-        path = Path(out)
-        opened = open_index(_path(index), spacy_pipeline)
-        return CuratedFolder(path, run_curation(opened, path, options, source, max_rejects))
+        where = {"localise": localise, "min_peak": min_peak}
+        options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
+        encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
+        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
+        captions = (caption_field, all_captions, image_column, caption_column)
+        source = find_anchors(_names(anchors), captions, *at_once, encoder)
+        path, opened = Path(out), open_index(_path(index), spacy_pipeline)
+        given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))
+        return CuratedFolder(path, run_curation(opened, path, *given))
 
 
 def open_curated(path: Named) -> CuratedFolder:

@@ -85,6 +85,15 @@ def run(
         str | None,
         typer.Option(metavar="FIELD", help="Also write an enriched caption to this field of the .json member."),
     ] = None,
+    localise: Annotated[
+        bool, typer.Option("--localise", help="Say where each concept shows: box, area, peak. Looks at each picture.")
+    ] = False,
+    min_peak: Annotated[
+        float | None,
+        typer.Option(
+            help="Of --localise: least cosine of a concept with some part of the picture, unless the caption names it."
+        ),
+    ] = None,
     anchors: Annotated[
         list[str] | None, typer.Option(help="Curate these shards instead of the indexed pairs; may be repeated.")
     ] = None,
@@ -101,14 +110,14 @@ def run(
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="Share of rejected --anchors over which the run ends as failed.")
     ] = 0.10,
-    device: Annotated[str, typer.Option(help="Encoder of --anchors: auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of --anchors in a forward pass.")] = 64,
+    device: Annotated[str, typer.Option(help="Encoder of --anchors and --localise: auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of both in a forward pass.")] = 64,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads and parsing processes of --anchors. Default: the cores.")
+        int | None, typer.Option(min=1, help="Decoding threads and parsing processes of both. Default: the cores.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Of --anchors: the index's model, where it is not built in nor in open_clip's list."),
+        typer.Option(help="Of both: the index's model, where it is not built in nor in open_clip's list."),
     ] = None,
     pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
     trust_remote_code: Annotated[

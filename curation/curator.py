@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from curation.concepts.lexicon import Lexicon
+from curation.concepts.lemmas import lexicon_of
 from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of
@@ -20,6 +21,7 @@ from curation.ranking.archives import gather
 from curation.ranking.clusters import Clusterer
 from curation.ranking.expansion import expand, parse_expansion
 from curation.ranking.filters import filters_of
+from curation.ranking.localisation import Localiser
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RankingContext, rank
@@ -59,6 +61,7 @@ class CurationTally:
     not_kept: dict[str, int] = field(default_factory=dict)
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
+    localised: Counter[str] = field(default_factory=Counter)
 
     def count(self, pairs: int, anchor: np.ndarray, concept: np.ndarray, in_caption: np.ndarray, concepts: int) -> None:
         """Add a block of so many pairs, what is kept of them by entries [K], and the size of the vocabulary."""
@@ -84,6 +87,7 @@ class CurationTally:
             "left_out": self.left_out,
             "unknown": self.unknown,
             "not_kept": self.not_kept,
+            **({"localised": dict(self.localised)} if self.localised else {}),
             "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
         }
@@ -92,21 +96,38 @@ class CurationTally:
 class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    support: the model of a ranking that is fitted; None for the others.
+    support: the model of a ranking that is fitted; None for the others. localiser: what says where concepts show.
     """
 
     def __init__(
-        self, index: Index, options: CurateOptions, statistics: PictureStatistics, support: SupportModel | None
+        self,
+        index: Index,
+        options: CurateOptions,
+        statistics: PictureStatistics,
+        support: SupportModel | None,
+        localiser: Localiser | None = None,
     ) -> None:
-        self.index, self.options, self.support = index, options, support
+        self.index, self.options, self.support, self.localiser = index, options, support, localiser
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
-        lexicon = Lexicon(index_nouns(index).pipeline)
-        self.filters = filters_of(options, index.vocabulary, index.rows, statistics, lexicon.normal_form)
+        lexicon = lexicon_of(index_nouns(index))
+        self.filters = filters_of(
+            options, index.vocabulary, index.rows, statistics, lexicon.normal_form, lexicon.set_phrases
+        )
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
-    def curate(self, shard: str, batch: pa.RecordBatch, first_row: int, tally: CurationTally) -> CuratedBlock:
-        """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none."""
+    def curate(
+        self,
+        shard: str,
+        batch: pa.RecordBatch,
+        first_row: int,
+        tally: CurationTally,
+        pictures: Sequence[bytes] | None = None,
+    ) -> CuratedBlock:
+        """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none.
+
+        pictures: theirs, encoded, for the localiser.
+        """
         options, vocabulary = self.options, self.index.vocabulary
         clock = Stopwatch(tally.seconds)
         anchors = anchors_of(batch, first_row, self.index)
@@ -127,6 +148,13 @@ class Curator:
         kept = select(archives, scores.score, options.keep, options.min_score, gone)
         tally.count_out("behind the best", int((~gone).sum()) - len(kept.entries))
         clock.lap("rank")
+        where: dict[str, np.ndarray] = {}
+        if self.localiser and pictures is not None:
+            looked = len(kept.entries)
+            kept, regions = self.localiser.look(pictures, archives, kept, tally.localised)
+            tally.count_out("like no part of the picture", looked - len(kept.entries))
+            where = regions.columns()
+            clock.lap("localise")
         entries = kept.entries
         clusters = self.clusterer.cluster(kept.offsets, archives.concept[entries], seeds)
         clock.lap("cluster")
@@ -139,6 +167,7 @@ class Curator:
             "support": archives.support[entries],
             "cluster": clusters,
             "in_caption": archives.in_caption[entries],
+            **where,
         }
         anchor, concept, in_caption = archives.anchor[entries], columns["concept_id"], columns["in_caption"]
         tally.left_out += int(retrieved.left_out.sum()) if retrieved.left_out is not None else 0
@@ -186,5 +215,21 @@ def _pair_concepts(
         )
     )
     bounds = offsets.tolist()
+    regions = _region_entries(columns)
     for i, (key, caption) in enumerate(zip(batch["key"].to_pylist(), batch["caption"].to_pylist(), strict=True)):
-        yield PairConcepts(key, caption, rows[bounds[i] : bounds[i + 1]])
+        kept = slice(bounds[i], bounds[i + 1])
+        yield PairConcepts(key, caption, rows[kept], regions[kept])
+
+
+def _region_entries(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Of each row of an archive where its concept shows, as `.concepts.json` has it; [] where nobody looked."""
+    if "peak" not in columns:
+        return []
+    digits = {"x0": 3, "y0": 3, "x1": 3, "y1": 3, "area": 4, "peak": 4}
+    rounded = ([round(value, places) for value in columns[name].tolist()] for name, places in digits.items())
+    return [
+        {"box": None, "area": None, "peak": None}
+        if peak != peak  # no picture
+        else {"box": box, "area": area, "peak": peak}
+        for *box, area, peak in zip(*rounded, strict=True)
+    ]

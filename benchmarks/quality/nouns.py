@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from curation.concepts.languages import ENGLISH
 from curation.concepts.noun_phrases import NounOptions
-from curation.concepts.parser import Parser
+from curation.concepts.parser import CaptionParser, Parser, parser_of
 from data_cards.cards import read_card
 
 TEMPLATES = {  # sentence -> what else it names; {a}: a name with its article
@@ -73,7 +74,7 @@ def read_expected(path: Path) -> list[tuple[str, list[Expected]]]:
     return rows
 
 
-def tally(rows: Iterable[tuple[str, list[Expected]]], parser: Parser, show: bool) -> Tally:
+def tally(rows: Iterable[tuple[str, list[Expected]]], parser: CaptionParser, show: bool) -> Tally:
     """Counts over captions; with `show`, a line for each that differs."""
     rows, total = list(rows), Tally()
     for (caption, expected), given in zip(rows, parser.concepts([caption for caption, _ in rows]), strict=True):
@@ -127,7 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captions", type=Path)
     parser.add_argument("--plain", type=Path)
+    parser.add_argument("--language", default=ENGLISH, help="of the captions; of another than English there is no more")
     arguments = parser.parse_args()
+    if arguments.language != ENGLISH:
+        options = NounOptions(language=arguments.language)
+        foreign = parser_of(options)(options)
+        print(f"{arguments.captions}: {tally(read_expected(arguments.captions), foreign, show=True)}")
+        return
     nouns = Parser(NounOptions())
     print(f"{arguments.captions}: {tally(read_expected(arguments.captions), nouns, show=True)}")
     print(f"templates: {tally(templates(nouns), nouns, show=True)}")

@@ -141,7 +141,7 @@ class SyntheticEncoder:
     def __init__(self, vectors: np.ndarray, names: list[str]) -> None:
         self.vectors, self.ids = vectors, {name: i for i, name in enumerate(names)}
 
-    def encode_concepts(self, concepts: list[str]) -> np.ndarray:
+    def encode_concepts(self, concepts: list[str], prompt: str) -> np.ndarray:
         """t(c), unit vectors float16 [C, D]."""
         return self.vectors[[self.ids[concept] for concept in concepts]].astype(np.float16)
 

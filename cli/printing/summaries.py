@@ -106,10 +106,21 @@ def _shards(count: int) -> str:
 def _how_concepts(parameters: dict[str, Any]) -> str:
     count = parameters["min_count"]
     said = [f"each named by at least {count} captions" if count > 1 else "each named by a caption"]
+    said += [f"language {parameters['noun_language']}"] if "noun_language" in parameters else []
+    said += [f"embedded as {parameters['prompt']!r}"] if "prompt" in parameters else []
     said += ["with adjectives"] if parameters["noun_adjectives"] else []
     said += ["with names"] if parameters["noun_names"] else []
     said += [f"only those listed in {parameters['vocabulary']}"] if parameters["vocabulary"] else []
     return ", ".join(said)
+
+
+def _localised(counts: dict[str, int], parameters: dict[str, Any]) -> str:
+    said = [f"{counts['looked for']:,} concepts looked for"]
+    if parameters.get("min_peak") is not None:
+        said.append(f"those of a peak below {parameters['min_peak']:g} left out, but for the caption's own")
+    if counts.get("unreadable"):
+        said.append(f"{counts['unreadable']:,} pictures could not be decoded and have neither box nor peak")
+    return "; ".join(said)
 
 
 def print_curated(path: Path, manifest: dict[str, Any]) -> None:
@@ -133,6 +144,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary, path)),
         *([("enriched captions", way)] if unenriched else []),
+        *([("localised", _localised(summary["localised"], parameters))] if "localised" in summary else []),
         (
             "method",
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "

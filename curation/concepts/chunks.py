@@ -21,15 +21,20 @@ from curation.concepts.lexicon import (
     set_phrases,
     usual_nouns,
 )
+from curation.concepts.verbs import cut_at_verbs, subject_odds, verb_odds
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
 
 Chunk = tuple[int, int]  # a caption's tokens first..head
 _NOUNS = ("NOUN", "PROPN")
+# As what a noun is parsed, whatever its tag.
+_OF_NOUNS = frozenset(["nsubj", "dobj", "pobj", "attr"])
 # As what a verb is parsed that the tagger took for a noun: "side by side", "while a man watches".
 _NO_NOUN = frozenset(["ROOT", "npadvmod", "advcl", "acl", "relcl", "ccomp", "xcomp", "advmod"])
 _VERBS = frozenset(["VB", "VBP", "VBZ", "VBD"])
+# The log odds of a verb (verbs.py) from which on not even the tagger is believed.
+_SURELY_NO_VERB = -4.0
 # A pile of keywords: so many things in a row, and no other word.
 _LEAST_PILE = 4
 
@@ -49,6 +54,7 @@ def noun_chunks(doc: Doc, lexicon: Lexicon, titled: bool) -> Iterator[list[Token
     words, tags = doc.to_array(["LOWER", "TAG"]).T.tolist()
     for phrase in _set_phrases(tokens, words, lexicon):
         chunks = _joined(chunks, phrase, tokens)
+    chunks = cut_at_verbs(chunks, tokens, lexicon)
     chunks = _taken_in(chunks, tokens, tags, lexicon)
     if titled:
         chunks = _run_together(chunks, tokens)
@@ -99,7 +105,9 @@ def _starts() -> dict[tuple[int, int], list[tuple[str, ...]]]:
 def _open_tags() -> frozenset[int]:
     from spacy.strings import hash_string  # type: ignore[attr-defined]
 
-    return frozenset(hash_string(tag) for tag in (*_VERBS, "VBN", "JJ", "RB", "UH", "NN", "NNS", "NNP", "NNPS"))
+    return frozenset(
+        hash_string(tag) for tag in (*_VERBS, "VBG", "VBN", "JJ", "JJR", "RB", "UH", "NN", "NNS", "NNP", "NNPS")
+    )
 
 
 def _joined(chunks: list[Chunk], phrase: Chunk, tokens: Sequence[Token]) -> list[Chunk]:
@@ -108,8 +116,9 @@ def _joined(chunks: list[Chunk], phrase: Chunk, tokens: Sequence[Token]) -> list
     met = [chunk for chunk in chunks if chunk[0] <= last and first <= chunk[1]]
     if any(chunk[0] <= first and last <= chunk[1] for chunk in met):
         return chunks
-    if tokens[last].pos_ not in _NOUNS:
-        tokens[last].tag_, tokens[last].pos_ = "NN", "NOUN"
+    for token in tokens[first : last + 1]:
+        if token.pos_ not in _NOUNS and (token.i == last or token.pos_ == "VERB"):
+            token.tag_, token.pos_ = "NN", "NOUN"
     whole = (min([first] + [chunk[0] for chunk in met]), max([last] + [chunk[1] for chunk in met]))
     return sorted([chunk for chunk in chunks if chunk not in met] + [whole])
 
@@ -155,10 +164,19 @@ def _is_left_out(token: Token, lexicon: Lexicon) -> bool:
     if token.pos_ in _NOUNS:
         if token.dep_ in _NO_NOUN:
             return usual
-        thing = token.dep_ in ("compound", "nmod") and word in object_words()
+        thing = word in object_words()
         return usual or thing or not lexicon.may_be_verb(word)
     if token.tag_ in _VERBS and _is_thing(word, lexicon) and not lexicon.may_be_verb(word):  # "man cooks | steaks"
         return True
+    for_noun = token.pos_ in ("ADJ", "ADV") and token.dep_ in _OF_NOUNS and word not in medium_words()
+    if for_noun and (lexicon.is_only_noun(word) or (token.dep_ == "pobj" and _is_thing(word, lexicon))):
+        return True  # "with heart | pendant"
+    if before is not None and usual and before.tag_ in ("IN", "VBZ") and token.tag_ in ("VB", "VBP", "VBG"):
+        return True  # "near | building", "catches | wave"
+    if before is not None and usual and before.tag_ == "TO" and before.i and before.nbor(-1).lower_ == "next":
+        return True
+    if before is None and after is not None and after.tag_ == "VBZ" and word in lexicon.known_words("noun"):
+        return True  # "butcher | cuts": a verb has none behind it
     alone = after is None or after.pos_ not in (*_NOUNS, "ADJ", "VERB", "PUNCT") or after.lower_ == "next"
     if (before is None or before.is_punct) and (after is None or after.is_punct):  # "knife, spatula, | whisk"
         return _is_thing(word, lexicon)
@@ -167,7 +185,9 @@ def _is_left_out(token: Token, lexicon: Lexicon) -> bool:
         return alone and word in object_words()
     if before is None:  # "fork | on table", "boy | riding"
         return after is not None and _is_thing(word, lexicon) and (after.pos_ == "ADP" or after.tag_ in ("VBZ", "VBG"))
-    if usual and before.pos_ == "ADJ" and token.tag_ in _VERBS:  # "cute kitten | sleeping"
+    if token.tag_ == "VBZ" and verb_odds(word, lexicon) + subject_odds(before.lower_) < _SURELY_NO_VERB:
+        return True  # "railroad | tracks"
+    if _is_thing(word, lexicon) and before.pos_ == "ADJ" and token.tag_ in _VERBS:  # "cute kitten | sleeping"
         return after is None or after.pos_ in ("ADP", "VERB", "PUNCT")
     # "bowl of ramen | noodles": what stands behind a preposition is the subject of no verb
     return (

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from curation.concepts.languages import language_of
 from curation.concepts.lexicon import resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions
-from curation.concepts.parser import PARSERS, CaptionParser
+from curation.concepts.parser import CaptionParser, parser_of
 from files.workers import WorkerPool
 
 # Below this many captions a pool costs more to start than it saves.
@@ -23,8 +24,8 @@ class ConceptExtractor:
     """
 
     def __init__(self, options: NounOptions, processes: int = 1, batch_size: int = 256) -> None:
-        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline))
-        self._made = PARSERS[options.parser]
+        self.options = replace(options, pipeline=resolve_pipeline(options.pipeline, language_of(options.language)))
+        self._made = parser_of(options)
         self.processes = processes
         self.batch_size = batch_size
         self._pool: WorkerPool | None = None

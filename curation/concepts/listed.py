@@ -6,22 +6,26 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from curation.concepts.lemmas import Lemmas
 from curation.concepts.lexicon import Lexicon
 from files.errors import MisuseError
 
 
-def keep_listed(concepts: Iterable[str], listed: frozenset[str]) -> Iterator[str]:
-    """Concepts restricted to a list: each becomes its longest listed tail ("snow mountain" -> "mountain")."""
+def keep_listed(concepts: Iterable[str], listed: frozenset[str], heads_first: bool = False) -> Iterator[str]:
+    """Concepts restricted to a list: each becomes its longest listed tail ("snow mountain" -> "mountain").
+
+    heads_first: of a language whose heads come first, its longest listed beginning.
+    """
     for concept in concepts:
         words = concept.split()
-        for start in range(len(words)):
-            tail = " ".join(words[start:])
-            if tail in listed:
-                yield tail
+        for cut in range(len(words)):
+            part = " ".join(words[: len(words) - cut] if heads_first else words[cut:])
+            if part in listed:
+                yield part
                 break
 
 
-def read_vocabulary(path: str, lexicon: Lexicon, digest: str | None = None) -> frozenset[str]:
+def read_vocabulary(path: str, lexicon: Lexicon | Lemmas, digest: str | None = None) -> frozenset[str]:
     """A vocabulary file: one concept a line, `#` starts a comment. Phrases are put into normal form.
 
     digest: what `file_digest` gave when the index was built; None: unknown. Raises MisuseError for a file that is not

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from curation.concepts.chunks import noun_chunks
+from curation.concepts.languages import ENGLISH, language_of
 from curation.concepts.lexicon import (
     Lexicon,
     in_set_phrase,
@@ -22,6 +23,7 @@ from curation.concepts.lexicon import (
     usual_nouns,
     usual_verbs,
 )
+from curation.concepts.verbs import LEAST, subject_odds, verb_odds
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
@@ -30,10 +32,10 @@ OWN_PARSER = "spacy"
 NAME_LABELS = frozenset(
     ["PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LANGUAGE"]
 )
-
 # A plural after one of these is a verb that the tagger took for a noun: "a girl dances".
 _SINGULAR_DETERMINERS = frozenset(["a", "an", "one", "another", "each", "every"])
 _COUNTING = frozenset(["few", "couple", "dozen", "hundred", "thousand", "million", "many", "several"])
+_BEFORE_NOUNS = frozenset(["compound", "nmod", "amod"])
 _FINITE = frozenset(["VBZ", "VBD", "VBP", "MD"])
 _SEPARATORS = frozenset([",", "/", "&", ";", "|", "+", "#", ":", "(", ")", '"', "\u201c", "\u201d"])
 # No noun at all, though a tagger takes them for one where a caption is no sentence: "a the - *", "hers", "none".
@@ -61,6 +63,7 @@ class NounOptions:
     max_words: longer phrases keep their last words, which hold the head.
     max_chars: only so much of a caption is parsed; parsing memory grows with length.
     parser: what reads captions, by its name in `PARSERS`; one that is no grammar minds what of all this it can.
+    language: of captions, by its code in `languages.known_languages`.
     """
 
     pipeline: str = "auto"
@@ -69,12 +72,14 @@ class NounOptions:
     max_words: int = 4
     max_chars: int = 2_000
     parser: str = OWN_PARSER
+    language: str = ENGLISH
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them; the house's own parser goes without saying."""
-        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline)}
-        if self.parser == OWN_PARSER:
-            del named["parser"]
+        """As a manifest names them; the house's own parser and English go without saying."""
+        named = asdict(self) | {"pipeline": resolve_pipeline(self.pipeline, language_of(self.language))}
+        for name, usual in (("parser", OWN_PARSER), ("language", ENGLISH)):
+            if named[name] == usual:
+                del named[name]
         return {f"noun_{name}": value for name, value in named.items()}
 
 
@@ -115,7 +120,8 @@ def _is_a_kind(owner: Token, before: Sequence[Token], titled: bool) -> bool:
     return titled and not before and owner.tag_ == "NNS"
 
 
-def _is_word(text: str) -> bool:
+def is_word(text: str) -> bool:
+    """Whether a word may name a thing: letters, of the Latin script, and no word of English grammar."""
     return (
         len(text) > 1
         and (text.isalpha() or all(part.isalpha() for part in text.replace("'", "-").split("-") if part))
@@ -131,12 +137,27 @@ def _is_name(token: Token, text: str, titled: bool, lexicon: Lexicon) -> bool:
     if titled:  # no capitals to go by: what the tagger takes for a name, or the list of nouns does not know
         word = lexicon.singular(text)
         if text in usual_nouns() or word in object_words():
-            return False
-        return token.tag_ in ("NNP", "NNPS") or word not in lexicon.known_words("noun")
-    if token.i == 0 and text in usual_nouns():  # its capital is the sentence's
-        return False
+            return word == text and _is_behind_a_name(token, lexicon)
+        known = word in lexicon.known_words("noun")
+        return not known or (token.tag_ in ("NNP", "NNPS") and word == text)  # names have no plural
+    if token.i == 0 and (text in usual_nouns() or _is_noun_at_the_start(token, text, lexicon)):
+        return False  # its capital is the sentence's
     # The small pipeline also labels plain lower-case nouns now and then; names are written with capitals.
     return token.ent_type_ in NAME_LABELS and not token.text.islower()
+
+
+def _is_noun_at_the_start(token: Token, text: str, lexicon: Lexicon) -> bool:
+    """Whether a caption's first word is no name, though it looks like a company's: "Cheetah chases gazelle"."""
+    alone = len(token.doc) == 1 or (token.nbor().ent_iob_ != "I" and not token.nbor().text[0].isupper())
+    return alone and token.ent_type_ not in ("PERSON", "GPE") and text in lexicon.known_words("noun")
+
+
+def _is_behind_a_name(token: Token, lexicon: Lexicon) -> bool:
+    """Whether a word for a thing is a country: "cappadocia, turkey"."""
+    if token.tag_ != "NNP" or token.i < 2 or token.nbor(-1).lower_ != ",":
+        return False
+    place = token.nbor(-2)
+    return place.tag_ == "NNP" and lexicon.singular(place.lower_) not in usual_nouns() | object_words()
 
 
 def _units(tokens: Sequence[Token], lexicon: Lexicon) -> list[tuple[str, Token]]:
@@ -169,6 +190,10 @@ def _hyphenated(run: Sequence[Token], lexicon: Lexicon) -> list[tuple[str, Token
         return [(whole, parts[-1])]
     spaced = any(token.whitespace_ for token in run[:-1])
     describing = parts[0].pos_ == "NUM" or medium_words().get(texts[0]) is not None or lexicon.is_adjective(texts[0])
+    if (
+        medium_words().get(texts[-1]) == "any" and not spaced and run[-1].dep_ in ("compound", "nmod", "amod")
+    ):  # "roll-top desk"
+        return []
     if describing and not spaced:
         # "blond-hair" is hair, but a "long-sleeve shirt" is no sleeve
         return [(texts[-1], parts[-1])] if parts[-1].dep_ not in ("compound", "nmod", "amod") else []
@@ -186,6 +211,8 @@ def _modifies(token: Token, text: str, options: NounOptions, lexicon: Lexicon) -
         return False
     if token.tag_ in ("VB", "VBP"):  # no verb in base form comes before a noun: "skate park", "ski equipment"
         return token.dep_ in ("compound", "amod") and text in lexicon.known_words("noun")
+    if text.endswith("ing") and _is_doing(token, lexicon):
+        return False
     if token.tag_ == "VBG" and text in object_words() and token.i and token.nbor(-1).pos_ in ("NOUN", "PROPN"):
         return True  # "cream cheese frosting recipe"
     if (
@@ -195,6 +222,13 @@ def _modifies(token: Token, text: str, options: NounOptions, lexicon: Lexicon) -
     if token.pos_ not in ("NOUN", "PROPN") or token.dep_ not in ("compound", "nmod", "conj"):
         return False
     return options.adjectives or not lexicon.is_adjective(text)
+
+
+def _is_doing(token: Token, lexicon: Lexicon) -> bool:
+    """Whether the first word of a phrase says what somebody does with the rest: "on bikes | crossing street"."""
+    if token.i and token.nbor(-1).tag_ in ("DT", "JJ", "PRP$", "CD"):
+        return False
+    return token.lower_ not in usual_nouns() and verb_odds(token.lower_, lexicon) >= 2 * LEAST
 
 
 def _names_nothing(head: Token, text: str, before_head: bool) -> bool:
@@ -232,7 +266,7 @@ def _phrase(
         for text, modifier, joined in zip(texts, [t for _, t in before], together[:-1], strict=True)
         if joined
         or (
-            _is_word(text)
+            is_word(text)
             and _modifies(modifier, text, options, lexicon)
             and (options.names or not _is_name(modifier, text, titled, lexicon))
         )
@@ -243,7 +277,7 @@ def _phrase(
         last = lexicon.head_form(last, bool(kept) or _before_of(head))
         if not options.names and _is_name(head, last, titled, lexicon):
             return None
-        if _is_word(last) and not _names_nothing(head, last, before_head):
+        if is_word(last) and not _names_nothing(head, last, before_head):
             kept.append((last, False))
         while kept and not kept[-1][1] and medium_words().get(kept[-1][0]) == "head":
             kept.pop()
@@ -284,6 +318,8 @@ def _separates(token: Token, part: Sequence[Token], root: int, lexicon: Lexicon)
     if token.tag_ in ("NNS", "VBZ") and _is_verb_between(token, root, lexicon):
         return True
     if token.i == root or token.tag_ != "VBG" or not part or part[-1].pos_ not in ("NOUN", "PROPN"):
+        return False
+    if subject_odds(part[-1].lower_) + verb_odds(token.lower_, lexicon) < 0:  # "cheese frosting recipe"
         return False
     return (token.lower_, lexicon.singular(token.nbor().lower_)) not in set_phrases()
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from curation.concepts.languages import ENGLISH
+from curation.concepts.lemmas import LemmaParser
 from curation.concepts.lexicon import Lexicon, resolve_pipeline, usual_nouns
 from curation.concepts.noun_phrases import OWN_PARSER, NounOptions, concepts_of
 from curation.concepts.plain_text import plain_case, plain_text
@@ -53,6 +55,11 @@ class Parser:
         # Heads are lemmatised once per distinct word (`Lexicon.singular`), so the pipeline's own lemmatiser stays off.
         exclude = ["lemmatizer", "senter", "textcat"] + (["ner"] if options.names else [])
         self.nlp: Language = spacy.load(pipeline, exclude=exclude)
+        if self.nlp.lang != ENGLISH:
+            raise MisuseError(
+                f"--spacy-pipeline {pipeline}: is of language {self.nlp.lang!r}; "
+                f"give --language {self.nlp.lang}, or an English pipeline"
+            )
         if not any("token.dep" in self.nlp.get_pipe_meta(name).assigns for name in self.nlp.pipe_names):
             raise MisuseError(
                 f"--spacy-pipeline {pipeline}: has no dependency parser, it has "
@@ -67,11 +74,7 @@ class Parser:
     def concepts(self, captions: Sequence[str], batch_size: int = 256) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""
         cased = [plain_case(plain_text(caption)) for caption in captions]
-        docs = [self.nlp.make_doc(text) for text, _ in cased]
-        for component in self._components:
-            docs = list(component.pipe(docs, batch_size=batch_size))
-        for doc in docs if self._pos else ():
-            _set_parts_of_speech(doc, self._pos)
+        docs = self.parsed([text for text, _ in cased], batch_size)
         if self._ner is not None:  # Names are written with capitals; few captions have any after their first letter.
             named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
             for _ in self._ner.pipe(named, batch_size=batch_size):
@@ -79,6 +82,15 @@ class Parser:
         return [
             concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
         ]
+
+    def parsed(self, texts: Sequence[str], batch_size: int = 256) -> list[Doc]:
+        """Texts as they stand, tagged and parsed, without names."""
+        docs = [self.nlp.make_doc(text) for text in texts]
+        for component in self._components:
+            docs = list(component.pipe(docs, batch_size=batch_size))
+        for doc in docs if self._pos else ():
+            _set_parts_of_speech(doc, self._pos)
+        return docs
 
 
 def _check(entry: object) -> None:
@@ -88,6 +100,12 @@ def _check(entry: object) -> None:
 
 PARSERS: Registry[type[CaptionParser]] = Registry("--parser", "cocu.parsers", "curation.concepts", _check)
 PARSERS.add(OWN_PARSER, Parser)
+
+
+def parser_of(options: NounOptions) -> type[CaptionParser]:
+    """The parser of a name; the house's own has a grammar of English alone."""
+    foreign = options.parser == OWN_PARSER and options.language != ENGLISH
+    return LemmaParser if foreign else PARSERS[options.parser]
 
 
 def _penn_parts_of_speech(nlp: Language) -> dict[int, int]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
-from curation.concepts.lexicon import joined_phrases
+from curation.concepts.lexicon import joined_phrases, object_words, usual_nouns
 
 _FUNCTION_WORDS = frozenset(
     ["a", "an", "the", "of", "on", "in", "at", "to", "by", "for", "from", "with", "and", "or", "is", "are"]
@@ -28,6 +29,8 @@ _WITH = re.compile(r"\bw/(o\b)?", re.I)
 _HASH_TAGS = re.compile(r"(?:#\w+[\s,]*)+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[A-Za-z])")
 _STOPS = re.compile(r"\s*(?:[|\\•·●▪►»«★☆✓→~*=\[\]{}–—…]+|\.{2,}|\s-+\s(?=[A-Z0-9]))\s*")
+# Of shorter words too much can be put together: "leg end".
+_LEAST_PART = 4
 _COMMAS = re.compile(r"\s*,(?:\s*,)+")
 
 
@@ -53,7 +56,16 @@ def _listed(tags: re.Match[str]) -> str:
 def _spaced(tag: str) -> str:
     """ "PalmTrees", "palm_trees", "palmtrees" -> "palm trees"."""
     words = _CAMEL.sub(" ", tag).replace("_", " ").lower()
-    return joined_phrases().get(words, words)
+    return joined_phrases().get(words) or next(iter(_two_nouns(words)), words)
+
+
+def _two_nouns(word: str) -> Iterator[str]:
+    """What a word that is none may be put together of: "maplesyrup" -> "maple syrup"."""
+    nouns = usual_nouns() | object_words()
+    if word not in nouns:
+        for end in range(_LEAST_PART, len(word) - _LEAST_PART + 1):
+            if word[:end] in nouns and word[end:] in nouns:
+                yield f"{word[:end]} {word[end:]}"
 
 
 def plain_case(text: str) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from typing import Any
 from curation.runs.manifest import broken_manifest
 from files.shapes import ShapeFault, check_shape, count
 
-_TOLD = {"unenriched?": count, "left_out?": count, "unknown?": count}
+_TOLD = {"unenriched?": count, "left_out?": count, "unknown?": count, "localised?": {str: count}}
 SUMMARY = {
     **_TOLD,
     **{"pairs": count, "rejects": {str: count}, "concepts_per_pair": float, "gained_share": float},

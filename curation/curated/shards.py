@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from curation.reading.pairs import CAPTION_FIELDS, CaptionOptions, checksum_of
+from curation.reading.formats import Original
+from curation.reading.pairs import CAPTION_FIELDS, IMAGE_FIELDS, CaptionOptions, checksum_of
 from curation.reading.shards import Shard
 from files.addresses import unreachable
 from files.atomic import atomic
@@ -39,13 +40,16 @@ class PairConcepts:
     key: str
     caption: str
     concepts: Sequence[tuple[str, float, int, bool]]  # concept, score, cluster, in_caption
+    regions: Sequence[Mapping[str, Any]] = ()  # of each, where it shows: box, area, peak
 
     def json(self) -> bytes:
         """The `.concepts.json` member (DESIGN, "Files")."""
-        listed = [
+        listed: list[dict[str, Any]] = [
             {"concept": concept, "score": score, "cluster": cluster, "in_caption": in_caption}
             for concept, score, cluster, in_caption in self.concepts
         ]
+        for one, region in zip(listed, self.regions, strict=False):
+            one.update(region)
         return json.dumps({"version": CONCEPTS_VERSION, "concepts": listed}, ensure_ascii=False).encode()
 
     def enriched_caption(self) -> str:
@@ -87,11 +91,11 @@ class CuratedShard:
             write_end(self._target)
             self._target.flush()
 
-    def write(self, pairs: Sequence[PairConcepts]) -> None:
-        """Write pairs, the next ones in the order of the source. Raises CocuError when the source lacks one."""
-        for pair in pairs:
+    def write(self, pairs: Sequence[PairConcepts], originals: Sequence[Original] | None = None) -> None:
+        """Write pairs, whose originals are given or the next ones. Raises CocuError when the source lacks one."""
+        for i, pair in enumerate(pairs):
             try:
-                members = self._copied(pair)
+                members = self._copied(pair, originals[i] if originals is not None else self.original(pair.key))
             except OSError as error:
                 raise unreachable(self.shard.url, error) from error
             self._target.write(b"".join([*members, tar_member(f"{pair.key}.{CONCEPTS_FIELD}", pair.json())]))
@@ -101,12 +105,22 @@ class CuratedShard:
         if expected is not None and self.checksum != expected:
             raise CocuError(f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}")
 
-    def _copied(self, pair: PairConcepts) -> list[bytes]:
-        original = next((one for one in self._originals if one.key == pair.key), None)
+    def original(self, key: str) -> Original:
+        """What the source holds of a pair, the next one of this key. Raises CocuError when there is none."""
+        original = next((one for one in self._originals if one.key == key), None)
         if original is None:
-            raise CocuError(
-                f"{self.shard.url}: pair {pair.key!r} is in the index but no longer in the shard; {CHANGED}"
-            )
+            raise CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+        return original
+
+    def with_pictures(self, keys: Sequence[str]) -> tuple[list[Original], list[bytes]]:
+        """The originals of these pairs and their encoded pictures, all read: another thread may write them."""
+        try:
+            originals = [self.original(key) for key in keys]
+            return originals, [one.data(*IMAGE_FIELDS) or b"" for one in originals]
+        except OSError as error:
+            raise unreachable(self.shard.url, error) from error
+
+    def _copied(self, pair: PairConcepts, original: Original) -> list[bytes]:
         self.checksum = checksum_of(original.checksum, self.checksum)
         own: list[bytes] = []
         if all(original.data(field) is None for field in CAPTION_FIELDS):  # its caption lay elsewhere

@@ -32,6 +32,8 @@ ARCHIVES = pa.schema(
         ("in_caption", pa.bool_()),
     ]
 )
+# Of a curation that says where concepts show; null where there was no picture to look at.
+LOCALISED = pa.schema([*ARCHIVES, *((name, pa.float32()) for name in ("x0", "y0", "x1", "y1", "area", "peak"))])
 PAIRS = pa.schema(
     [
         ("key", pa.string()),
@@ -45,11 +47,15 @@ TABLES = {"pairs": PAIRS, "archives": ARCHIVES, "concepts": CONCEPTS, "rejects":
 
 
 class TableWriter:
-    """A Parquet file written batch by batch, which appears when the block ends well."""
+    """A Parquet file written batch by batch, which appears when the block ends well.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    least: rows of a row group; smaller batches wait for the next.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, least: int = 0) -> None:
         self._atomic = atomic(path)
-        self._schema = schema
+        self._schema, self._least = schema, least
+        self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> TableWriter:
         self._temporary = self._atomic.__enter__()
@@ -62,7 +68,14 @@ class TableWriter:
 
     def write(self, table: pa.Table) -> None:
         """Append a batch."""
-        self._writer.write_table(table)
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) >= self._least:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting))
+            self._waiting.clear()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,6 +87,7 @@ class TableWriter:
             return
         with ExitStack() as stack:
             stack.push(self._atomic)
+            self._flush()
             self._writer.close()
 
 
@@ -86,16 +100,18 @@ def archive_rows(
 ) -> pa.Table:
     """Rows of `tables/archives` for a block of pairs.
 
-    keys: [B]. offsets int64 [B+1]: kept entries of each pair. columns: arrays [K] named as in `ARCHIVES`.
+    keys: [B]. offsets int64 [B+1]: kept entries of each pair. columns: arrays [K] named as in `ARCHIVES`, or as in
+    `LOCALISED`, NaN for null.
     """
+    schema = LOCALISED if "peak" in columns else ARCHIVES
     owner = np.repeat(np.arange(len(keys)), np.diff(offsets))
     arrays = {
         "key": keys.take(pa.array(owner)),
         "shard": pa.repeat(pa.scalar(shard), len(owner)),
         "concept": vocabulary.names.take(pa.array(columns["concept_id"])),
-        **{name: pa.array(values) for name, values in columns.items()},
+        **{name: pa.array(values, from_pandas=name not in ARCHIVES.names) for name, values in columns.items()},
     }
-    return pa.table({field.name: arrays[field.name].cast(field.type) for field in ARCHIVES}, schema=ARCHIVES)
+    return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)
 
 
 def pair_rows(shard: str, keys: pa.Array, captions: pa.Array, concepts: pa.Array) -> pa.Table:

@@ -19,6 +19,8 @@ from files.pictures import BadPicture, decode
 if TYPE_CHECKING:
     import torch
 
+    from files.dense_towers import Tower
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 # Texts are sorted by length over this many batches, so that a batch is hardly padded.
@@ -46,7 +48,7 @@ class Encoder:
         # channels_last: convolutions on CPU run about twice as fast; transformers do not care
         self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
         self._transform, self._mean, self._std = _split_preprocess(preprocess, self.device)
-        self._size = _image_size(self.model)
+        self.image_size = _image_size(self.model)
         self._trims = False
         self._trims = self._trimming_is_exact()
         self.dim = int(self.encode_texts(["a"]).shape[1])
@@ -60,7 +62,7 @@ class Encoder:
             window: list[tuple[str, Any]] = []
             following: list[tuple[str, Any]] = []
             for key, data in pictures:
-                following.append((key, pool.submit(decode, data, self._transform, self._size)))
+                following.append((key, pool.submit(decode, data, self._transform, self.image_size)))
                 if len(following) == self.batch_size:
                     if window:
                         yield from self._finish(window)
@@ -81,14 +83,27 @@ class Encoder:
 
         start = time.perf_counter()
         with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            batch = batch.float().div_(255).sub_(self._mean).div_(self._std)
-            batch = batch.contiguous(memory_format=torch.channels_last)
+            batch = self._normalised(pixels)
             with self._autocast():
                 vectors = self.model.encode_image(batch)
             found = _unit(vectors)
         self.seconds += time.perf_counter() - start
         return found
+
+    def dense(self, tower: Tower, pixels: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
+        """A dense tower of its model, uint8 [B, H, W, 3] -> unit vectors of cells float32 [B, h * w, D], grid."""
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            cells, grid, _ = tower(self._normalised(pixels))
+            return torch.nn.functional.normalize(cells.float(), dim=-1), grid
+
+    def _normalised(self, pixels: np.ndarray) -> torch.Tensor:
+        import torch
+
+        batch = torch.from_numpy(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        batch = batch.float().div_(255).sub_(self._mean).div_(self._std)
+        return batch.contiguous(memory_format=torch.channels_last)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> unit vectors float16 [N, D], in order."""
@@ -109,9 +124,9 @@ class Encoder:
                 found[first + rows.numpy()] = vectors
         return found
 
-    def encode_concepts(self, concepts: Sequence[str]) -> np.ndarray:
-        """t(c) of the paper: unit vectors float16 [C, D] of each concept in `PROMPT`."""
-        return self.encode_texts([PROMPT.format(concept) for concept in concepts])
+    def encode_concepts(self, concepts: Sequence[str], prompt: str = PROMPT) -> np.ndarray:
+        """t(c) of the paper: unit vectors float16 [C, D] of each concept in the prompt, where {} stands."""
+        return self.encode_texts([prompt.format(concept) for concept in concepts])
 
     def fingerprint(self) -> list[float]:
         """Vector of a fixed sentence; tells whether an index was built with this model."""

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import Lexicon
+from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec
 from curation.index.embedding import embed_all
 from curation.index.index_manifest import RECORD
 from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
-from curation.reading.shards import Shard
+from curation.reading.shards import Shard, find_shards
 from curation.runs.manifest import broken_manifest
 from curation.runs.run_folder import RunFolder
+from files.errors import MisuseError
 from files.shapes import ShapeFault, check_shape, count
 
 
@@ -38,6 +39,30 @@ class AnchorShards:
     encoder: EncoderSpec | None = None
 
 
+def find_anchors(
+    names: Sequence[str],
+    captions: tuple[str | None, bool, str | None, str | None],
+    device: str,
+    batch_size: int,
+    workers: int,
+    encoder: EncoderSpec | None,
+) -> AnchorShards | None:
+    """The shards of these names, None where none is named; captions: the fields of `CaptionOptions`.
+
+    Raises MisuseError for captions that are no anchors'.
+    """
+    if names:
+        options = CaptionOptions(*captions)
+        shards = find_shards(names, options.image_column)
+        return AnchorShards(shards, options, device, batch_size, workers, encoder=encoder)
+    if any(captions):
+        raise MisuseError(
+            "--caption-field, --all-captions, --image-column or --caption-column says how to read --anchors; "
+            "indexed pairs are read as the index was built"
+        )
+    return None
+
+
 def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, Any]:
     """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
 
@@ -49,7 +74,7 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path) -> dict[str, A
             nouns, built = index_nouns(index), index.manifest["parameters"]
             encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers, anchors.encoder)
             path, digest = built["vocabulary"], built.get("vocabulary_digest")
-            vocabulary = read_vocabulary(path, Lexicon(nouns.pipeline), digest) if path else None
+            vocabulary = read_vocabulary(path, lexicon_of(nouns), digest) if path else None
             with ConceptExtractor(nouns, anchors.workers) as extractor:
                 embed_all(folder, anchors.shards, [], encoder, extractor, anchors.captions, vocabulary)
             pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)

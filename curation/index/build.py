@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from curation.concepts.extractor import ConceptExtractor
-from curation.concepts.lexicon import Lexicon
+from curation.concepts.languages import language_of
+from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
@@ -37,6 +38,7 @@ from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
 from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
+from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
@@ -48,7 +50,10 @@ LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """What shapes an index. memory: bytes that the two FAISS indexes may take together."""
+    """What shapes an index. memory: bytes that the two FAISS indexes may take together.
+
+    prompt: the sentence of a concept, {} where it stands; None: the language's.
+    """
 
     encoder: EncoderSpec
     captions: CaptionOptions
@@ -59,6 +64,18 @@ class IndexOptions:
     memory: int = 0
     min_recall: float = 0.95
     max_rejects: float = 0.10
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None and (self.prompt.count("{}") != 1 or set("{}") & set(self.prompt.replace("{}", ""))):
+            raise MisuseError(
+                f"--prompt {self.prompt!r}: give a sentence with {{}} where a concept stands, as {PROMPT!r}"
+            )
+
+    @property
+    def sentence(self) -> str:
+        """What a concept is embedded in: the prompt that is given, else the language's."""
+        return language_of(self.nouns.language).prompt if self.prompt is None else self.prompt
 
     def parameters(self, precision: str) -> dict[str, Any]:
         """The manifest's parameters; `precision` is the resolved one."""
@@ -69,6 +86,7 @@ class IndexOptions:
             "weights": weights_digest(self.encoder),
             **self.captions.parameters(),
             **self.nouns.parameters(),
+            **({"prompt": self.sentence} if self.sentence != PROMPT else {}),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
@@ -96,7 +114,7 @@ def build_index(
     if not shards and not extra:
         raise MisuseError("no pairs: the tables that were named hold no row; name others")
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
-    vocabulary = read_vocabulary(options.vocabulary, Lexicon(options.nouns.pipeline)) if options.vocabulary else None
+    vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
     parameters = options.parameters(precision)
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
@@ -146,7 +164,7 @@ def finish_index(
         say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
         folder.undo("@vocabulary")
         (out / "rows" / "offsets.npy").unlink(missing_ok=True)  # without it the arrays are written anew
-        write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder)
+        write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder, options.sentence)
         folder.commit("@vocabulary", {"min_count": options.min_count})
     vocabulary = read_vocabulary_table(out / "concepts.parquet")
     clock.lap("vocabulary")

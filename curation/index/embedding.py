@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.concepts.extractor import ConceptExtractor
+from curation.concepts.languages import language_of
 from curation.concepts.listed import keep_listed
 from curation.encoding.encoder import Encoder
 from curation.reading.captioned_tables import table_key
@@ -182,6 +183,7 @@ def _parsed(
     vocabulary: frozenset[str] | None,
     result: ShardResult,
 ) -> Iterator[tuple[list[Pair], list[list[str]]]]:
+    heads_first = language_of(extractor.options.language).heads_first
     for pairs in blocks:
         start = time.perf_counter()
         captions = [caption for pair in pairs for caption in pair.captions]
@@ -190,7 +192,9 @@ def _parsed(
         concepts: list[list[str]] = []
         for pair in pairs:
             merged = dict.fromkeys(concept for _ in pair.captions for concept in next(found))
-            concepts.append(list(dict.fromkeys(keep_listed(merged, vocabulary))) if vocabulary else list(merged))
+            concepts.append(
+                list(dict.fromkeys(keep_listed(merged, vocabulary, heads_first))) if vocabulary else list(merged)
+            )
         result.seconds.concepts += time.perf_counter() - start
         yield pairs, concepts
 

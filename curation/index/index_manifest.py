@@ -5,10 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curation.concepts.languages import known_languages
 from curation.runs.manifest import broken_manifest, read_manifest
 from files.shapes import ShapeFault, check_shape, count
 
 RECORD = {"pairs": count, "cut_captions": count, "checksum?": (None, int), "seconds": {str: float}}
+
+
+def _language(value: Any) -> None:
+    if value not in known_languages():
+        raise ValueError(f"{value!r:.40} is no language that this cocu knows: {', '.join(known_languages())}")
+
+
 BUILT = {
     "factory": str,
     "vectors": count,
@@ -23,7 +31,14 @@ PARAMETERS = {
     **{"caption_field": (None, str), "caption_all_captions": bool},
     **{"caption_image_column?": (None, str), "caption_caption_column?": (None, str)},
     **{"noun_pipeline": str, "noun_adjectives": bool, "noun_names": bool, "noun_max_words": count},
-    **{"noun_max_chars": count, "noun_parser?": str, "vocabulary": (None, str), "vocabulary_digest?": (None, str)},
+    **{
+        "noun_max_chars": count,
+        "noun_parser?": str,
+        "noun_language?": _language,
+        "prompt?": str,
+        "vocabulary": (None, str),
+        "vocabulary_digest?": (None, str),
+    },
 }
 SUMMARY = {
     **{"pairs": count, "extra_captions": count, "concepts": count, "cut_captions": count, "repeated_keys": count},

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.concepts.lexicon import PIPELINES
+from curation.concepts.languages import usual_pipelines
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
@@ -137,7 +137,7 @@ def index_nouns(index: Index) -> NounOptions:
         raise MisuseError(
             f"--spacy-pipeline {index.spacy_pipeline}: {index.path} was built with {nouns.pipeline}; give that one"
         )
-    if index.spacy_pipeline is None and nouns.pipeline not in PIPELINES:
+    if index.spacy_pipeline is None and nouns.pipeline not in usual_pipelines():
         raise MisuseError(
             f"{index.path}: was built with --spacy-pipeline {nouns.pipeline}, which an index that came from elsewhere "
             "may name, too; where you trust that pipeline, name it by this option"

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curation.encoding.encoder import Encoder
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
+from data_cards.prompt import PROMPT
 from files.atomic import atomic, unfinished
 from files.errors import CocuError
 
@@ -62,7 +63,7 @@ def count_concepts(files: Sequence[Path], min_count: int, memory: str = "1GB") -
             raise CocuError(f"{files[0].parent}: concepts cannot be counted: {error}") from error
 
 
-def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder: Encoder) -> int:
+def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder: Encoder, prompt: str = PROMPT) -> int:
     """Write concepts.parquet (concept_id, concept, count, text_vec); returns the number of concepts.
 
     Raises CocuError when no concept is frequent enough.
@@ -71,7 +72,7 @@ def write_vocabulary(path: Path, files: Sequence[Path], min_count: int, encoder:
     if counted.num_rows == 0:
         raise CocuError(f"no concept is named by {min_count} captions or more; lower --min-count")
     names = counted["concept"].combine_chunks()
-    vectors = encoder.encode_concepts(names.to_pylist())
+    vectors = encoder.encode_concepts(names.to_pylist(), prompt)
     table = pa.table(
         {
             "concept_id": pa.array(np.arange(len(names), dtype=np.int32)),

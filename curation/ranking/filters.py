@@ -6,7 +6,7 @@ merging comes last, for nothing may go for the sake of what goes itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +42,12 @@ def filters_of(
     rows: CaptionRows,
     statistics: PictureStatistics,
     singular_of: Callable[[str], str],
+    phrases: Container[tuple[str, ...]] | None = None,
 ) -> list[Filter]:
-    """The filters that the options ask for. singular_of: the normal form of a word, for word families."""
+    """The filters that the options ask for.
+
+    singular_of: the normal form of a word, for word families. phrases: words of their own; None: those of English.
+    """
     steps: list[Filter] = []
 
     def add(reason: str, step: Step) -> None:
@@ -54,7 +58,8 @@ def filters_of(
         add("no picture shows", lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
     if options.synonyms:
         add("behind the best", lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
-    families = WordFamilies(vocabulary, singular_of, set_phrases(), rows if options.merge else None)
+    apart = set_phrases() if phrases is None else phrases
+    families = WordFamilies(vocabulary, singular_of, apart, rows if options.merge else None)
     order = families.order
     relations: list[Relation] = [families] if options.merge else []
     if options.synonyms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from curation.ranking.expansion import parse_expansion
@@ -17,7 +17,7 @@ class CurateOptions:
     """What shapes a curation; the fields are the options of `cocu curate run`.
 
     neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
-    keep 0: the whole archive.
+    keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py).
     """
 
     expansion: str = "mixed"
@@ -30,6 +30,8 @@ class CurateOptions:
     grounded: bool = False
     write_caption: str | None = None
     seed: int = 0
+    localise: bool = False
+    min_peak: float | None = None
 
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
@@ -38,6 +40,13 @@ class CurateOptions:
             raise MisuseError(
                 f"--write-caption {self.write_caption!r}: give a field of the .json member, as caption or meta.caption"
             )
+        if self.min_peak is not None and not self.localise:
+            raise MisuseError(f"--min-peak {self.min_peak:g}: is known of what is localised only; give --localise, too")
+
+    def parameters(self) -> dict[str, Any]:
+        """As a manifest names them; what is not localised goes without saying."""
+        named = asdict(self)
+        return named if self.localise else {name: named[name] for name in named if name not in ("localise", "min_peak")}
 
 
 PRESETS: dict[str, CurateOptions] = {

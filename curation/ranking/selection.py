@@ -17,6 +17,13 @@ class Selection:
     offsets: np.ndarray
     rank: np.ndarray
 
+    def only(self, stays: np.ndarray) -> Selection:
+        """What stays, bool [K], of the entries kept, ranked anew without holes."""
+        before = np.concatenate([[0], np.cumsum(stays)])
+        offsets = before[self.offsets]
+        sizes = np.diff(offsets)
+        return Selection(self.entries[stays], offsets, np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes) + 1)
+
 
 def select(
     archives: Archives,

@@ -63,8 +63,8 @@ class Original(Protocol):
     def parts(self, without: Collection[str]) -> bytes:
         """Its members as parts of a tar (header, data, padding), but for those of these fields."""
 
-    def data(self, field: str) -> bytes | None:
-        """What the member of a field holds; None where there is none."""
+    def data(self, *fields: str) -> bytes | None:
+        """What the first member with one of these fields holds; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,6 @@ class NewMembers:
         kept = (item for item in self.members if item[0] not in without)
         return b"".join(tar_member(f"{self.key}.{field}".removesuffix("."), data) for field, data in kept)
 
-    def data(self, field: str) -> bytes | None:
+    def data(self, *fields: str) -> bytes | None:
         """As `Original`."""
-        return dict(self.members).get(field)
+        return next((data for field, data in self.members if field in fields), None)

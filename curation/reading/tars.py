@@ -96,8 +96,8 @@ class _StoredSample:
         raw = [self._raw[member.start - start : member.offset + member.size - start] for member in kept]
         return b"".join(part for piece in raw for part in (piece, bytes(-len(piece) % BLOCK)))
 
-    def data(self, field: str) -> bytes | None:
-        member = self._sample.member((field,))
+    def data(self, *fields: str) -> bytes | None:
+        member = self._sample.member(fields)
         return None if member is None else self._content(member)
 
     def _content(self, member: Member) -> bytes:

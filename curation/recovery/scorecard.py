@@ -119,10 +119,15 @@ def score_folder(
     if named_by not in NAMED_BY:
         raise MisuseError(f"--named-by {named_by}: give one of {', '.join(NAMED_BY)}")
     folder = Path(curated)
-    read_manifest(folder, "curated")
+    keep = read_manifest(folder, "curated")["parameters"].get("keep", 0)
     facts = read_truth(truth)
     words = read_synonyms(synonyms)
     notes = list(facts.notes)
+    if keep and (deeper := [str(k) for k in sorted(set(ks)) if k >= keep]):
+        notes.append(
+            f"the run kept {keep} concepts of a pair, its caption's among them: figures at {' and '.join(deeper)} are "
+            "of fewer recovered ones; curate with more --keep for them"
+        )
     if alone := [name for name in facts.objects if name not in words]:
         notes.append(f"{len(alone)} objects without synonyms go by their own name: {some(alone)}")
     phrases = phrases_of(words | {name: (name,) for name in alone}, normal)

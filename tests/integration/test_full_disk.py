@@ -20,6 +20,8 @@ from curation.reading.shards import find_shards, read_pairs
 from files.errors import CocuError
 from tests.integration.commands import cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, contents, curate, same
+from tests.integration.test_kills import contents as everything
+from tests.integration.writing_commands import tried_once
 from tests.tiny_world import make_shards
 
 
@@ -85,6 +87,17 @@ def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, warm: WarmCommand,
     out = disk.path / "curated"
     assert fill_up(warm, disk, curate(undisturbed.index, out), out, kilobytes(undisturbed.curated), steps=8) >= 5
     same(out, undisturbed.curated)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["eval"])
+def test_evaluations_on_a_full_disk(
+    name: str, undisturbed: Undisturbed, warm: WarmCommand, disk: Disk, tmp_path: Path
+) -> None:
+    tried = tried_once(name, tmp_path, undisturbed, warm)
+    out = disk.path / "out"
+    assert fill_up(warm, disk, tried.command.into(out), out, kilobytes(tried.whole), steps=6) >= 3
+    assert everything(out) == everything(tried.whole)
 
 
 @pytest.mark.slow

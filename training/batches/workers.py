@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from collections import deque
@@ -113,13 +114,17 @@ def _next(made: Iterator[Made | _Unshared], workers: int) -> Made | None:
             torch.set_num_threads(threads)
 
 
+FEW_FILES = 256  # what loading and its processes get by with, and more
 _OPEN_FILES = ("Too many open files", "ancillary data")  # the second: a file was handed over that had no room
 _SIGNS = ("DataLoader worker", *_OPEN_FILES)
 
 
 def _broken(reason: str) -> CocuError:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if any(sign in reason for sign in _OPEN_FILES):
-        why = "the limit of open files is reached: raise it (ulimit -n 4096)"
+        why = f"the limit of open files, {limit:,}, is reached: raise it (ulimit -n 4096)"
+    elif limit < FEW_FILES:  # where one ends before it can say so
+        why = f"the limit of open files, {limit:,}, is too low for it: raise it (ulimit -n 4096)"
     else:
         why = (
             "often memory or shared memory (/dev/shm) has run out: make that larger (docker run --shm-size=8g), "

@@ -71,7 +71,8 @@ class RunLog:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        self._file.close()
+        with naming(self.run / LOG):  # what had no room is tried once more
+            self._file.close()
         if self._tensorboard is not None:
             self._tensorboard.close()
         if self._wandb is not None:

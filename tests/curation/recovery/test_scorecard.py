@@ -176,6 +176,15 @@ def test_data_that_does_not_meet_is_noted(folder: Path, synonyms: Path, tmp_path
     )
 
 
+@pytest.mark.parametrize(("keep", "said"), [(6, "at 8 and 16"), (8, "at 8 and 16"), (16, "at 16"), (0, ""), (20, "")])
+def test_figures_beyond_what_was_kept_are_noted(
+    tmp_path: Path, truth: Path, synonyms: Path, keep: int, said: str
+) -> None:
+    folder = make_curated(tmp_path / "few", {"s": PAIRS}, parameters={"keep": keep})
+    notes = [note for note in score(folder, truth, synonyms).notes if "--keep" in note]
+    assert (len(notes) == 1 and said in notes[0]) if said else not notes
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -13,6 +13,7 @@ from benchmarks.speed.tiny_pairs import write_tar
 from files.errors import CocuError
 from tests.training.loader_world import BAD, loader, make_shards, members, take
 from training.batches.batch import SampleCounts, all_counts
+from training.batches.workers import _broken
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -135,3 +136,11 @@ def test_no_pair_is_lost_where_few_files_may_be_open(tmp_path: Path) -> None:
             assert len(set(next(batches).keys)) == 60  # of one part
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize(("limit", "said"), [(64, "the limit of open files, 64, is too low"), (1024, "/dev/shm")])
+def test_a_process_that_ends_where_few_files_may_be_open_is_told_by_that(
+    limit: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert said in str(_broken("DataLoader worker (pid(s) 7) exited unexpectedly"))
