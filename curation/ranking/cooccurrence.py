@@ -21,9 +21,8 @@ _PAIRS = 1 << 22
 # Named together so many times as often as by chance, and by so many captions at least.
 BEYOND_CHANCE = 1.0
 LEAST_TOGETHER = 2
-# A phrase is also called by its tail where the other captions of its pictures say the tail so many times for each time
-# that they say the phrase.
-ALSO_CALLED = 0.5
+# A phrase is also called by its tail where the other captions of its pictures say the tail as often as the phrase.
+ALSO_CALLED = 1.0
 # Pictures that are looked at for it, at most.
 MOST_PICTURES = 200_000
 
@@ -96,8 +95,9 @@ def also_called(rows: CaptionRows, phrases: np.ndarray, tails: np.ndarray) -> np
     """bool [P]: whether captions of the pictures of a phrase call them by its tail, too.
 
     phrases, tails: concept ids [P]. Over every two captions of one picture of which one names the phrase, the other
-    names the tail and not the phrase at least `ALSO_CALLED` times as often as the phrase. Nothing tells where no
-    picture has two captions: False.
+    names the tail and not the phrase at least `ALSO_CALLED` times as often as the phrase. In captions of Flickr30k and
+    COCO a swimming pool is a "pool" 2.4 times as often, a wine glass a "glass" 0.6 and a stop sign a "sign" 0.06 times.
+    Nothing tells where no picture has two captions: False.
     """
     row, picture = _rows_of_pictures(rows, np.unique(phrases))
     mentions, concept = _mentions(rows, row)

@@ -58,10 +58,11 @@ def filters_of(
         add("no picture shows", lambda archives, score, gone: gone | ~(shown[archives.concept] | archives.in_caption))
     if options.synonyms:
         add("behind the best", lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
-    apart = set_phrases() if phrases is None else phrases
-    families = WordFamilies(vocabulary, singular_of, apart, rows if options.merge else None)
-    order = families.order
-    relations: list[Relation] = [families] if options.merge else []
+    relations: list[Relation] = []
+    order = np.arange(len(vocabulary))
+    if options.merge:
+        families = WordFamilies(vocabulary, singular_of, set_phrases() if phrases is None else phrases, rows)
+        relations, order = [families], families.order
     if options.synonyms:
         relations.append(Synonyms(statistics, rows))
     if relations:

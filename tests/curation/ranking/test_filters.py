@@ -41,7 +41,8 @@ def test_each_filter_adds_to_what_is_gone(merge: bool, ground: bool, synonyms: b
         wanted = within_reach(archives, score, wanted, 3)
     if merge or synonyms:
         relations = [*([families] if merge else []), *([twins] if synonyms else [])]
-        wanted = merged_away(archives, score, wanted, relations, families.order)
+        order = families.order if merge else np.arange(25)
+        wanted = merged_away(archives, score, wanted, relations, order)
 
     options = CurateOptions(keep=3, merge=merge, grounded=ground, synonyms=synonyms)
     gone = before
