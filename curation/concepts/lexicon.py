@@ -189,7 +189,8 @@ def usual_nouns() -> frozenset[str]:
     """Words, in both numbers, that captions write small and use as nouns, verbs though some may be (usual_nouns.tsv).
 
     From 257,685 captions of photographs: in at least ten, nine tenths of the times small, 85 % a noun to the tagger; of
-    words that may be verbs those of 97 %, and those of 85 % that name an object.
+    words that may be verbs, or that no dictionary knows, those of 97 %, and of the former those of 85 % that name an
+    object. `python -m benchmarks.quality.word_usage` makes the list, and the two below.
     """
     return frozenset(row["word"] for row in _rows("usual_nouns.tsv"))
 

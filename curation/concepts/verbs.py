@@ -61,13 +61,19 @@ def _is_verb_behind(tokens: Sequence[Token], first: int, i: int, head: int, lexi
         odds -= _SHIFT / 2
     after = tokens[i + 1] if i + 1 < len(tokens) else None
     if of_one:
-        if after is not None and (after.tag_ in _FINITE or after.lower_ == "of"):
+        if after is not None and (_is_finite(after, lexicon) or after.lower_ == "of"):
             odds -= _SHIFT
         if tokens[first].lower_ in _ONE or before.ent_type_ == "PERSON":
             odds += _SHIFT
         elif tokens[first].tag_ == "CD":
             odds -= _SHIFT
     return odds >= LEAST
+
+
+def _is_finite(token: Token, lexicon: Lexicon) -> bool:
+    """Whether a token is the verb, "city lights | shine", and no object that was taken for it: "lands | jump"."""
+    word = token.lower_
+    return token.tag_ in _FINITE and word not in usual_nouns() and lexicon.singular(word) not in object_words()
 
 
 def _may_be_subject(token: Token, lexicon: Lexicon) -> bool:

@@ -43,6 +43,11 @@ def parser() -> Parser:
         ("cell phone charging on a desk", ["cell phone", "desk"]),
         ("Skier jumps over a fence", ["skier", "fence"]),
         ("living room interior with large windows 3d rendering", ["living room", "window"]),
+        ("Tacos, Burritos & Street Food", ["taco", "burrito", "street food"]),  # names have no plural
+        ("Hot Air Balloon Flying Over Cappadocia, Turkey", ["hot air balloon"]),
+        ("Antique Roll-Top Desk, Solid Oak", ["desk", "oak"]),
+        ("Gold Plated Necklace With Heart Pendant", ["necklace", "heart pendant"]),
+        ("railroad tracks through a forest", ["railroad track", "forest"]),
     ],
 )
 def test_captions_that_are_no_sentences(parser: Parser, caption: str, concepts: list[str]) -> None:
@@ -62,6 +67,7 @@ def test_captions_that_are_no_sentences(parser: Parser, caption: str, concepts: 
         ("see https://example.org/a_b?c or @user", "see or"),
         ("#PalmTrees #beach #parkingmeters", "palm trees, beach, parking meter"),
         ("my #dog at home", "my dog at home"),
+        ("#mountaincabin #weekend", "mountain cabin, weekend"),
         ("mug w/ handle, w/o lid", "mug with handle, without lid"),
         ("t - shirt and long - sleeve", "t - shirt and long - sleeve"),
         ("Lamp - Brass", "Lamp, Brass"),
