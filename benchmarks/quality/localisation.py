@@ -1,12 +1,13 @@
 """How well boxes, peaks and their heights tell where a concept shows, and whether it does (docs/localisation.md).
 
 python -m benchmarks.quality.localisation masks CARD=PATH --model MODEL [--half 0|1]
-python -m benchmarks.quality.localisation claims CURATED --truth TRUTH --synonyms FILE
+python -m benchmarks.quality.localisation claims CURATED --index INDEX --truth TRUTH --synonyms FILE
 
 masks: the classes of a card, each by its name, on pictures whose masks are known. Pointing: the peak lies in the
 class's mask. IoU: of the box with the box round the mask, for classes from `AREA` of the picture; beside them the
 picture's centre, and boxes around it of the size that is best on these very pictures. AUC: the class shows, or not.
-claims: of the recovered concepts of a curated folder that name an object, right ones against wrong ones.
+claims: of the recovered concepts of a curated folder that name an object, right ones against wrong ones, beside what
+the score and the whole picture's cosine tell. CURATED is of --anchors, or of all pairs of INDEX.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ import cocu
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
+from curation.index.vocabulary import read_vocabulary_table
 from curation.ranking.localisation import enlarged, regions_of
 from curation.recovery.truth import read_truth
+from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches
 from data_cards.cards import benchmarks_of
 from data_cards.layouts.benchmark import open_benchmark
 
@@ -107,26 +110,45 @@ def mean(values: Any) -> str:
     return f"{np.mean(values):.3f} +- {np.std(values) / len(values) ** 0.5:.3f}"
 
 
-def against_truth(curated: Path, truth: Path, synonyms: Path) -> dict[str, Any]:
+def against_truth(curated: Path, index: Path, truth: Path, synonyms: Path) -> dict[str, Any]:
     """The figures of `claims`: a claim is right where the object takes `AREA` of the picture, wrong where it is not."""
     known = read_truth(truth)
     rows_of, columns_of = ({name: at for at, name in enumerate(names)} for names in (known.keys, known.objects))
     listed = json.loads(synonyms.read_text(encoding="utf-8"))
     objects = {word: name for name, words in listed.items() for word in (name, *words)}
-    scores: dict[str, tuple[list[float], list[float]]] = {"peak": ([], []), "score": ([], [])}
-    rows = (
-        cocu.open_curated(curated).sql("SELECT key, concept, score, peak FROM archives WHERE NOT in_caption").fetchall()
+    vocabulary = read_vocabulary_table(index / "concepts.parquet")
+    embedded = (curated / "anchors" if (curated / "anchors").is_dir() else index) / "embeddings"
+    vectors = {
+        (file.stem, key): vector
+        for file in embedded.glob("*.parquet")
+        for batch in parquet_batches(file, 1024, ["key", "image_vec"])
+        for key, vector in zip(batch["key"].to_pylist(), arrow_to_vectors(batch["image_vec"]), strict=True)
+    }
+    scores: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ("peak", "score", "whole picture")}
+    asked = (
+        "SELECT shard, key, concept, concept_id, peak, score FROM archives WHERE NOT in_caption AND peak IS NOT NULL"
     )
-    for key, concept, *values in rows:
+    for shard, key, concept, number, *values in cocu.open_curated(curated).sql(asked).fetchall():
         column = columns_of.get(objects.get(concept, ""))
-        if column is None or key not in rows_of or values[1] is None:
+        if column is None or key not in rows_of:
             continue
         area = known.area[rows_of[key], column]
         if not area < AREA:
-            for name, value in zip(("score", "peak"), values, strict=True):
+            values.append(float(vectors[shard, key].astype(np.float32) @ vocabulary.vectors[number]))
+            for name, value in zip(scores, values, strict=True):
                 scores[name][int(np.isnan(area))].append(value)
     right, wrong = map(len, scores["peak"])
-    return {"right": right, "wrong": wrong, **{f"AUC of {name}": round(auc(*pair), 3) for name, pair in scores.items()}}
+    return {
+        **{"right": right, "wrong": wrong, "precision": round(right / (right + wrong), 3)},
+        **{f"AUC of {name}": round(auc(*pair), 3) for name, pair in scores.items()},
+        **{f"precision of the half by {name}": round(precision_of_half(*pair), 3) for name, pair in scores.items()},
+    }
+
+
+def precision_of_half(right: Sequence[float], wrong: Sequence[float]) -> float:
+    """Share of right ones in the higher half of all."""
+    best = np.argsort([*right, *wrong], kind="stable")[::-1][: (len(right) + len(wrong)) // 2]
+    return float((best < len(right)).mean())
 
 
 def main() -> None:
@@ -140,12 +162,13 @@ def main() -> None:
     masks.set_defaults(measure=lambda given: against_masks(given.benchmark, given.model, given.half))
     claims = ways.add_parser("claims")
     claims.add_argument("curated", type=Path)
+    claims.add_argument("--index", type=Path, required=True)
     claims.add_argument("--truth", type=Path, required=True)
     claims.add_argument("--synonyms", type=Path, required=True)
-    claims.set_defaults(measure=lambda given: against_truth(given.curated, given.truth, given.synonyms))
+    claims.set_defaults(measure=lambda given: against_truth(given.curated, given.index, given.truth, given.synonyms))
     given = parser.parse_args()
     for name, value in given.measure(given).items():
-        print(f"{name:30} {value}")
+        print(f"{name:40} {value}")
 
 
 if __name__ == "__main__":
