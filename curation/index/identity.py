@@ -14,6 +14,8 @@ FOLDER = np.uint64((1 << 24) - 1)
 # A sketch holds, for eight times so many hash functions, a byte of the least hash of a text's runs of three letters.
 # The share of bytes that two have in common is about that of the runs of both texts.
 SKETCH_WORDS = 4
+# Of a text of fewer bytes the sketch is a hash of it all: one letter more or less makes a cat of a car there.
+SHORTEST = 40
 _RANDOM = np.random.default_rng(0).integers(0, 2**32, (2, 8 * SKETCH_WORDS), np.uint32)
 # Two texts are nearly one where so many bytes of their sketches agree, and of the first word, which is looked at first.
 NEAR, NEAR_FIRST = 25, 5
@@ -50,7 +52,7 @@ def same_picture(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def sketches(captions: Iterable[str]) -> np.ndarray:
-    """Sketches of captions, uint64 [N, SKETCH_WORDS]; case, spaces and punctuation do not count. `nearly` compares."""
+    """Sketches of captions, uint64 [N, SKETCH_WORDS]; case, spaces and punctuation do not count."""
     found = [_sketches(texts) for texts in _in_blocks(_plain(caption).encode() for caption in captions)]
     return np.concatenate(found) if found else np.zeros((0, SKETCH_WORDS), np.uint64)
 
@@ -94,4 +96,7 @@ def _sketches(texts: list[bytes]) -> np.ndarray:
     for i, (mask, factor) in enumerate(_RANDOM.T):
         least = np.minimum.reduceat((runs ^ mask) * (factor | np.uint32(1)), first)
         found[:, i] = least * np.uint32(0x85EBCA6B) >> np.uint32(24)
+    for i, text in enumerate(texts):
+        if len(text) < SHORTEST:
+            found[i] = np.frombuffer(blake2b(text, digest_size=8 * SKETCH_WORDS).digest(), np.uint8)
     return found.view(np.uint64)
