@@ -186,6 +186,9 @@ def test_uids_are_as_datacomp_reads_them(tmp_path: Path) -> None:
     folder = make_curated(tmp_path / "curated", {"a": pairs})
     balance_curated(folder, tmp_path / "k.parquet", cap=20, subset=True)
     balance_curated(folder, tmp_path / "u.npy", cap=20)
+    (folder / "shards" / "a.tar").unlink()  # keys that are uids need no shards
+    balance_curated(folder, tmp_path / "again.NPY", cap=20)
+    assert (tmp_path / "again.NPY").read_bytes() == (tmp_path / "u.npy").read_bytes()
     keys = pq.read_table(tmp_path / "k.parquet")["key"].to_pylist()
     found = np.load(tmp_path / "u.npy")
     expected = np.array([(int(key[:16], 16), int(key[16:32], 16)) for key in keys], np.dtype("u8,u8"))
