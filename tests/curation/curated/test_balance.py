@@ -242,6 +242,23 @@ def test_what_cannot_be_balanced_is_told(world: tuple[Path, dict[str, list[MadeP
         count_concepts(missing, "shown")
 
 
+@pytest.mark.parametrize(
+    ("table", "column"), [("concepts", "concept"), ("pairs/a", "caption_concepts"), ("archives/a", "in_caption")]
+)
+def test_columns_that_are_missing_or_have_holes_are_told(tmp_path: Path, table: str, column: str) -> None:
+    folder = make_curated(tmp_path / "curated", {"a": made_pairs(30, 0)})
+    path = folder / "tables" / f"{table}.parquet"
+    whole = pq.read_table(path)
+    pq.write_table(whole.drop_columns([column]), path)
+    with pytest.raises(CocuError, match=f"no column {column}"):
+        count_concepts(folder, "shown")
+    holes = [None, *whole[column].to_pylist()[1:]]
+    place = whole.schema.get_field_index(column)
+    pq.write_table(whole.set_column(place, whole.schema.field(place), [holes]), path)
+    with pytest.raises(CocuError, match=f"column {column} has empty cells"):
+        count_concepts(folder, "shown")
+
+
 @pytest.mark.parametrize("column", ["key", "concept_id"])
 def test_tables_of_other_pairs_are_told(tmp_path: Path, column: str) -> None:
     folder = make_curated(tmp_path / "curated", {"a": made_pairs(30, 0)})
