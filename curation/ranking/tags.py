@@ -10,12 +10,11 @@ join, on whatever scale, and one that tells nothing new gets d = 0. Of a concept
 silence says nothing. A concept that is tagged competes even where no caption retrieved names it.
 
 People do not name all that they see, so that d understates what a tag tells of the picture. Hence the weight: the
-largest under which no fewer of the concepts that held-out captions name are among the best 32, within a standard error.
+largest under which hardly fewer of the concepts that held-out captions name are among the best 32.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -47,7 +46,8 @@ LOWEST = 1e-6  # of a probability, for its logarithm
 SUSPECT = 0.97
 SHOWN = 5
 WEIGHTS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
-BEST = 32
+# "Among the best", and the share of what captions name that a larger weight may cost.
+BEST, PRICE = 32, 0.03
 _NOTHING = (np.empty(0, np.float32), np.zeros(1, np.float32), 0.0)
 
 
@@ -218,8 +218,7 @@ def fit_tags(blocks: Iterable[tuple[Archives, np.ndarray, PairTags]], known: np.
 
     added = np.where(tagged, steps[np.searchsorted(edges, score, "right").clip(max=len(steps) - 1)], silent * looked)
     shares = [_among_best(pair, logit + weight * added, named) for weight in WEIGHTS]
-    error = math.sqrt(max(shares) * (1 - max(shares)) / max(1, int(named.sum())))
-    weight = max(weight for weight, one in zip(WEIGHTS, shares, strict=True) if one >= max(shares) - error)
+    weight = max(weight for weight, one in zip(WEIGHTS, shares, strict=True) if one >= (1 - PRICE) * max(shares))
     by_weight = {f"{one:g}": round(share, 4) for one, share in zip(WEIGHTS, shares, strict=True)}
     report |= {"weight": weight, "named_among_best": by_weight}
     return TagModel(edges, (weight * steps).clip(-MOST, MOST), max(weight * silent, -MOST), report)

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import curation.ranking.tags
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.expansion import Retrieved
-from curation.ranking.tags import PairTags, Tags, fit_tags, read_tags, shifted
+from curation.ranking.tags import WEIGHTS, PairTags, Tags, fit_tags, read_tags, shifted
 from files.errors import MisuseError
 from tests.curation.small_index import small_index
 
@@ -105,23 +106,39 @@ def world(
 
 
 @pytest.mark.parametrize("tells", [0.5, 2.0])
-def test_the_fit_finds_what_tags_tell(tells: float) -> None:
+def test_the_fit_finds_what_tags_tell(tells: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curation.ranking.tags, "WEIGHTS", (1.0,))
     archives, score, tags, true = world(0, tells)
     known = np.ones(60, bool)
     model = fit_tags([(archives, score, tags)], known)
-    weight = model.report["weight"]
-    added = model.added(archives, tags, known) / weight
+    added = model.added(archives, tags, known)
     assert (np.diff(model.log_odds) > 0).all()
     assert np.corrcoef(added, true)[0, 1] > 0.8
-    assert model.silent / weight == pytest.approx(np.log((0.8 - 0.1 * tells) / 0.8), abs=0.1)
+    assert model.silent == pytest.approx(np.log((0.8 - 0.1 * tells) / 0.8), abs=0.1)
     # Calibrated in every step: as many are named as expected.
     other, prior, others, _ = world(1, tells)
-    shift = model.added(other, others, known) / weight
+    shift = model.added(other, others, known)
     expected = shifted(prior, shift)
     for value in np.unique(shift):
         these = shift == value
         spread = np.sqrt((expected[these] * (1 - expected[these])).sum())
         assert abs(expected[these].sum() - other.in_caption[these].sum()) < 6 * spread + 0.05 * these.sum() ** 0.5
+
+
+def test_the_weight_is_the_largest_that_costs_little_of_what_captions_name() -> None:
+    archives, score, tags, _ = world(0, 2.0)
+    known = np.ones(60, bool)
+    model = fit_tags([(archives, score, tags)], known)
+    shares = model.report["named_among_best"]
+    assert model.report["weight"] > 1
+    assert {float(weight) for weight, share in shares.items() if share < 0.969 * max(shares.values())} <= {
+        weight for weight in WEIGHTS if weight > model.report["weight"]
+    }
+    moved = shifted(score, model.added(archives, tags, known)).reshape(800, 60)
+    named = archives.in_caption.reshape(800, 60)
+    order = (-moved).argsort(1, kind="stable")[:, :32]
+    share = sum(named[i, order[i]].sum() for i in range(800)) / named.sum()
+    assert share == pytest.approx(shares[f"{model.report['weight']:g}"], abs=0.01)
 
 
 def test_tags_that_tell_nothing_are_not_believed() -> None:
