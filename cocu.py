@@ -132,6 +132,7 @@ def curate(
     merge: bool | None = None,
     synonyms: bool | None = None,
     grounded: bool | None = None,
+    tags: Named | None = None,
     write_caption: str | None = None,
     localise: bool = False,
     min_peak: float | None = None,
@@ -177,7 +178,7 @@ def curate(
         check_numbers(-1, 1, min_peak=min_peak)
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
-            **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
+            **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded, "tags": tags},
         }
         where = {"localise": localise, "min_peak": min_peak}
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
@@ -210,18 +211,20 @@ def score(
     k: Sequence[int] = (1, 3, 5, 8, 16),
     named_by: str = "either",
     seed: int = 0,
+    against: Named | None = None,
 ) -> Scorecard:
     """Measure on pictures with known content which of the objects left unsaid are recovered.
 
     truth: a table of (key, object, area), or a tar with objects in its .json members. synonyms: JSON, object -> words.
-    Raises MisuseError for truth of other pairs, CocuError for tables that cannot be read.
+    against: another model's tags, scored beside. Raises MisuseError for truth of other pairs, CocuError for bad tables.
 
         cocu.score("runs/curated", "truth.parquet", "synonyms.json").as_json()["scores"]["curated"]["recall"]
     """
     with _at_work():
         from curation.recovery.scorecard import score_folder
 
-        return score_folder(_path(curated), truth, synonyms, min_area=min_area, ks=k, named_by=named_by, seed=seed)
+        what = (_path(curated), truth, synonyms)
+        return score_folder(*what, min_area=min_area, ks=k, named_by=named_by, seed=seed, against=against)
 
 
 def train(
@@ -334,8 +337,8 @@ def evaluate(
             raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
         shown = (templates, prompts, gallery, Rules(windows_at_once=windows))
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
-        told = (device, precision, command, overwrite, trust_remote_code)
-        return evaluate_checkpoint(str(named), wanted, Path(out), options, *told)
+        told = (Path(out), options, device, precision, command, overwrite, trust_remote_code)
+        return evaluate_checkpoint(str(named), wanted, *told)
 
 
 def main() -> None:
@@ -374,9 +377,7 @@ def _at_work(quiet: bool = False) -> Iterator[None]:
 
 def _names(given: Any) -> list[str]:
     """One name or several, of files or of our folders, as the command line has them."""
-    if given is None:
-        return []
-    several = [given] if isinstance(given, Named) or hasattr(given, "path") else given
+    several = [] if given is None else [given] if isinstance(given, Named) or hasattr(given, "path") else given
     return [str(one.path / "shards" if hasattr(one, "path") else one) for one in several]
 
 

@@ -81,6 +81,14 @@ def run(
         bool | None,
         typer.Option("--grounded/--ungrounded", help="Leave out what no picture shows ('anniversary', 'friend')."),
     ] = None,
+    tags: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Tags that another model gave the pictures (Parquet or CSV of key, concept, score): one more source, "
+            "as reliable as held-out captions show it to be.",
+        ),
+    ] = None,
     write_caption: Annotated[
         str | None,
         typer.Option(metavar="FIELD", help="Also write an enriched caption to this field of the .json member."),
@@ -154,6 +162,10 @@ def score(
         typer.Option(help="What of a caption names objects: its concepts, its words, or either."),
     ] = "either",
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the random order.")] = 0,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Tags of another model (key, concept, score), to be scored beside."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     per_object: Annotated[bool, typer.Option("--per-object", help="Print a table of the objects, too.")] = False,
 ) -> None:
@@ -169,7 +181,8 @@ def score(
         raise typer.BadParameter(
             f"{k!r}: give whole numbers with commas between, such as 1,3,5,8,16", param_hint="--k"
         ) from None
-    card = cocu.score(curated, truth, synonyms, min_area=min_area, k=ks, named_by=named_by, seed=seed)
+    asked = {"min_area": min_area, "named_by": named_by, "seed": seed, "against": against}
+    card = cocu.score(curated, truth, synonyms, k=ks, **asked)  # type: ignore[arg-type]
     if as_json:
         tell(json.dumps(card.as_json(), indent=1))
         return

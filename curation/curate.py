@@ -8,23 +8,38 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
+from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.shards import CuratedShard
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
+from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, anchors_of
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
 from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
+from curation.ranking.archives import Archives
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RANKINGS
 from curation.ranking.support import fit_support
+from curation.ranking.tags import (
+    FIT_BLOCK,
+    FIT_MENTIONS,
+    FIT_PAIRS,
+    SUSPECT,
+    PairTags,
+    TagModel,
+    Tags,
+    fit_tags,
+    held_out,
+    read_tags,
+)
 from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
@@ -59,6 +74,10 @@ def run_curation(
     parameters = {**index_identity(index), **options.parameters(), "anchors": anchors is not None}
     if anchors:
         parameters |= captions.parameters()
+    tags = None
+    if options.tags is not None:
+        tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
+        parameters["tags"] = tags.digest
     with RunFolder(out, "curated", parameters, shards, record=record_of(len(index.vocabulary))) as folder:
         if folder.was_finished:
             check_finished(out / "manifest.json", folder.manifest)
@@ -83,16 +102,61 @@ def run_curation(
             support = fit_support(index, statistics, parse_expansion(options.expansion), options.neighbours)
         if (support or options.grounded or options.synonyms) and statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
-        clock.lap("fit")
         localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
         curator = Curator(index, options, statistics, support, localiser)
+        first_rows = _first_rows(shards, embedded["shards"], anchors is None)
+        if tags is not None:
+            curator.witness = tags, _fit_tags(curator, tags, shards, source / "embeddings", first_rows)
+            _tell_of_tags(curator.witness[1])
+        clock.lap("fit")
         _copy_concepts(index, out)
-        _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, anchors is None)
+        _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, first_rows)
         details = {"support": support.describe()} if support else {}
-        folder.finish(_summary(folder, index, shards, embedded, clock.seconds), source / "rejects.parquet", **details)
+        if curator.witness:
+            details["tags"] = curator.witness[1].describe()
+        folder.finish(
+            _summary(folder, index, shards, embedded, clock.seconds, tags), source / "rejects.parquet", **details
+        )
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)
         return folder.manifest
+
+
+def _fit_tags(
+    curator: Curator, tags: Tags, shards: Sequence[Shard], embeddings: Path, first_rows: Mapping[str, int]
+) -> TagModel:
+    """How reliable tags are, by some pairs of every shard that have them."""
+    index, support = curator.index, curator.support
+    assert support is not None
+    most = max(FIT_BLOCK, FIT_PAIRS // max(1, len(shards)))
+
+    def blocks() -> Iterator[tuple[Archives, np.ndarray, PairTags]]:
+        total = 0
+        for number in np.random.default_rng(0).permutation(len(shards)).tolist():
+            shard, row, here = shards[number], first_rows[shards[number].name], 0
+            for batch in parquet_batches(embeddings / f"{shard.name}.parquet", FIT_BLOCK):
+                found = tags.of(shard.name, batch["key"].to_pylist())
+                if found.looked.any():
+                    yield held_out(index, anchors_of(batch, row, index), curator.expansions, support, found)
+                row += len(batch) if row >= 0 else 0
+                here += int(found.looked.sum())
+                if here >= most or total + here >= FIT_PAIRS:
+                    break
+            total += here
+            if total >= FIT_PAIRS:
+                return
+
+    return fit_tags(blocks(), tags.known)
+
+
+def _first_rows(shards: Sequence[Shard], embedded: Mapping[str, Mapping[str, Any]], own: bool) -> dict[str, int]:
+    """Of each shard, the row of its first pair in the index; -1 where the pairs are not its own."""
+    rows = {}
+    row = 0
+    for shard in shards:
+        rows[shard.name] = row if own else -1
+        row += embedded[shard.name]["pairs"] if own else 0
+    return rows
 
 
 def _curate_all(
@@ -102,14 +166,8 @@ def _curate_all(
     embeddings: Path,
     embedded: Mapping[str, Mapping[str, Any]],
     captions: CaptionOptions,
-    own: bool,
+    first_rows: Mapping[str, int],
 ) -> None:
-    first_rows: dict[str, int] = {}
-    row = 0
-    for shard in shards:
-        first_rows[shard.name] = row if own else -1
-        row += embedded[shard.name]["pairs"] if own else 0
-
     def curate(shard: Shard, bar: Progress) -> tuple[dict[str, Any], Sequence[Reject]]:
         checksum, first = embedded[shard.name].get("checksum"), first_rows[shard.name]
         return _curate_shard(curator, shard, folder.path, embeddings, checksum, captions, first, bar).record(), ()
@@ -163,6 +221,21 @@ def _curate_shard(
     return tally
 
 
+def _tell_of_tags(model: TagModel) -> None:
+    named, share = model.report["of_them_named"], model.report["named_and_tagged"]
+    if named < FIT_MENTIONS:
+        say(f"--tags: held-out captions name {named} of them, too few to rely on: they join, and add nothing to scores")
+    if share > SUSPECT:
+        say(f"--tags: hold {share:.1%} of what captions name; if they are made of captions, that is believed too much")
+
+
+def _tags_left_out(tags: Tags, joined: int) -> dict[str, Any]:
+    """How many tags joined, and what became of the others."""
+    unknown = sum(tags.unknown.values())
+    left = {"of_no_pair": len(tags.pairs) - joined, "repeated": tags.repeated, "unknown": unknown}
+    return {"joined": joined, **left, "examples": tags.examples()}
+
+
 def _copy_concepts(index: Index, out: Path) -> None:
     path = out / "tables" / "concepts.parquet"
     if not path.exists():
@@ -176,6 +249,7 @@ def _summary(
     shards: Sequence[Shard],
     embedded: Mapping[str, Any],
     before: Mapping[str, float],
+    tags: Tags | None,
 ) -> dict[str, Any]:
     """What the closing summary and the report show. before: seconds of the stages before the shards."""
     records = [folder.records[shard.name] for shard in shards]
@@ -196,6 +270,7 @@ def _summary(
         "pairs": pairs,
         "rejects": dict(embedded["summary"]["rejects"]),
         **({"unenriched": unenriched} if unenriched else {}),
+        **({"tags": _tags_left_out(tags, sum(record.get("tags", 0) for record in records))} if tags else {}),
         **{name: sum(record.get(name, 0) for record in records) for name in ("left_out", "unknown")},
         "not_kept": _not_kept(records),
         **({"localised": dict(localised)} if localised else {}),

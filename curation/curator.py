@@ -17,7 +17,7 @@ from curation.index.caption_rows import concept_ids_of
 from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index, index_nouns
 from curation.ranking.anchor import Anchors
-from curation.ranking.archives import gather
+from curation.ranking.archives import gather, with_concepts
 from curation.ranking.clusters import Clusterer
 from curation.ranking.expansion import expand, parse_expansion
 from curation.ranking.filters import filters_of
@@ -28,6 +28,7 @@ from curation.ranking.relevance import RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from curation.ranking.support import SupportModel
+from curation.ranking.tags import TagModel, Tags
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
 
@@ -49,7 +50,8 @@ class CurationTally:
     """Counts for the summary, over the blocks of one shard; seconds by stage.
 
     unenriched: pairs whose caption could not be written. left_out: own captions, of what was retrieved. unknown:
-    concepts of captions that are not in the vocabulary. not_kept: entries of archives, by the reason.
+    concepts of captions that are not in the vocabulary. not_kept: entries of archives, by the reason. tags: those of
+    other models that joined.
     """
 
     pairs: int = 0
@@ -59,6 +61,7 @@ class CurationTally:
     left_out: int = 0
     unknown: int = 0
     not_kept: dict[str, int] = field(default_factory=dict)
+    tags: int = 0
     recovered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     seconds: dict[str, float] = field(default_factory=dict)
     localised: Counter[str] = field(default_factory=Counter)
@@ -87,6 +90,7 @@ class CurationTally:
             "left_out": self.left_out,
             "unknown": self.unknown,
             "not_kept": self.not_kept,
+            **({"tags": self.tags} if self.tags else {}),
             **({"localised": dict(self.localised)} if self.localised else {}),
             "recovered": {str(i): int(self.recovered[i]) for i in top if self.recovered[i]},
             "seconds": {stage: round(value, 4) for stage, value in self.seconds.items()},
@@ -97,6 +101,7 @@ class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
     support: the model of a ranking that is fitted; None for the others. localiser: what says where concepts show.
+    witness: what --tags tell, and how reliably.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Curator:
         localiser: Localiser | None = None,
     ) -> None:
         self.index, self.options, self.support, self.localiser = index, options, support, localiser
+        self.witness: tuple[Tags, TagModel] | None = None
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
         lexicon = lexicon_of(index_nouns(index))
@@ -137,8 +143,14 @@ class Curator:
         )
         clock.lap("search")
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
-        seeds = seeds_of(batch["key"].to_pylist(), options.seed)
-        scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds))
+        keys, log_odds = batch["key"].to_pylist(), None
+        if self.witness is not None:
+            tags = self.witness[0].of(shard, keys)
+            tally.tags += len(tags.pair)
+            archives = with_concepts(archives, anchors, vocabulary.vectors, tags.pair, tags.concept)
+            log_odds = self.witness[1].added(archives, tags, self.witness[0].known)
+        seeds = seeds_of(keys, options.seed)
+        scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds, log_odds))
         gone = scores.gone
         tally.count_out("without support", int(gone.sum()))
         for leave_out in self.filters:

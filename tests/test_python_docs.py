@@ -16,7 +16,7 @@ def test_the_guide_runs_from_top_to_bottom(root: Path, tmp_path: Path, monkeypat
     guide = (root / "docs" / "python.md").read_text("utf-8")
     commands = re.findall(r"^    cocu (.*)$", guide, re.M)
     blocks = re.findall(r"^```python\n(.*?)^```$", guide, re.M | re.S)
-    assert (len(commands), len(blocks)) == (2, 9)
+    assert (len(commands), len(blocks)) == (2, 10)
     monkeypatch.chdir(tmp_path)
     for command in commands:
         succeed(*shlex.split(command))

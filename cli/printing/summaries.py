@@ -152,6 +152,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ),
         *([("own captions", f"{own:,} left out of what was retrieved: they tell nothing new")] if own else []),
         *([("rare concepts", f"{rare:,} of captions left out: the index's vocabulary has them not")] if rare else []),
+        *([("tags", _tags(summary["tags"], manifest["tags"]))] if "tags" in summary else []),
         ("concepts per pair", f"{summary['concepts_per_pair']:.1f}, its caption's own included"),
         *([("not kept", f"per pair {not_kept}")] if not_kept else []),
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
@@ -161,6 +162,19 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("tables", f"{path / 'tables'}; ask them with `cocu curate query`"),
     ]
     _table(f"curated {path}", rows)
+
+
+def _tags(found: Mapping[str, Any], fit: Mapping[str, Any]) -> str:
+    """How many tags joined, what the fit made of them, and what of them was left out."""
+    steps = fit["log_odds"]
+    adds = f"{steps[0]:+.1f}" + (f" to {steps[-1]:+.1f}, by score" if len(steps) > 1 else "")
+    share = fit["of_them_named"] / max(1, fit["tags"])
+    said = f"{found['joined']:,} joined; a tag adds {adds} to log-odds, silence {fit['silent']:+.1f}"
+    said += f" (held-out captions name {share:.0%} of {fit['tags']:,} tags)"
+    left = [f"{found['of_no_pair']:,} of no pair"] if found["of_no_pair"] else []
+    left += [f"{found['repeated']:,} given twice"] if found["repeated"] else []
+    left += [f"{found['unknown']:,} of no concept ({found['examples']})"] if found["unknown"] else []
+    return f"{said}; left out {', '.join(left)}" if left else said
 
 
 def print_nearest(found: list[Neighbour]) -> None:

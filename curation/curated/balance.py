@@ -18,11 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curation.curated.shown import ShownBlock, shown_blocks
+from curation.curated.shown import ShownBlock, read_words, shown_blocks
 from curation.runs.manifest import read_manifest
-from curation.runs.parquet_parts import count_rows, reading
+from curation.runs.parquet_parts import count_rows
 from curation.runs.progress import Progress
 from files.errors import CocuError
 
@@ -84,9 +83,7 @@ def count_concepts(curated: Path, which: str) -> Concepts:
     Raises MisuseError for a folder that is no finished curation, CocuError where no pair shows anything.
     """
     shards = sorted(read_manifest(curated, "curated")["shards"])
-    path = curated / "tables" / "concepts.parquet"
-    with reading(path):
-        words = pq.read_table(path, columns=["concept"])["concept"].combine_chunks()
+    words = read_words(curated)
     rows = {shard: count_rows(curated / "tables" / "pairs" / f"{shard}.parquet") for shard in shards}
     counts, outside = np.zeros(len(words), np.int64), 0
     found = Concepts(curated, which, words, rows, counts)

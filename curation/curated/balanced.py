@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -33,6 +34,7 @@ from files.addresses import unreachable
 from files.atomic import alone, atomic
 from files.errors import CocuError, MisuseError, check_numbers
 from files.saying import say
+from files.shapes import count
 from files.tar_headers import write_end
 
 KEYS = pa.schema([("shard", pa.string()), ("key", pa.string())])
@@ -63,9 +65,10 @@ def balance_curated(
     check_numbers(0, 1, tail=tail)
     if concepts not in SHOWN:
         raise MisuseError(f"--concepts {concepts}: give one of {', '.join(SHOWN)}")
-    if out.suffix in _NOT_WRITTEN:
+    suffix = out.suffix.lower()
+    if suffix in _NOT_WRITTEN:
         raise MisuseError(f"--out {out}: is written as .parquet or .npy, or as a folder of shards")
-    write = {".parquet": _write_table, ".npy": _write_uids}.get(out.suffix, _write_shards)
+    write = {".parquet": _write_table, ".npy": _write_uids}.get(suffix, _write_shards)
     subset = subset or write is not _write_table
     found = count_concepts(curated, concepts)
     cap = cap or tail_cap(found.counts, tail)
@@ -101,9 +104,10 @@ def _write_table(balance: Balance, out: Path, draw: Drawn, parameters: dict[str,
 def _write_uids(balance: Balance, out: Path, draw: Drawn, parameters: dict[str, object]) -> None:
     parts = [np.empty(0, UID)]
     for shard in balance.concepts.rows:
-        with _pairs_of(_shard(balance, shard)) as find:
+        with ExitStack() as stack:
+            find = cache(lambda: stack.enter_context(_pairs_of(_shard(balance, shard))))  # noqa: B023
             for keys, _ in draw(shard):
-                uids = [key if _UID.fullmatch(key) else _uid_of(find(key), shard) for key in keys.to_pylist()]
+                uids = [key if _UID.fullmatch(key) else _uid_of(find()(key), shard) for key in keys.to_pylist()]
                 parts.append(np.array([(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids], UID))
     every = np.concatenate(parts)
     unique = np.unique(every)
@@ -117,7 +121,7 @@ def _write_shards(balance: Balance, out: Path, draw: Drawn, parameters: dict[str
     shards = [_shard(balance, name) for name in balance.concepts.rows]
     counts = blake2b(balance.concepts.counts.tobytes(), digest_size=8).hexdigest()
     empty = 0
-    with RunFolder(out, "balanced", {**parameters, "counts": counts}, shards) as folder:
+    with RunFolder(out, "balanced", {**parameters, "counts": counts}, shards, record={"pairs": count}) as folder:
         if folder.was_finished:
             say(f"{out}: already finished; nothing to do")
         for shard in shards:

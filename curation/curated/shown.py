@@ -103,14 +103,26 @@ class _ArchiveRows:
         return True
 
 
+def read_words(curated: Path) -> pa.Array:
+    """The concepts, by their number. Raises CocuError where their table is missing or broken."""
+    path = curated / "tables" / "concepts.parquet"
+    parts = [batch["concept"] for batch in _checked(path, "concepts", ("concept",), ROWS_AT_ONCE)]
+    return pa.chunked_array(parts, pa.string()).combine_chunks()
+
+
 def _batches(curated: Path, table: str, shard: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches with these columns, of the types that the tables have."""
-    path = curated / "tables" / table / f"{shard}.parquet"
+    return _checked(curated / "tables" / table / f"{shard}.parquet", table, columns, rows)
+
+
+def _checked(path: Path, table: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches with these columns, of the types that the table has."""
     schema = pa.schema([TABLES[table].field(name) for name in columns])
     with reading(path):
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(rows, columns=list(columns)):
+        file = pq.ParquetFile(path, pre_buffer=False)
+        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+            raise ValueError(f"no column {missing[0]}")
+        for batch in file.iter_batches(rows, columns=list(columns)):
             if holes := [name for name in columns if batch[name].null_count]:
                 raise ValueError(f"column {holes[0]} has empty cells")
-            yield pa.RecordBatch.from_arrays(
-                [batch[name].cast(schema.field(name).type) for name in columns], schema=schema
-            )
+            cast = [batch[field.name].cast(field.type) for field in schema]
+            yield pa.RecordBatch.from_arrays(cast, schema=schema)

@@ -85,5 +85,37 @@ def gather(anchors: Anchors, retrieved: Retrieved, rows: CaptionRows, concepts: 
     return Archives(offsets, anchor, concept, similarity, support, summed, highest, in_caption, retrieved_count)
 
 
+def with_concepts(
+    archives: Archives, anchors: Anchors, concepts: np.ndarray, anchor: np.ndarray, concept: np.ndarray
+) -> Archives:
+    """Archives and, where they are not in them, more entries, which no retrieved caption names.
+
+    anchor int64 [N], concept int32 [N]: the entries, ascending, none twice. concepts: t(c), float32 [C, D].
+    """
+    new = (anchor << CONCEPT_BITS) + concept
+    known = (archives.anchor << CONCEPT_BITS) + archives.concept
+    where = np.searchsorted(known, new)
+    absent = np.append(known, -1)[where] != new
+    if not absent.any():
+        return archives
+    anchor, concept, where = anchor[absent], concept[absent].astype(np.int32), where[absent]
+    similarity = pair_similarity(concepts, concept, anchors.image_vectors, anchor)
+
+    def joined(old: np.ndarray, values: np.ndarray | float) -> np.ndarray:
+        return np.insert(old, where, values)
+
+    return Archives(
+        archives.offsets + np.concatenate([[0], np.cumsum(np.bincount(anchor, minlength=len(anchors)))]),
+        joined(archives.anchor, anchor),
+        joined(archives.concept, concept),
+        joined(archives.similarity, similarity),
+        joined(archives.support, 0),
+        joined(archives.similarity_sum, 0.0),
+        joined(archives.similarity_max, -np.inf),
+        joined(archives.in_caption, False),
+        archives.retrieved,
+    )
+
+
 def _over_runs(operation: np.ufunc, values: np.ndarray, first: np.ndarray) -> np.ndarray:
     return operation.reduceat(values, first) if len(first) else values[:0]

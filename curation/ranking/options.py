@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from curation.ranking.expansion import parse_expansion
@@ -17,7 +18,8 @@ class CurateOptions:
     """What shapes a curation; the fields are the options of `cocu curate run`.
 
     neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
-    keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py).
+    keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py). tags: a table of
+    another model's tags, for rankings that are fitted.
     """
 
     expansion: str = "mixed"
@@ -32,10 +34,17 @@ class CurateOptions:
     seed: int = 0
     localise: bool = False
     min_peak: float | None = None
+    tags: str | Path | None = None
 
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
-        RANKINGS[self.ranking]  # refuses one that there is not
+        ranking = RANKINGS[self.ranking]  # refuses one that there is not
+        if self.tags is not None and not ranking.fitted:
+            fitted = [name for name in RANKINGS if RANKINGS[name].fitted]
+            raise MisuseError(
+                f"--tags: joins rankings whose scores are probabilities, and --ranking {self.ranking} is none; give "
+                f"--ranking {' or '.join(fitted)}"
+            )
         if self.write_caption is not None and not all(name.strip() for name in self.write_caption.split(".")):
             raise MisuseError(
                 f"--write-caption {self.write_caption!r}: give a field of the .json member, as caption or meta.caption"
@@ -44,9 +53,9 @@ class CurateOptions:
             raise MisuseError(f"--min-peak {self.min_peak:g}: is known of what is localised only; give --localise, too")
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them; what is not localised goes without saying."""
-        named = asdict(self)
-        return named if self.localise else {name: named[name] for name in named if name not in ("localise", "min_peak")}
+        """As a manifest names them; what is not localised, or has no tags, goes without saying."""
+        unsaid = [*([] if self.localise else ["localise", "min_peak"]), *(["tags"] if self.tags is None else [])]
+        return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
 
 PRESETS: dict[str, CurateOptions] = {

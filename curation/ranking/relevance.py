@@ -57,12 +57,14 @@ def _nonzero(values: np.ndarray) -> np.ndarray:
 class RankingContext:
     """What rankings know beyond the archives. support: where the ranking asks for it to be fitted.
 
-    seeds uint64 [B]: one per anchor, for random order.
+    seeds uint64 [B]: one per anchor, for random order. log_odds float32 [P]: what other witnesses add to the scores of
+    a ranking that is fitted, which are probabilities (tags.py); None: there are none.
     """
 
     vocabulary: Vocabulary
     support: SupportModel | None
     seeds: np.ndarray
+    log_odds: np.ndarray | None = None
 
     @property
     def fitted(self) -> SupportModel:
@@ -152,5 +154,9 @@ def rank(archives: Archives, ranking: str, context: RankingContext) -> Ranked:
     score = np.asarray(chosen.score(archives, parts, context), np.float32)
     if score.shape != archives.concept.shape:
         raise CocuError(f"--ranking {ranking}: gave scores {score.shape} to entries {archives.concept.shape}")
+    if context.log_odds is not None:
+        from curation.ranking.tags import shifted
+
+        score = shifted(score, context.log_odds)
     kept = chosen.keeps(archives, score, context) | archives.in_caption if chosen.keeps else np.ones(len(score), bool)
     return Ranked(score, ~kept, parts)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from curation.recovery.measures import KS, Figure, Scores, count_pairs, count_shuffled, most_frequent, summarise
 from curation.recovery.naming import Phrases, named_by_concepts, named_in_texts, phrases_of
+from curation.recovery.tag_ranking import read_tag_ranking
 from curation.recovery.truth import Truth, read_synonyms, read_truth, some
 from curation.runs.manifest import read_manifest
 from files.errors import CocuError, MisuseError
@@ -100,6 +101,7 @@ def score_folder(
     named_by: str = "either",
     seed: int = 0,
     normal: Callable[[str], str] | None = None,
+    against: str | Path | None = None,
 ) -> Scorecard:
     """Score a CURATED folder.
 
@@ -107,7 +109,8 @@ def score_folder(
     picture and is named neither by a concept of the caption nor by the caption's words: the words
     catch what the parser takes for something else, such as the tie of "a man in a shirt and tie
     motioning". named_by="concepts" or "words" looks at one of them only.
-    normal: puts a word into the form of a concept; by default `Lexicon().normal_form`.
+    normal: puts a word into the form of a concept; by default `Lexicon().normal_form`. against: a table of another
+    model's tags, scored on the same pairs under its file's name.
 
     Raises MisuseError for bad arguments and truth of other pairs, CocuError for tables that
     cannot be read or do not fit together.
@@ -158,6 +161,9 @@ def score_folder(
         "random order": count_shuffled(pair, concept, recovered=~own, seed=seed, **ranking),
         "caption alone": count_pairs(caption_pair, np.arange(len(caption_pair)), names_object=caption_object, **ground),
     }
+    if against is not None:
+        tags = read_tag_ranking(Path(against), pairs, phrases, notes)
+        counted[Path(against).name] = count_pairs(*tags[:2], recovered=tags[2], names_object=tags[3], **ground)
     return Scorecard(
         scores=dict(zip(counted, summarise(list(counted.values()), seed=seed), strict=True)),
         objects=phrases.objects,

@@ -186,6 +186,9 @@ def test_uids_are_as_datacomp_reads_them(tmp_path: Path) -> None:
     folder = make_curated(tmp_path / "curated", {"a": pairs})
     balance_curated(folder, tmp_path / "k.parquet", cap=20, subset=True)
     balance_curated(folder, tmp_path / "u.npy", cap=20)
+    (folder / "shards" / "a.tar").unlink()  # keys that are uids need no shards
+    balance_curated(folder, tmp_path / "again.NPY", cap=20)
+    assert (tmp_path / "again.NPY").read_bytes() == (tmp_path / "u.npy").read_bytes()
     keys = pq.read_table(tmp_path / "k.parquet")["key"].to_pylist()
     found = np.load(tmp_path / "u.npy")
     expected = np.array([(int(key[:16], 16), int(key[16:32], 16)) for key in keys], np.dtype("u8,u8"))
@@ -237,6 +240,23 @@ def test_what_cannot_be_balanced_is_told(world: tuple[Path, dict[str, list[MadeP
     (missing / "tables" / "pairs" / "b.parquet").unlink()
     with pytest.raises(CocuError, match=r"b.parquet: missing"):
         count_concepts(missing, "shown")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("concepts", "concept"), ("pairs/a", "caption_concepts"), ("archives/a", "in_caption")]
+)
+def test_columns_that_are_missing_or_have_holes_are_told(tmp_path: Path, table: str, column: str) -> None:
+    folder = make_curated(tmp_path / "curated", {"a": made_pairs(30, 0)})
+    path = folder / "tables" / f"{table}.parquet"
+    whole = pq.read_table(path)
+    pq.write_table(whole.drop_columns([column]), path)
+    with pytest.raises(CocuError, match=f"no column {column}"):
+        count_concepts(folder, "shown")
+    holes = [None, *whole[column].to_pylist()[1:]]
+    place = whole.schema.get_field_index(column)
+    pq.write_table(whole.set_column(place, whole.schema.field(place), [holes]), path)
+    with pytest.raises(CocuError, match=f"column {column} has empty cells"):
+        count_concepts(folder, "shown")
 
 
 @pytest.mark.parametrize("column", ["key", "concept_id"])
