@@ -129,6 +129,7 @@ def curate(
     ranking: str | None = None,
     keep: int | None = None,
     min_score: float | None = None,
+    confidence: float | None = None,
     merge: bool | None = None,
     synonyms: bool | None = None,
     grounded: bool | None = None,
@@ -174,11 +175,12 @@ def curate(
 
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
         check_numbers(0, keep=keep, seed=seed)
-        check_numbers(0, 1, max_rejects=max_rejects)
+        check_numbers(0, 1, max_rejects=max_rejects, confidence=confidence)
         check_numbers(-1, 1, min_peak=min_peak)
         chosen: dict[str, Any] = {
-            **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep},
-            **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded, "tags": tags},
+            **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep, "tags": tags},
+            **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
+            "confidence": confidence,
         }
         where = {"localise": localise, "min_peak": min_peak}
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)

@@ -69,6 +69,14 @@ def run(
     min_score: Annotated[
         float | None, typer.Option(help="Least score of a concept that the caption does not name.")
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least probability that another caption of the picture names a concept that its caption does not.",
+        ),
+    ] = None,
     merge: Annotated[
         bool | None,
         typer.Option("--merge/--no-merge", help="Merge concepts of one word family ('truck', 'fire truck')."),

@@ -15,19 +15,28 @@ from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.shards import CuratedShard
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, anchors_of
+from curation.curator import (
+    BLOCK,
+    TOP_RECOVERED,
+    CuratedBlock,
+    CurationTally,
+    Curator,
+    anchors_of,
+    neighbours_of,
+)
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
 from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
 from curation.ranking.archives import Archives
+from curation.ranking.confidence import ConfidenceModel, fit_confidence
 from curation.ranking.expansion import parse_expansion
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RANKINGS
-from curation.ranking.support import fit_support
+from curation.ranking.support import SupportModel, fit_support
 from curation.ranking.tags import (
     FIT_BLOCK,
     FIT_MENTIONS,
@@ -49,6 +58,7 @@ from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.atomic import atomic
+from files.errors import MisuseError
 from files.rejects import Reject
 from files.saying import say
 
@@ -102,8 +112,9 @@ def run_curation(
             support = fit_support(index, statistics, parse_expansion(options.expansion), options.neighbours)
         if (support or options.grounded or options.synonyms) and statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
+        judge = _judge(index, options, statistics, support)
         localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
-        curator = Curator(index, options, statistics, support, localiser)
+        curator = Curator(index, options, statistics, support, localiser, judge)
         first_rows = _first_rows(shards, embedded["shards"], anchors is None)
         if tags is not None:
             curator.witness = tags, _fit_tags(curator, tags, shards, source / "embeddings", first_rows)
@@ -114,6 +125,8 @@ def run_curation(
         details = {"support": support.describe()} if support else {}
         if curator.witness:
             details["tags"] = curator.witness[1].describe()
+        if judge:
+            details["confidence"] = judge.describe()
         folder.finish(
             _summary(folder, index, shards, embedded, clock.seconds, tags), source / "rejects.parquet", **details
         )
@@ -157,6 +170,21 @@ def _first_rows(shards: Sequence[Shard], embedded: Mapping[str, Mapping[str, Any
         rows[shard.name] = row if own else -1
         row += embedded[shard.name]["pairs"] if own else 0
     return rows
+
+
+def _judge(
+    index: Index, options: CurateOptions, statistics: PictureStatistics, support: SupportModel | None
+) -> ConfidenceModel | None:
+    """What tells the confidence of claims: for rankings that are fitted, and where a least one is asked for."""
+    if support is None and options.confidence == 0:
+        return None
+    judge = fit_confidence(index, statistics, parse_expansion(options.expansion), neighbours_of(options, support))
+    if judge is None and options.confidence > 0:
+        raise MisuseError(
+            f"--confidence {options.confidence:g}: {index.path} has too few pairs with captions that name things to "
+            "fit a probability to; leave it out, or index more pairs"
+        )
+    return judge
 
 
 def _curate_all(

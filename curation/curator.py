@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from curation.index.caption_rows import concept_ids_of
 from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index, index_nouns
 from curation.ranking.anchor import Anchors
-from curation.ranking.archives import gather, with_concepts
+from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
-from curation.ranking.expansion import expand, parse_expansion
+from curation.ranking.confidence import ConfidenceModel, Entries, confidence
+from curation.ranking.expansion import Retrieved, expand, parse_expansion
 from curation.ranking.filters import filters_of
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
@@ -101,7 +103,7 @@ class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
     support: the model of a ranking that is fitted; None for the others. localiser: what says where concepts show.
-    witness: what --tags tell, and how reliably.
+    witness: what --tags tell, and how reliably. judge: gives the confidence; None for none.
     """
 
     def __init__(
@@ -111,11 +113,13 @@ class Curator:
         statistics: PictureStatistics,
         support: SupportModel | None,
         localiser: Localiser | None = None,
+        judge: ConfidenceModel | None = None,
     ) -> None:
         self.index, self.options, self.support, self.localiser = index, options, support, localiser
         self.witness: tuple[Tags, TagModel] | None = None
+        self.judge = judge
         self.expansions = parse_expansion(options.expansion)
-        self.neighbours = support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
+        self.neighbours = neighbours_of(options, support)
         lexicon = lexicon_of(index_nouns(index))
         self.filters = filters_of(
             options, index.vocabulary, index.rows, statistics, lexicon.normal_form, lexicon.set_phrases
@@ -153,6 +157,10 @@ class Curator:
         scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds, log_odds))
         gone = scores.gone
         tally.count_out("without support", int(gone.sum()))
+        if options.confidence > 0:
+            unlikely = np.nan_to_num(self._confidence(anchors, retrieved, archives), nan=1.0) < options.confidence
+            tally.count_out("in doubt", int((unlikely & ~gone).sum()))
+            gone = gone | unlikely
         for leave_out in self.filters:
             before = int(gone.sum())
             gone = leave_out(archives, scores.score, gone)
@@ -179,6 +187,7 @@ class Curator:
             "support": archives.support[entries],
             "cluster": clusters,
             "in_caption": archives.in_caption[entries],
+            "confidence": self._confidence(anchors, retrieved, archives, entries),
             **where,
         }
         anchor, concept, in_caption = archives.anchor[entries], columns["concept_id"], columns["in_caption"]
@@ -192,6 +201,21 @@ class Curator:
         )
         clock.lap("tables")
         return block
+
+    def _confidence(
+        self, anchors: Anchors, retrieved: Retrieved, archives: Archives, which: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Of some entries, or all: float32 [K], not a number where the caption names the concept."""
+        entries = Entries(archives.anchor[which], archives.concept[which], archives.support[which])
+        named = archives.in_caption[which]
+        if self.judge is None:
+            return np.full(len(named), np.nan, np.float32)
+        return np.where(named, np.float32(np.nan), confidence(self.judge, anchors, retrieved.rows, entries))
+
+
+def neighbours_of(options: CurateOptions, support: SupportModel | None) -> int:
+    """How many captions each expansion retrieves."""
+    return support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
@@ -223,6 +247,7 @@ def _pair_concepts(
             [round(score, 5) for score in columns["score"].tolist()],
             columns["cluster"].tolist(),
             columns["in_caption"].tolist(),
+            [None if isnan(value) else round(value, 4) for value in columns["confidence"].tolist()],
             strict=True,
         )
     )

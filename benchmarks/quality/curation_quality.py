@@ -1,4 +1,4 @@
-"""The grid of docs/curation-quality.md: expansions x neighbours x rankings, scored against truth.
+"""The grid of docs/curation-quality.csv: expansions x neighbours x rankings, scored against truth.
 
 python -m benchmarks.quality.curation_quality INDEX --anchors SHARD --truth TRUTH --synonyms FILE [--model M] [--out F]
 """
@@ -6,6 +6,7 @@ python -m benchmarks.quality.curation_quality INDEX --anchors SHARD --truth TRUT
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import tempfile
@@ -29,6 +30,14 @@ HALVES = ("global", "local")  # of the paper's ranking, which is in the grid as 
 K = 8
 # What of a caption names objects: its concepts or its words, or its concepts alone.
 WAYS = ("either", "concepts")
+# Column -> way, figure.
+FIGURES = {
+    "new right": ("either", "precision_new"),
+    "recall": ("either", "recall"),
+    "recall by concepts": ("concepts", "recall"),
+    "precision": ("either", "precision"),
+    "strict precision": ("either", "precision_strict"),
+}
 Cards = dict[str, dict[str, Any]]
 
 
@@ -46,17 +55,15 @@ def at_k(scores: dict[str, Any], name: str, k: int = K) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the grid and print or insert its table."""
+    """Run the grid, print it, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--anchors", required=True)
     parser.add_argument("--model", help="the index's, where it is not built in nor in open_clip's list")
     parser.add_argument("--truth", required=True, type=Path)
     parser.add_argument("--synonyms", required=True, type=Path)
-    parser.add_argument("--out", type=Path, help="Markdown file whose part between the grid's markers is replaced")
-    parser.add_argument(
-        "--grid", default="grid", help="name of the markers: <!-- NAME: begin --> and <!-- NAME: end -->"
-    )
+    parser.add_argument("--out", type=Path, help="CSV, in which rows of the same --pictures are replaced")
+    parser.add_argument("--pictures", default="pictures", help="what the CSV calls these pictures")
     parser.add_argument("--json", type=Path, help="all figures as JSON")
     parser.add_argument("--expansions", default=",".join(EXPANSIONS))
     parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)))
@@ -92,7 +99,7 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if arguments.out:
-        insert(arguments.out, arguments.grid, markdown(rows))
+        write_csv(arguments.out, arguments.pictures, rows)
 
 
 def row(name: str, how: tuple[str, int | str, str], cards: Cards, scored: str) -> dict[str, Any]:
@@ -102,7 +109,7 @@ def row(name: str, how: tuple[str, int | str, str], cards: Cards, scored: str) -
 
 
 def line(row: dict[str, Any]) -> str:
-    """One row of the table."""
+    """One row as a person reads it."""
     either = row["either"]
     cells = [row["name"] if row["name"] in PRESETS or not row["how"][0] else "", *map(str, row["how"])]
     cells += [interval(at_k(either, "precision_new")), *(interval(at_k(row[way], "recall")) for way in WAYS)]
@@ -111,30 +118,25 @@ def line(row: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The grid as a Markdown table."""
-    recall = (f"gap recall@{K}", f"gap recall@{K}, concepts")
-    head = (
-        "",
-        "expansion",
-        "L",
-        "ranking",
-        f"new right@{K}",
-        *recall,
-        f"precision@{K}",
-        f"strict precision@{K}",
-        "mAP",
-    )
-    return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *map(line, rows)])
+def write_csv(path: Path, pictures: str, rows: list[dict[str, Any]]) -> None:
+    """The grid's rows in the place of those of the same pictures; those of others stay."""
+    kept: list[list[str]] = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = [cells for cells in csv.reader(file) if cells[0] not in ("pictures", pictures)]
+    ends = ("value", "low", "high")
+    head = ["pictures", "name", "expansion", "neighbours", "ranking"]
+    head += [f"{name}@{K} {end}".removesuffix(" value") for name in FIGURES for end in ends]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerows([head, *kept])
+        for row in rows:
+            figures = [at_k(row[way], name) for way, name in FIGURES.values()]
+            table.writerow([pictures, row["name"], *row["how"], *(_cell(one[end]) for one in figures for end in ends)])
 
 
-def insert(path: Path, grid: str, table: str) -> None:
-    """Replace what stands between the grid's markers in a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    start, end = f"<!-- {grid}: begin -->", f"<!-- {grid}: end -->"
-    before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
     )
     _print_table(console, ["", *card.scores], _figure_rows(card))
     console.print(LEGEND, markup=False, soft_wrap=True)
+    if card.curve:
+        console.print("Claims of new objects by their confidence, over all pairs:", markup=False, soft_wrap=True)
+        _print_table(console, ["confidence", "claims", "right", "recall"], _curve_rows(card))
     rows = card.object_rows()
     if per_object and rows:
         _print_table(console, list(rows[0]), [[str(v) for v in r.values()] for r in rows])
@@ -66,6 +69,15 @@ def _figure_rows(card: Scorecard) -> list[list[str]]:
         for i, k in enumerate(scores[0].ks)
     ]
     return [*rows, ["mAP", *(_text(one.mean_average_precision) for one in scores)]]
+
+
+def _curve_rows(card: Scorecard) -> list[list[str]]:
+    """A line for each tenth of recall."""
+    shown = {int(point.recall * 10): point for point in reversed(card.curve) if point.recall >= 0.1}
+    return [
+        [f"{point.confidence:.2f} or more", f"{point.claims:,}", f"{point.precision_new:.2f}", f"{point.recall:.2f}"]
+        for _, point in sorted(shown.items())
+    ]
 
 
 def _text(figure: Figure) -> str:

@@ -129,6 +129,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     recovered = ", ".join(f"{concept} {count:,}" for concept, count in summary["top_recovered"])
     kept = f"the best {parameters['keep']}" if parameters.get("keep") else "all"
     kept += f" from score {parameters['min_score']:g}" if parameters.get("min_score") is not None else ""
+    kept += f" with confidence {parameters['confidence']:g} or more" if parameters.get("confidence") else ""
     if kept != "all":
         kept += " and the caption's own"
     neighbours = manifest.get("support", parameters).get("neighbours") or 8

@@ -21,7 +21,10 @@ _NEAREST = 3
 
 @dataclass(frozen=True)
 class RankedConcept:
-    """One row of a pair's archive; support: how many retrieved captions name the concept."""
+    """One row of a pair's archive; support: how many retrieved captions name the concept.
+
+    confidence: None where it is not told (`curation/ranking/confidence.py`).
+    """
 
     concept: str
     rank: int
@@ -29,6 +32,7 @@ class RankedConcept:
     support: int
     cluster: int
     in_caption: bool
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def _with_archives(
         return []
     shards, keys = sorted({row[1] for row in rows}), sorted({row[0] for row in rows})
     ranked = connection.execute(
-        "SELECT shard, key, concept, rank, score, support, cluster, in_caption FROM archives "
+        "SELECT shard, key, concept, rank, score, support, cluster, in_caption, confidence FROM archives "
         f"WHERE shard IN ({_marks(shards)}) AND key IN ({_marks(keys)}) ORDER BY rank",
         [*shards, *keys],
     ).fetchall()

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from curation.curated.spill import spill_folder
-from curation.curated.tables import TABLES
+from curation.curated.tables import LATER, TABLES
 from curation.runs.manifest import read_manifest
 from files.errors import CocuError, MisuseError, one_line
 
@@ -164,7 +164,10 @@ def _dataset(name: str, files: list[str]) -> Any:
         source = ds.dataset(files, format="parquet")
     except (pa.ArrowException, OSError) as error:
         raise CocuError(f"{files[0]}: cannot be read as Parquet ({error}); curate into a new folder") from error
-    lacking = [column for column in TABLES[name].names if column not in source.schema.names]
+    schema = TABLES[name]
+    lacking = [column for column in schema.names if column not in source.schema.names]
+    if lacking and set(lacking) <= set(LATER):
+        return source.replace_schema(pa.schema([*source.schema, *(schema.field(column) for column in lacking)]))
     if lacking:
         raise MisuseError(
             f"{files[0]}: has no column {', '.join(lacking)}, another version wrote it; curate into a new folder"

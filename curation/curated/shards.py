@@ -39,14 +39,15 @@ class PairConcepts:
 
     key: str
     caption: str
-    concepts: Sequence[tuple[str, float, int, bool]]  # concept, score, cluster, in_caption
+    concepts: Sequence[tuple[str, float, int, bool, float | None]]  # concept, score, cluster, in_caption, confidence
     regions: Sequence[Mapping[str, Any]] = ()  # of each, where it shows: box, area, peak
 
     def json(self) -> bytes:
-        """The `.concepts.json` member (DESIGN, "Files")."""
+        """The `.concepts.json` member (DESIGN, "Files"); the confidence stands where it is known."""
         listed: list[dict[str, Any]] = [
             {"concept": concept, "score": score, "cluster": cluster, "in_caption": in_caption}
-            for concept, score, cluster, in_caption in self.concepts
+            | ({"confidence": confidence} if confidence is not None else {})
+            for concept, score, cluster, in_caption, confidence in self.concepts
         ]
         for one, region in zip(listed, self.regions, strict=False):
             one.update(region)
@@ -54,7 +55,7 @@ class PairConcepts:
 
     def enriched_caption(self) -> str:
         """ "{caption}, with {c1}, {c2} and {c3}": its best recovered concepts; the caption alone if there are none."""
-        recovered = [concept for concept, _, _, in_caption in self.concepts if not in_caption][:CONCEPTS_IN_CAPTION]
+        recovered = [concept for concept, _, _, in_caption, _ in self.concepts if not in_caption][:CONCEPTS_IN_CAPTION]
         if not recovered:
             return self.caption
         listed = " and ".join(filter(None, [", ".join(recovered[:-1]), recovered[-1]]))

@@ -30,6 +30,7 @@ ARCHIVES = pa.schema(
         ("support", pa.int32()),
         ("cluster", pa.int32()),
         ("in_caption", pa.bool_()),
+        ("confidence", pa.float32()),  # null: of what the caption names, and of runs that have not fitted it
     ]
 )
 # Of a curation that says where concepts show; null where there was no picture to look at.
@@ -43,6 +44,8 @@ PAIRS = pa.schema(
     ]
 )
 CONCEPTS = pa.schema([("concept_id", pa.int32()), ("concept", pa.string()), ("count", pa.int64())])
+# Columns that folders of earlier versions have not: all null there.
+LATER = ("confidence",)
 TABLES = {"pairs": PAIRS, "archives": ARCHIVES, "concepts": CONCEPTS, "rejects": REJECTS}
 
 
@@ -109,7 +112,7 @@ def archive_rows(
         "key": keys.take(pa.array(owner)),
         "shard": pa.repeat(pa.scalar(shard), len(owner)),
         "concept": vocabulary.names.take(pa.array(columns["concept_id"])),
-        **{name: pa.array(values, from_pandas=name not in ARCHIVES.names) for name, values in columns.items()},
+        **{name: pa.array(values, from_pandas=True) for name, values in columns.items()},  # not a number: null
     }
     return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)
 

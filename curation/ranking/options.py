@@ -19,7 +19,8 @@ class CurateOptions:
 
     neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
     keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py). tags: a table of
-    another model's tags, for rankings that are fitted.
+    another model's tags, for rankings that are fitted. confidence: least probability that another caption of the
+    picture names a recovered concept (`confidence.fit_confidence`); 0 leaves out none.
     """
 
     expansion: str = "mixed"
@@ -27,6 +28,7 @@ class CurateOptions:
     ranking: str = "support"
     keep: int = 16
     min_score: float | None = None
+    confidence: float = 0.0
     merge: bool = True
     synonyms: bool = False
     grounded: bool = False

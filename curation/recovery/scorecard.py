@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation.curated.tables import ARCHIVES, LATER
+from curation.recovery.curve import CurvePoint, precision_by_recall
 from curation.recovery.measures import KS, Figure, Scores, count_pairs, count_shuffled, most_frequent, summarise
 from curation.recovery.naming import Phrases, named_by_concepts, named_in_texts, phrases_of
 from curation.recovery.tag_ranking import read_tag_ranking
@@ -42,6 +44,7 @@ class Scorecard:
     gaps_by: number of gap objects when the caption is searched only by its concepts, only by its
     words, or by either.
     notes: what a person should know about the data, such as truth of no pair.
+    curve: claims of new objects, the surest first; empty where the folder's tables tell no confidence.
     """
 
     scores: dict[str, Scores]
@@ -50,6 +53,7 @@ class Scorecard:
     named_by: str
     gaps_by: dict[str, int]
     notes: tuple[str, ...]
+    curve: tuple[CurvePoint, ...] = ()
 
     def __repr__(self) -> str:
         found = self.scores[CURATED]
@@ -73,6 +77,7 @@ class Scorecard:
             "gaps_by": self.gaps_by,
             "notes": list(self.notes),
             "scores": {name: _as_json(scores) for name, scores in self.scores.items()},
+            "curve": [asdict(point) for point in self.curve],
             "objects": self.object_rows(),
         }
 
@@ -102,6 +107,7 @@ def score_folder(
     seed: int = 0,
     normal: Callable[[str], str] | None = None,
     against: str | Path | None = None,
+    surest: str = "confidence",
 ) -> Scorecard:
     """Score a CURATED folder.
 
@@ -110,7 +116,8 @@ def score_folder(
     catch what the parser takes for something else, such as the tie of "a man in a shirt and tie
     motioning". named_by="concepts" or "words" looks at one of them only.
     normal: puts a word into the form of a concept; by default `Lexicon().normal_form`. against: a table of another
-    model's tags, scored on the same pairs under its file's name.
+    model's tags, scored on the same pairs under its file's name. surest: column of the archives that orders the
+    curve's claims.
 
     Raises MisuseError for bad arguments and truth of other pairs, CocuError for tables that
     cannot be read or do not fit together.
@@ -150,8 +157,7 @@ def score_folder(
     }
 
     counts, names_object, ids = _concepts(folder, phrases)
-    pair, concept, in_caption = _archives(folder, pairs["key"], ids)
-    own = in_caption
+    pair, concept, own, confidence = _archives(folder, pairs["key"], ids, surest)
     depths = np.maximum(np.bincount(pair[~own], minlength=len(area)), max(ks))
     frequent = most_frequent(counts, pair[own], concept[own], depths)
     ranking: dict[str, Any] = {"names_object": names_object, **ground}
@@ -171,6 +177,16 @@ def score_folder(
         named_by=named_by,
         gaps_by={way: int((large & ~by).sum()) for way, by in named.items()},
         notes=tuple(notes),
+        curve=tuple(
+            precision_by_recall(
+                pair[~own],
+                names_object[concept[~own]],
+                confidence[~own],
+                gaps=ground["gaps"],
+                present=ground["present"],
+                captioned=ground["captioned"],
+            )
+        ),
     )
 
 
@@ -231,11 +247,11 @@ def _concepts(folder: Path, phrases: Phrases) -> tuple[NDArray[np.int64], NDArra
 
 
 def _archives(
-    folder: Path, keys: Any, ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Archive rows of the pairs `keys`, best first: (pair, concept's place in ids, in_caption)."""
+    folder: Path, keys: Any, ids: NDArray[np.int64], surest: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Archive rows of the pairs `keys`, best first: (pair, concept's place in ids, in_caption, `surest`)."""
     keys = keys.combine_chunks()
-    table = _read(folder, "archives", ["key", "rank", "concept_id", "in_caption"], keys)
+    table = _read(folder, "archives", ["key", "rank", "concept_id", "in_caption", surest], keys)
     pair = pc.index_in(table["key"], value_set=keys).to_numpy().astype(np.int64)
     concept_id = table["concept_id"].to_numpy()
     if unknown := int((~np.isin(concept_id, ids)).sum()):
@@ -245,7 +261,8 @@ def _archives(
         )
     order = np.lexsort((table["rank"].to_numpy(), pair))
     concept = np.searchsorted(ids, concept_id)
-    return pair[order], concept[order], table["in_caption"].to_numpy()[order]
+    confidence = pc.fill_null(table[surest].cast(pa.float64()), math.nan).to_numpy()
+    return pair[order], concept[order], table["in_caption"].to_numpy()[order], confidence[order]
 
 
 def _read(folder: Path, name: str, columns: list[str], keys: Any = None) -> Any:
@@ -263,9 +280,12 @@ def _read(folder: Path, name: str, columns: list[str], keys: Any = None) -> Any:
 def _table(path: Path, columns: list[str]) -> Any:
     try:
         with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
+            missing = [name for name in columns if name not in file.schema_arrow.names and name not in LATER]
             if not missing:
-                return file.read(columns=columns)
+                table = file.read(columns=columns)
+                for name in set(columns).difference(table.column_names):
+                    table = table.append_column(ARCHIVES.field(name), pa.nulls(len(table), ARCHIVES.field(name).type))
+                return table
     except (pa.ArrowException, OSError) as error:
         raise CocuError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
     raise CocuError(f"{path}: has no column {', '.join(missing)}; {_AGAIN}")

@@ -36,7 +36,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ReportFigures:
-    """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie."""
+    """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
+
+    confidence: what the manifest says of its fit.
+    """
 
     pairs: int
     rejects: dict[str, int]
@@ -47,6 +50,7 @@ class ReportFigures:
     score_range: tuple[float, float]
     histograms: tuple[Histogram, ...]
     parameters: dict[str, Any]
+    confidence: dict[str, Any]
 
 
 def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> ReportFigures:
@@ -79,6 +83,7 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Report
             _support_histogram(connection),
         ),
         parameters=_mapping(manifest.get("parameters")),
+        confidence=_mapping(manifest.get("confidence")),
     )
 
 

@@ -13,6 +13,8 @@ from curation.report.figures import score_text
 from curation.report.thumbnails import thumbnail
 
 _ROWS = 10
+# Recovered concepts that are less likely are no claims, and have no bar.
+LIKELY = 0.2
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class PairCard:
     """A pair as a card shows it.
 
     picture: a JPEG, or None where it cannot be shown; caption: its pieces, each with the concept that it names or None;
-    others: the concepts that have no bar.
+    others: the concepts that have no bar; doubtful: those that are not `LIKELY`, which have none either.
     """
 
     pair: CuratedPair
@@ -38,6 +40,7 @@ class PairCard:
     caption: Sequence[tuple[str, str | None]]
     bars: Sequence[Bar]
     others: Sequence[str]
+    doubtful: Sequence[str]
 
 
 def pair_cards(
@@ -51,16 +54,21 @@ def pair_cards(
     score_range: scores at which a bar is empty and full.
     """
     pictures = {(pair.shard, pair.key): thumbnail(data) for pair, data in picture_bytes(curated, pairs)}
-    return [
-        PairCard(
-            pair,
-            pictures.get((pair.shard, pair.key)),
-            mark_concepts(shown(pair.caption), pair.named),
-            [_concept_bar(row, score_range) for row in pair.archive[:rows]],
-            [row.concept for row in pair.archive[len(pair.archive[:rows]) :]],
-        )
-        for pair in pairs
-    ]
+    return [_pair_card(pair, pictures.get((pair.shard, pair.key)), score_range, rows) for pair in pairs]
+
+
+def _pair_card(
+    pair: CuratedPair, picture: bytes | None, score_range: tuple[float, float], rows: int | None
+) -> PairCard:
+    likely = [row for row in pair.archive if rows is None or row.confidence is None or row.confidence >= LIKELY]
+    return PairCard(
+        pair,
+        picture,
+        mark_concepts(shown(pair.caption), pair.named),
+        [_concept_bar(row, score_range) for row in likely[:rows]],
+        [row.concept for row in likely[len(likely[:rows]) :]],
+        [row.concept for row in pair.archive if row not in likely],
+    )
 
 
 def bar(label: str, share: float, value: str, kind: str) -> Bar:
@@ -72,4 +80,5 @@ def _concept_bar(row: RankedConcept, score_range: tuple[float, float]) -> Bar:
     low, high = score_range
     # The shortest bar is still a bar.
     share = max((row.score - low) / (high - low), 0.01) if row.score is not None else math.nan
-    return bar(row.concept, share, score_text(row.score, score_range), "named" if row.in_caption else "recovered")
+    value = score_text(row.score, score_range) if row.confidence is None else f"{row.confidence:.0%}"
+    return bar(row.concept, share, value, "named" if row.in_caption else "recovered")

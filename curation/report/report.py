@@ -10,8 +10,9 @@ from typing import Any
 from curation.curated.pairs import find_pairs, sample_pairs
 from curation.curated.query import connected
 from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
-from curation.report.gallery import Bar, bar, pair_cards
+from curation.report.gallery import LIKELY, Bar, PairCard, bar, pair_cards
 from curation.report.histograms import drawn
+from curation.report.reliability import drawn_reliability
 from files.atomic import alone
 from files.page import page
 
@@ -37,6 +38,7 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         recovered=_recovered(figures),
         beside=_beside(figures),
         drawings=[drawn(histogram) for histogram in figures.histograms],
+        reliability=drawn_reliability(figures.confidence),
         pairs=figures.pairs,
         cards=pair_cards(curated, pairs, figures.score_range),
         ends=_ends(figures.score_range),
@@ -63,8 +65,9 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
     )
 
 
-def _write(out: Path, template: str, **values: Any) -> None:
-    html = page(_TEMPLATES / template, **values)
+def _write(out: Path, template: str, cards: Sequence[PairCard], **values: Any) -> None:
+    confident = any(row.confidence is not None for card in cards for row in card.pair.archive)
+    html = page(_TEMPLATES / template, cards=cards, confident=confident, likely=LIKELY, **values)
     with alone(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
 

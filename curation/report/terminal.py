@@ -51,6 +51,9 @@ def _archive(pair: CuratedPair, score_range: tuple[float, float]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("concept", overflow="fold")
     table.add_column("score", justify="right")
+    confident = any(row.confidence is not None for row in pair.archive)
+    if confident:
+        table.add_column("confidence", justify="right")
     table.add_column("", width=_BAR_CELLS, no_wrap=True)
     table.add_column("support", justify="right")
     table.add_column("cluster", justify="right")
@@ -62,6 +65,7 @@ def _archive(pair: CuratedPair, score_range: tuple[float, float]) -> Table:
         table.add_row(
             Text(printable(row.concept), style="" if row.in_caption else "bold"),
             score_text(row.score, score_range),
+            *([f"{row.confidence:.0%}" if row.confidence is not None else ""] if confident else []),
             Text("█" * filled, style="bright_black" if row.in_caption else "green"),
             str(row.support),
             str(row.cluster),

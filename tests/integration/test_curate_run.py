@@ -16,6 +16,7 @@ import pytest
 import spacy
 import webdataset
 
+import cocu as cocu_face
 from benchmarks.speed.tiny_pairs import caption, write_tar
 from curation.concepts.lexicon import resolve_pipeline
 from curation.ranking.relevance import RANKINGS
@@ -64,6 +65,7 @@ def test_the_archives_table(curated: Path, index: Path) -> None:
         "support": pa.int32(),
         "cluster": pa.int32(),
         "in_caption": pa.bool_(),
+        "confidence": pa.float32(),
     }
     concepts = pq.read_table(index / "concepts.parquet")["concept"].to_pylist()
     named: dict[str, set[str]] = {}
@@ -96,7 +98,9 @@ def test_curated_shards_hold_every_member_untouched(curated: Path, world: World)
             f"{name}{i:04d}.concepts.json" for i in range(PAIRS)
         ]
         for key, listed in concepts_of(curated / "shards" / f"{name}.tar").items():
-            assert [list(entry) for entry in listed] == [["concept", "score", "cluster", "in_caption"]] * len(listed)
+            wanted = ["concept", "score", "cluster", "in_caption"]
+            assert [list(entry)[:4] for entry in listed] == [wanted] * len(listed)
+            assert all(list(entry)[4:] == ["confidence"] * (not entry["in_caption"]) for entry in listed)
             rows = found[key]
             for column in ("concept", "cluster", "in_caption"):
                 assert [entry[column] for entry in listed] == [row[column] for row in rows]
@@ -322,3 +326,41 @@ def test_a_pipeline_that_only_the_index_names_is_not_loaded(index: Path, tmp_pat
     assert (answer.code, f"--spacy-pipeline {theirs}" in answer.err, out.exists()) == (2, True, False)
     run(tmp_path / "index", out, "--spacy-pipeline", theirs)
     assert by_key(out) == by_key(run(index, tmp_path / "ours"))
+
+
+def test_confidence_is_told_and_the_doubtful_left_out(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.ranking.confidence.FIT_MENTIONS", 5)
+    options = {"keep": 0, "merge": False, "quiet": True}
+    whole = by_key(cocu_face.curate(index, tmp_path / "whole", **options).path)
+    told = [row["confidence"] for rows in whole.values() for row in rows if not row["in_caption"]]
+    assert 0 <= min(told) < max(told) <= 1
+    assert all(row["confidence"] is None for rows in whole.values() for row in rows if row["in_caption"])
+    least = float(np.median(told))
+    sure = cocu_face.curate(index, tmp_path / "sure", confidence=least, **options)
+    rows = by_key(sure.path)
+    for key, all_of_it in whole.items():
+        left = [row["concept"] for row in all_of_it if row["in_caption"] or row["confidence"] >= least]
+        assert [row["concept"] for row in rows.get(key, [])] == left
+    fitted = manifest(sure.path)["confidence"]
+    assert sum(entries for _, _, entries in fitted["diagram"]) > 100
+    members = concepts_of(sure.path / "shards" / f"{SHARDS[0]}.tar")
+    for key, concepts in members.items():
+        listed = [row["confidence"] for row in rows[key]]
+        assert [concept.get("confidence") for concept in concepts] == pytest.approx(listed, abs=1e-4)
+
+
+def test_without_enough_to_fit_it_to_there_is_no_confidence(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.ranking.confidence.FIT_MENTIONS", 10_000)
+    out = run(index, tmp_path / "without")
+    assert all(row["confidence"] is None for row in archives_of(out).to_pylist())
+    assert not any(
+        "confidence" in row for rows in concepts_of(out / "shards" / f"{SHARDS[0]}.tar").values() for row in rows
+    )
+    answer = cocu("curate", "run", index, "--out", tmp_path / "out", "--confidence", 0.5)
+    assert answer.code == 2
+    assert "--confidence 0.5" in answer.err
+    assert "too few pairs" in answer.err

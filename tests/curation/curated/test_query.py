@@ -65,7 +65,7 @@ def test_columns_with_the_names_of_keywords_need_no_quotes(curated: Path) -> Non
         ("VALUES (1), (2)", 2),
         ("DESCRIBE pairs", 4),
         ("SHOW TABLES", 4),
-        ("SUMMARIZE archives", 11),
+        ("SUMMARIZE archives", 12),
         ("SELECT caption FROM pairs WHERE caption LIKE '%;%'", 0),
         ("PIVOT archives ON in_caption IN (true, false) USING count(*) GROUP BY shard", 2),
         ("-- a comment; with a semicolon\nFROM pairs", 3),

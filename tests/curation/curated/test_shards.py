@@ -22,7 +22,7 @@ from files.tar_headers import BLOCK, tar_member
 from tests.integration.commands import members_of
 from tests.tiny_world import pair_members, picture
 
-CONCEPTS = [("grass", 1.5, 0, False), ("dog", 1.25, 1, True), ("sky", 0.5, 0, False)]
+CONCEPTS = [("grass", 1.5, 0, False, 0.625), ("dog", 1.25, 1, True, None), ("sky", 0.5, 0, False, None)]
 
 
 def concepts(key: str, caption: str = "a dog") -> PairConcepts:
@@ -55,7 +55,7 @@ def test_members_pass_through_and_concepts_are_added(tmp_path: Path) -> None:
     assert json.loads(added) == {
         "version": 1,
         "concepts": [
-            {"concept": "grass", "score": 1.5, "cluster": 0, "in_caption": False},
+            {"concept": "grass", "score": 1.5, "cluster": 0, "in_caption": False, "confidence": 0.625},
             {"concept": "dog", "score": 1.25, "cluster": 1, "in_caption": True},
             {"concept": "sky", "score": 0.5, "cluster": 0, "in_caption": False},
         ],
@@ -110,7 +110,7 @@ def test_a_value_on_the_way_is_kept_and_counted(value: Any, field: str, tmp_path
     members = [*pair_members("a", 0, {"json": raw}), *pair_members("b", 1, {"json": b"{}"})]
     shard = shard_of(write_tar(tmp_path / "0.tar", members))
     with CuratedShard(shard, tmp_path / "out.tar", CaptionOptions(), field) as tar:
-        tar.write([PairConcepts(key, "a dog", [("sky", 1.0, 0, False)]) for key in "ab"])
+        tar.write([PairConcepts(key, "a dog", [("sky", 1.0, 0, False, None)]) for key in "ab"])
     found = samples_of(tmp_path / "out.tar")
     assert (found["a"]["json"], tar.unenriched) == (raw, 1)
     assert b"a dog, with sky" in found["b"]["json"]
@@ -128,7 +128,7 @@ def test_a_pair_without_json_gets_one(tmp_path: Path) -> None:
     st.lists(st.text("abc"), max_size=5),
 )
 def test_enriched_captions(caption: str, words: list[str]) -> None:
-    pair = PairConcepts("k", caption, [(word, 1.0, 0, False) for word in words])
+    pair = PairConcepts("k", caption, [(word, 1.0, 0, False, None) for word in words])
     member = with_caption({}, "c", pair)
     assert member is not None
     text = json.loads(member)["c"]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.recovery.curve import CurvePoint
 from curation.recovery.scorecard import Scorecard, score_folder
 from curation.recovery.truth import read_synonyms, read_truth
 from files.errors import CocuError, MisuseError
@@ -289,3 +290,20 @@ def test_string_columns_of_any_width_are_read(folder: Path, truth: Path, synonym
         fields = [field.with_type(wide.get(field.type, field.type)) for field in table.schema]
         pq.write_table(table.cast(pa.schema(fields)), file)
     assert score(folder, truth, synonyms).as_json() == wanted
+
+
+def test_claims_come_in_the_order_of_their_confidence(folder: Path, truth: Path, synonyms: Path) -> None:
+    assert score(folder, truth, synonyms).curve == ()  # these tables tell none
+    for path in (folder / "tables" / "archives").iterdir():
+        table = pq.read_table(path)
+        told = {"ball": 0.25, "puppy": 0.75, "dog": 0.5}
+        column = pa.array([told.get(concept) for concept in table["concept"].to_pylist()], pa.float32())
+        pq.write_table(table.set_column(table.column_names.index("confidence"), "confidence", column), path)
+    # a: puppy (a gap) .75, ball (there, too small) .25; b: ball .25 (not there); c: dog .5 (not there); b: no dog
+    curve = score(folder, truth, synonyms).curve
+    assert curve == (CurvePoint(recall=0.5, claims=1, precision_new=1.0, confidence=0.75),)
+    card = score(folder, truth, synonyms, min_area=0).as_json()
+    assert [tuple(point.values()) for point in card["curve"]] == [
+        (pytest.approx(1 / 3), 1, 1.0, 0.75),
+        (pytest.approx(2 / 3), 4, 0.5, 0.25),
+    ]
