@@ -38,12 +38,16 @@ demo: $(STAMP)
 	$(BIN)/cocu curate score $(DEMO_OUT)/curated --truth $(DEMO_OUT)/pairs/truth.parquet --synonyms $(DEMO_OUT)/pairs/synonyms.json
 	@echo "The report: $(abspath $(DEMO_OUT)/report.html)"
 
+# Files of tests run so many side by side; each is of one thread, so that sums and times are the same on any machine.
+TEST_JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # New examples each time, ten times as many (tests/conftest.py), and ten times as long for each test.
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m '' --hypothesis-profile=search --timeout=1200
+	$(PYTEST) -m '' --hypothesis-profile=search --timeout=1200
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from curation.index.array_files import ArrayWriter
 from curation.index.identity import SKETCH_WORDS, picture_hashes, sketches, text_hashes
 from curation.index.vocabulary import Vocabulary
 from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches, reading
+from files.npy import load_npy
 
 BATCH = 8192
 COLUMNS = ("key", "caption", "image", "concepts", "text_vec", "image_vec")
@@ -174,7 +175,7 @@ def read_rows(folder: Path) -> CaptionRows:
             continue
         with reading(folder / f"{name}.npy"):
             # Mapped at first: a file that is shorter than it says is told before there is room for it.
-            array = np.load(folder / f"{name}.npy", mmap_mode="r")
+            array = load_npy(folder / f"{name}.npy", mmap_mode="r")
             if (array.dtype, array.ndim) != (kind, axes) or not array.flags.c_contiguous:
                 raise ValueError(f"{array.dtype} {list(array.shape)} is not what it holds")
             arrays[name] = array if name in mapped else np.array(array)

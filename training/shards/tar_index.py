@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from files.npy import load_npy
 from files.tar import MOST_MEMBERS, TOO_MANY, Fault, group_files, split_name
 from files.tar_headers import BLOCK, ZEROS, BrokenTar, read_any, read_plain
 
@@ -109,10 +110,10 @@ class TarIndexFolder:
         name = f"{_VERSION}|{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}"
         kept = self.folder / f"{blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}.npy"
         try:
-            blocks = np.load(kept, allow_pickle=False)
+            blocks = load_npy(kept)
             if blocks.dtype == np.uint32 and blocks.ndim == 1 and len(blocks):
                 return TarIndex(_between(blocks.astype(np.int64) * BLOCK))
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError):
             pass
         index = index_tar(path)
         edges = np.append(index.spans[:, 0], index.spans[-1:, 1])

@@ -1,0 +1,48 @@
+"""Damaged .npy files are told as such, whatever is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from files.npy import load_npy
+from tests.examples import examples
+
+WHOLE = np.arange(12, dtype=np.int32).reshape(3, 4)
+
+
+def saved(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_what_was_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(saved(WHOLE))
+    for mode in ("r", None):
+        assert np.array_equal(load_npy(tmp_path / "a.npy", mode), WHOLE)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        load_npy(tmp_path / "nothing.npy")
+
+
+@examples(200)
+@given(st.integers(0, len(saved(WHOLE)) - 1), st.integers(0, 90), st.binary(max_size=3), st.sampled_from(["r", None]))
+def test_damage_is_a_value_error(tmp_path_factory: pytest.TempPathFactory, at: int, cut: int, put: bytes, mode) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "a.npy"
+    whole = saved(WHOLE)
+    path.write_bytes(whole[:at] + put + whole[at + cut :])
+    with contextlib.suppress(ValueError):
+        load_npy(path, mode)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x02\x00{(", saved(np.array([{}], object))])
+def test_what_is_no_array(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError):  # noqa: PT011
+        load_npy(tmp_path / "a.npy")
