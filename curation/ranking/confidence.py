@@ -95,7 +95,7 @@ def fit_confidence(
     by_others = len(told) >= SECOND_PAIRS
     sample = np.sort(told if by_others else drawn[:FIT_PAIRS])
     prior = (np.bincount(rows.concept_ids, minlength=len(index.vocabulary)) / max(1, len(rows))).astype(np.float32)
-    captions = group_captions(rows)
+    captions = group_captions(rows, pictures, texts)
     asked = expansions if by_others else by_picture_alone(expansions)
     # a pair's own picture must not bear witness of what its own caption names
     witness = fit_witness(statistics, rows, None if by_others else sample)

@@ -61,14 +61,17 @@ def texts_of(rows: CaptionRows, picture: np.ndarray) -> np.ndarray:
     return np.bincount(picture[order][new])
 
 
-def group_captions(rows: CaptionRows) -> PictureCaptions | None:
-    """The indexed captions by picture; None where hardly any picture has several, so that there is nothing to gain."""
-    picture = pictures_of(rows)
-    several = texts_of(rows, picture) > 1
+def group_captions(rows: CaptionRows, picture: np.ndarray, texts: np.ndarray) -> PictureCaptions | None:
+    """The indexed captions by picture; None where hardly any picture has several, so that there is nothing to gain.
+
+    picture, texts: as `pictures_of` and `texts_of` have them.
+    """
+    several = texts > 1
     if not len(picture) or several[picture].mean() < WORTH_IT:
         return None
     owner = np.repeat(picture, np.diff(rows.offsets))
-    keys = np.unique(owner << CONCEPT_BITS | rows.concept_ids)
+    keys = np.sort(owner << CONCEPT_BITS | rows.concept_ids)
+    keys = keys[np.diff(keys, prepend=-1) != 0]
     sizes = np.bincount(keys >> CONCEPT_BITS, minlength=len(several))
     concepts = (keys & ((1 << CONCEPT_BITS) - 1)).astype(np.int32)
     return PictureCaptions(picture, several, np.concatenate([[0], np.cumsum(sizes)]), concepts)
@@ -82,13 +85,13 @@ def share_of_pictures(
     Of pictures with several captions alone, for the others tell less, and never of the anchor's own. rows int64 [B, L]:
     captions retrieved, -1 for none; own int64 [B]: the anchors' rows, -1 for none; anchor, concept int [P]: entries.
     """
-    at, place = np.nonzero(rows >= 0)
-    picture = captions.picture[rows[at, place]]
+    seen = captions.picture[rows]
     mine = np.where(own >= 0, captions.picture[own], -1)
-    good = captions.several[picture] & (picture != mine[at])
-    pictures = len(captions.several)
-    seen = np.unique(at[good] * pictures + picture[good])
-    at, picture = seen // pictures, seen % pictures
+    seen[(rows < 0) | ~captions.several[seen] | (seen == mine[:, None])] = -1
+    seen.sort(axis=1)
+    new = seen >= 0
+    new[:, 1:] &= seen[:, 1:] != seen[:, :-1]
+    at, picture = np.nonzero(new)[0], seen[new]
     start, sizes = captions.offsets[picture], np.diff(captions.offsets)[picture]
     ends = np.cumsum(sizes)
     where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - ends + sizes, sizes)

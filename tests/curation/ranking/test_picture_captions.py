@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from curation.index.caption_rows import CaptionRows
 from curation.index.identity import picture_hashes
-from curation.ranking.picture_captions import group_captions, pictures_of, share_of_pictures
+from curation.ranking.picture_captions import (
+    PictureCaptions,
+    group_captions,
+    pictures_of,
+    share_of_pictures,
+    texts_of,
+)
 from tests.curation.small_index import rows_of
 from tests.examples import examples
 
@@ -26,6 +32,11 @@ def index_of(pairs: list[int], extra: list[int], named: list[set[int]], texts: l
         text_hash=np.array(texts, np.uint64),
         image_vectors=rows.image_vectors[: len(pairs)],
     )
+
+
+def grouped_captions(rows: CaptionRows) -> PictureCaptions | None:
+    picture = pictures_of(rows)
+    return group_captions(rows, picture, texts_of(rows, picture))
 
 
 def plain_pictures(pairs: list[int], extra: list[int]) -> list[object]:
@@ -71,7 +82,7 @@ def test_the_share_is_that_of_the_plain_loop(data: st.DataObject) -> None:
     called = plain_pictures(pairs, extra)
     captions = {name: [i for i in range(total) if called[i] == name] for name in called}
     several = {name for name, of in captions.items() if len({texts[i] for i in of}) > 1}
-    grouped = group_captions(rows)
+    grouped = grouped_captions(rows)
     if sum(name in several for name in called) < total / 4:
         assert grouped is None
         return
@@ -88,4 +99,4 @@ def test_the_share_is_that_of_the_plain_loop(data: st.DataObject) -> None:
 
 
 def test_an_empty_index_has_no_pictures() -> None:
-    assert group_captions(index_of([], [], [], [])) is None
+    assert grouped_captions(index_of([], [], [], [])) is None
