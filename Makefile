@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-pipeline.txt
 demo: $(STAMP)
 	$(BIN)/cocu data miniature --out $(DEMO_OUT)/pairs --pairs $(DEMO_PAIRS) --seed 1
 	$(BIN)/cocu index build $(DEMO_OUT)/pairs --model miniature --out $(DEMO_OUT)/index
-	$(BIN)/cocu curate run $(DEMO_OUT)/index --preset clip --out $(DEMO_OUT)/curated
+	$(BIN)/cocu curate run $(DEMO_OUT)/index --out $(DEMO_OUT)/curated
 	$(BIN)/cocu curate report $(DEMO_OUT)/curated --out $(DEMO_OUT)/report.html
 	$(BIN)/cocu curate score $(DEMO_OUT)/curated --truth $(DEMO_OUT)/pairs/truth.parquet --synonyms $(DEMO_OUT)/pairs/synonyms.json
 	@echo "The report: $(abspath $(DEMO_OUT)/report.html)"

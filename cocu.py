@@ -3,7 +3,7 @@
     import cocu
 
     index = cocu.build_index("pairs/shards", "index", model="miniature")
-    curated = cocu.curate(index, "curated", preset="clip")
+    curated = cocu.curate(index, "curated")
     curated.archives.filter("NOT in_caption").df()
 
 `build_index`, `curate` and `train` go on where an earlier call, or command, with the same options stopped. Errors are

@@ -44,8 +44,8 @@ def run(
     preset: Annotated[
         str,
         typer.Option(
-            help="default; paper: all as in the paper; clip: trust an encoder that knows the pictures. The options "
-            "below overrule it."
+            help="default: captions and pictures, weighed for the index; paper: all as in the paper; clip: the encoder "
+            "alone. The options below overrule it."
         ),
     ] = "default",
     expansion: Annotated[

@@ -31,7 +31,9 @@ from curation.index.caption_rows import COLUMNS
 from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
 from curation.ranking.archives import Archives
 from curation.ranking.confidence import ConfidenceModel, fit_confidence
+from curation.ranking.evidence import fit_picture_weight
 from curation.ranking.expansion import parse_expansion
+from curation.ranking.grounding import grounded
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
@@ -106,15 +108,20 @@ def run_curation(
             embedded = embed_anchors(index, anchors, source)
             clock.lap("embed anchors")
         statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
-        support = None
-        if RANKINGS[options.ranking].fitted:
+        support = picture = None
+        ranking, expansions = RANKINGS[options.ranking], parse_expansion(options.expansion)
+        if ranking.fitted:
             say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
-            support = fit_support(index, statistics, parse_expansion(options.expansion), options.neighbours)
+            support = fit_support(index, statistics, expansions, options.neighbours)
+        if support and ranking.everything:
+            shown = grounded(statistics, index.rows) if options.grounded else np.ones(len(index.vocabulary), bool)
+            picture = fit_picture_weight(index, statistics, support, expansions, shown)
+            say(picture.because())
         if (support or options.grounded or options.synonyms) and statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
         judge = _judge(index, options, statistics, support)
         localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
-        curator = Curator(index, options, statistics, support, localiser, judge)
+        curator = Curator(index, options, statistics, support, picture, localiser, judge)
         first_rows = _first_rows(shards, embedded["shards"], anchors is None)
         if tags is not None:
             curator.witness = tags, _fit_tags(curator, tags, shards, source / "embeddings", first_rows)
@@ -123,6 +130,7 @@ def run_curation(
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, first_rows)
         details = {"support": support.describe()} if support else {}
+        details |= {"picture": picture.describe()} if picture else {}
         if curator.witness:
             details["tags"] = curator.witness[1].describe()
         if judge:

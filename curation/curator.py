@@ -21,9 +21,11 @@ from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
 from curation.ranking.confidence import ConfidenceModel, Entries, confidence
+from curation.ranking.evidence import PictureWeight, with_nearest
 from curation.ranking.expansion import Retrieved, expand, parse_expansion
 from curation.ranking.filters import filters_of
 from curation.ranking.localisation import Localiser
+from curation.ranking.merging import LOOKED_AT_EACH
 from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.relevance import RankingContext, rank
@@ -102,8 +104,9 @@ class CurationTally:
 class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    support: the model of a ranking that is fitted; None for the others. localiser: what says where concepts show.
-    witness: what --tags tell, and how reliably. judge: gives the confidence; None for none.
+    support: the model of a ranking that is fitted; None for the others. picture: of one for which all concepts compete.
+    localiser: what says where concepts show. witness: what --tags tell, and how reliably. judge: gives the confidence;
+    None for none.
     """
 
     def __init__(
@@ -112,14 +115,17 @@ class Curator:
         options: CurateOptions,
         statistics: PictureStatistics,
         support: SupportModel | None,
+        picture: PictureWeight | None = None,
         localiser: Localiser | None = None,
         judge: ConfidenceModel | None = None,
     ) -> None:
-        self.index, self.options, self.support, self.localiser = index, options, support, localiser
+        self.index, self.options, self.support = index, options, support
+        self.picture, self.localiser = picture, localiser
         self.witness: tuple[Tags, TagModel] | None = None
         self.judge = judge
         self.expansions = parse_expansion(options.expansion)
         self.neighbours = neighbours_of(options, support)
+        self.nearest = LOOKED_AT_EACH * (options.keep or CurateOptions.keep)
         lexicon = lexicon_of(index_nouns(index))
         self.filters = filters_of(
             options, index.vocabulary, index.rows, statistics, lexicon.normal_form, lexicon.set_phrases
@@ -147,6 +153,8 @@ class Curator:
         )
         clock.lap("search")
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
+        if self.picture:
+            archives = with_nearest(archives, anchors, vocabulary.vectors, self.picture, self.nearest)
         keys, log_odds = batch["key"].to_pylist(), None
         if self.witness is not None:
             tags = self.witness[0].of(shard, keys)
@@ -154,7 +162,8 @@ class Curator:
             archives = with_concepts(archives, anchors, vocabulary.vectors, tags.pair, tags.concept)
             log_odds = self.witness[1].added(archives, tags, self.witness[0].known)
         seeds = seeds_of(keys, options.seed)
-        scores = rank(archives, options.ranking, RankingContext(vocabulary, self.support, seeds, log_odds))
+        context = RankingContext(vocabulary, self.support, seeds, log_odds, self.picture, anchors.image_vectors)
+        scores = rank(archives, options.ranking, context)
         gone = scores.gone
         tally.count_out("without support", int(gone.sum()))
         if options.confidence > 0:

@@ -96,6 +96,8 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
         rows.append(("repeated keys", f"{summary['repeated_keys']:,} keys occur in several shards; all are kept"))
     rows.append(("seconds", _seconds(summary["stage_seconds"], {"forward": "forward passes"})))
     rows.append(("made by", f"cocu {manifest['versions'].get('cocu', '?')}"))
+    if knowledge := summary.get("encoder_knowledge"):
+        rows.append(("encoder knows", _known(knowledge)))
     _table(f"index {path}", rows)
 
 
@@ -149,7 +151,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         (
             "method",
             f"expansion {parameters['expansion']}, {neighbours} neighbours, ranking "
-            f"{parameters['ranking']}, {kept} kept{_merging(parameters)}",
+            f"{parameters['ranking']}{_weight(manifest)}, {kept} kept{_merging(parameters)}",
         ),
         *([("own captions", f"{own:,} left out of what was retrieved: they tell nothing new")] if own else []),
         *([("rare concepts", f"{rare:,} of captions left out: the index's vocabulary has them not")] if rare else []),
@@ -207,3 +209,16 @@ def _merging(parameters: Mapping[str, Any]) -> str:
         "grounded": "what no picture shows left out",
     }
     return "".join(f", {text}" for name, text in words.items() if parameters.get(name))
+
+
+def _weight(manifest: Mapping[str, Any]) -> str:
+    return f" at picture weight {manifest['picture']['weight']:g}" if "picture" in manifest else ""
+
+
+def _known(knowledge: Mapping[str, Any]) -> str:
+    nearest, concepts = knowledge["nearest"], knowledge["concepts"]
+    return (
+        f"{knowledge['share']:.1%} of what captions name is among the {nearest:,} of {concepts:,} concepts nearest to "
+        f"its picture (by chance {nearest / concepts:.1%}, at best 100%): the higher, the more `cocu curate run` "
+        "goes by pictures"
+    )

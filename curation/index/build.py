@@ -20,6 +20,7 @@ from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
+from curation.index.encoder_knowledge import encoder_knowledge
 from curation.index.identity import name_hashes
 from curation.index.index_manifest import RECORD, checked_index_manifest
 from curation.index.neighbours import (
@@ -180,6 +181,8 @@ def finish_index(
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
             indexes[name] = build_one(folder, name, vectors, rows, options, share)
     clock.lap("faiss")
+    knowledge = encoder_knowledge(rows, vocabulary)
+    clock.lap("encoder knowledge")
     seconds: dict[str, float] = {}
     for name in names:
         for part, value in folder.records[name]["seconds"].items():
@@ -191,6 +194,7 @@ def finish_index(
         "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
         "repeated_keys": repeated_keys(files[: len(shards)]),
         "rejects": folder.reject_counts(),
+        **({"encoder_knowledge": asdict(knowledge)} if knowledge else {}),
         "stage_seconds": {part: round(value, 2) for part, value in {**seconds, **clock.seconds}.items()},
     }
     folder.finish(

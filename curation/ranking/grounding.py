@@ -14,6 +14,8 @@ from curation.ranking.picture_statistics import PictureStatistics
 
 # The least mean z of a grounded concept; one more pair of z = 0 is counted, so that few pairs prove little.
 LEAST = 0.5
+# Deviations from which a mean is no chance.
+BEYOND_CHANCE = 3.0
 
 
 def grounded(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
@@ -30,3 +32,15 @@ def grounded(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
     if statistics.alike or not shown.any():
         return np.ones(count, bool)
     return (pairs == 0) | shown
+
+
+def proven(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
+    """bool [C]: which concepts are grounded beyond doubt: so high a mean, from so many pairs, is no chance.
+
+    Were the pairs that name c like all others, the sum of z over n of them would have the deviation sqrt(n).
+    """
+    concept, z = statistics.z_named(rows)
+    count = len(statistics.concepts)
+    pairs = np.bincount(concept, minlength=count)
+    total = np.bincount(concept, z, minlength=count)
+    return (total >= LEAST * (pairs + 1)) & (total >= BEYOND_CHANCE * np.sqrt(pairs)) & (pairs > 0)

@@ -19,7 +19,7 @@ from curation.ranking.cooccurrence import also_called, named_together
 from curation.ranking.picture_statistics import PictureStatistics
 
 # Agreement from which one concept stands for another.
-SAME = 0.85
+SAME = 0.9
 # Of each archive so many entries are looked at for each that is to be kept; those behind them go for want of room.
 LOOKED_AT_EACH = 4
 # A concept's tails that are looked for, the longest first.

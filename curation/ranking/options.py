@@ -25,13 +25,13 @@ class CurateOptions:
 
     expansion: str = "mixed"
     neighbours: int = 0
-    ranking: str = "support"
+    ranking: str = "evidence"
     keep: int = 16
     min_score: float | None = None
     confidence: float = 0.0
     merge: bool = True
-    synonyms: bool = False
-    grounded: bool = False
+    synonyms: bool = True
+    grounded: bool = True
     write_caption: str | None = None
     seed: int = 0
     localise: bool = False
@@ -44,7 +44,7 @@ class CurateOptions:
         if self.tags is not None and not ranking.fitted:
             fitted = [name for name in RANKINGS if RANKINGS[name].fitted]
             raise MisuseError(
-                f"--tags: joins rankings whose scores are probabilities, and --ranking {self.ranking} is none; give "
+                f"--tags: joins rankings that are fitted to captions, and --ranking {self.ranking} is none; give "
                 f"--ranking {' or '.join(fitted)}"
             )
         if self.write_caption is not None and not all(name.strip() for name in self.write_caption.split(".")):
@@ -62,8 +62,8 @@ class CurateOptions:
 
 PRESETS: dict[str, CurateOptions] = {
     "default": CurateOptions(),
-    "paper": CurateOptions(expansion="image", neighbours=PAPER_NEIGHBOURS, ranking="paper", keep=0, merge=False),
-    # For an encoder that knows the pictures: it alone decides, and no thing is said twice.
+    "paper": CurateOptions("image", PAPER_NEIGHBOURS, "paper", keep=0, merge=False, synonyms=False, grounded=False),
+    # For an encoder that knows the pictures: it alone decides.
     "clip": CurateOptions("image", neighbours=64, ranking="similarity", keep=6, synonyms=True, grounded=True),
 }
 

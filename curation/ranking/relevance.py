@@ -19,6 +19,7 @@ from files.registry import Registry
 if TYPE_CHECKING:  # the command line's help loads this file: it has to stay light
     from curation.index.vocabulary import Vocabulary
     from curation.ranking.archives import Archives
+    from curation.ranking.evidence import PictureWeight
     from curation.ranking.support import SupportModel
 
 
@@ -55,22 +56,31 @@ def _nonzero(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RankingContext:
-    """What rankings know beyond the archives. support: where the ranking asks for it to be fitted.
+    """What rankings know beyond the archives. support, picture: where the ranking asks for them to be fitted.
 
     seeds uint64 [B]: one per anchor, for random order. log_odds float32 [P]: what other witnesses add to the scores of
-    a ranking that is fitted, which are probabilities (tags.py); None: there are none.
+    a ranking that is fitted, as of probabilities (tags.py); None: there are none. pictures: v(x), unit rows
+    float32 [B, D].
     """
 
     vocabulary: Vocabulary
     support: SupportModel | None
     seeds: np.ndarray
     log_odds: np.ndarray | None = None
+    picture: PictureWeight | None = None
+    pictures: np.ndarray | None = None
 
     @property
     def fitted(self) -> SupportModel:
         """The fitted model of support, of a ranking that is `fitted`."""
         assert self.support is not None, "rankings by support need their fitted model"
         return self.support
+
+    @property
+    def weighed(self) -> PictureWeight:
+        """The fitted weight of the picture, of a ranking for which all concepts compete."""
+        assert self.picture is not None, "rankings by evidence need their fitted weight"
+        return self.picture
 
 
 @dataclass(frozen=True)
@@ -79,12 +89,14 @@ class Ranking:
 
     help: for the command line, in a few words. score: float32 [P]. fitted: whether it asks for `RankingContext.fitted`.
     keeps: bool [P] of the scores: the only entries that are kept, besides those that the caption names; None: all are.
+    everything: whether all concepts compete, not only those of the archive; then `RankingContext.weighed` is fitted.
     """
 
     help: str
     score: Callable[[Archives, PaperParts, RankingContext], np.ndarray]
     fitted: bool = False
     keeps: Callable[[Archives, np.ndarray, RankingContext], np.ndarray] | None = None
+    everything: bool = False
 
 
 def _posterior(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
@@ -97,6 +109,19 @@ def _has_support(archives: Archives, score: np.ndarray, context: RankingContext)
     from curation.ranking.support import has_support
 
     return has_support(archives, score, context.fitted)
+
+
+def _evidence(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
+    from curation.ranking.evidence import evidence
+
+    return evidence(archives, context.fitted, context.weighed)
+
+
+def _has_evidence(archives: Archives, score: np.ndarray, context: RankingContext) -> np.ndarray:
+    from curation.ranking.evidence import has_evidence
+
+    assert context.pictures is not None, "rankings by evidence need the pictures' vectors"
+    return has_evidence(archives, score, context.pictures, context.weighed)
 
 
 def _random(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
@@ -120,6 +145,16 @@ RANKINGS.add(
 RANKINGS.add(
     "local",
     Ranking("fit to the picture, over that to the pictures retrieved", lambda archives, parts, context: parts.locally),
+)
+RANKINGS.add(
+    "evidence",
+    Ranking(
+        "captions of such pictures and fit to the picture, weighed for the index; all concepts compete",
+        _evidence,
+        fitted=True,
+        keeps=_has_evidence,
+        everything=True,
+    ),
 )
 RANKINGS.add(
     "support",

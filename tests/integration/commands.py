@@ -19,6 +19,8 @@ from benchmarks.speed.tiny_pairs import caption, write_tar
 from cli.main import main
 from tests.tiny_world import make_tiny_clip, pair_members, picture
 
+# No concept of an archive leaves it.
+UNFILTERED = ("--no-merge", "--keep-synonyms", "--ungrounded")
 PAIRS = 30
 SHARDS = ("00000", "00001")
 

@@ -23,6 +23,7 @@ from curation.ranking.relevance import RANKINGS
 from tests.integration.commands import (
     PAIRS,
     SHARDS,
+    UNFILTERED,
     World,
     cocu,
     concepts_of,
@@ -229,7 +230,7 @@ def test_keep_min_score_and_merge(index: Path, tmp_path: Path) -> None:
 
 def test_an_anchors_own_captions_are_not_retrieved(index: Path, tmp_path: Path) -> None:
     """The extra captions name a fountain for six of our own pictures, and for no other."""
-    options = ("--expansion", "language", "--neighbours", 91, "--ranking", "paper", "--keep", 0, "--no-merge")
+    options = ("--expansion", "language", "--neighbours", 91, "--ranking", "paper", "--keep", 0, *UNFILTERED)
     out = run(index, tmp_path / "curated", *options)
     support = {row["key"]: row["support"] for row in archives_of(out).to_pylist() if row["concept"] == "fountain"}
     for name in SHARDS:
@@ -332,7 +333,8 @@ def test_confidence_is_told_and_the_doubtful_left_out(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curation.ranking.confidence.FIT_MENTIONS", 5)
-    options = {"keep": 0, "merge": False, "quiet": True}
+    unfiltered = {"merge": False, "synonyms": False, "grounded": False}
+    options = {"ranking": "support", "keep": 0, "quiet": True, **unfiltered}
     whole = by_key(cocu_face.curate(index, tmp_path / "whole", **options).path)
     told = [row["confidence"] for rows in whole.values() for row in rows if not row["in_caption"]]
     assert 0 <= min(told) < max(told) <= 1

@@ -14,7 +14,7 @@ from curation.index.opened import open_index
 from curation.ranking.expansion import EXPANSIONS
 from curation.ranking.relevance import RANKINGS
 from files.registry import Registry
-from tests.integration.commands import cocu, succeed
+from tests.integration.commands import UNFILTERED, cocu, succeed
 from tests.strangers_package import install
 
 CODE = """
@@ -84,7 +84,7 @@ def test_a_ranking_and_an_expansion_enter(
     before = cocu("curate", "run", index, "--out", tmp_path / "early", "--ranking", "shortest")
     assert (before.code, "--ranking shortest: expected one of paper, " in before.err) == (2, True)
     request.getfixturevalue(way)()
-    options = ("--expansion", "opposite", "--neighbours", 5, "--ranking", "shortest", "--keep", 0, "--no-merge")
+    options = ("--expansion", "opposite", "--neighbours", 5, "--ranking", "shortest", "--keep", 0, *UNFILTERED)
     answer = succeed("curate", "run", index, "--out", tmp_path / "out", *options)
     assert "expansion opposite, 5 neighbours, ranking shortest" in answer.out
     found = [

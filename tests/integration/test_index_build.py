@@ -89,9 +89,17 @@ def test_manifest_and_rejects(index: Path, world: World) -> None:
     assert {"python", "cocu", "torch", "spacy"} <= set(found["versions"])
     assert found["summary"]["pairs"] == 2 * PAIRS
     assert found["summary"]["extra_captions"] == 31
-    assert {"read", "concepts", "encode", "forward", "write", "vocabulary", "rows", "faiss"} == set(
-        found["summary"]["stage_seconds"]
-    )
+    assert {
+        "read",
+        "concepts",
+        "encode",
+        "forward",
+        "write",
+        "vocabulary",
+        "rows",
+        "faiss",
+        "encoder knowledge",
+    } == set(found["summary"]["stage_seconds"])
     assert pq.read_table(index / "rejects.parquet").schema.names == ["shard", "key", "reason"]
     assert pq.read_table(index / "rejects.parquet").num_rows == 0
 

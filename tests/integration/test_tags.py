@@ -111,7 +111,7 @@ def test_tags_join_anchors_of_other_pictures(
 def test_rankings_that_are_no_probabilities_take_no_tags(index: Path, tags: Path, tmp_path: Path) -> None:
     answer = cocu("curate", "run", index, "--out", tmp_path / "out", "--preset", "paper", "--tags", tags)
     assert answer.code == 2
-    assert "--ranking paper is none; give --ranking support or posterior" in answer.err
+    assert "--ranking paper is none; give --ranking evidence or support or" in answer.err
     assert not (tmp_path / "out").exists()
 
 
