@@ -99,6 +99,8 @@ def run_curation(
             return folder.manifest
         source, embedded = index.path, index.manifest
         clock = Stopwatch()
+        index.rows.check_vectors(index.path / "rows")
+        clock.lap("check")
         dense = None
         if options.localise:
             dense = DenseEncoder(encoder() if encoder else open_encoder(index))

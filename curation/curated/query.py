@@ -23,6 +23,7 @@ import pyarrow.dataset as ds
 from curation.curated.spill import spill_folder
 from curation.curated.tables import LATER, TABLES
 from curation.runs.manifest import read_manifest
+from curation.runs.parquet_parts import parquet_batches
 from files.errors import CocuError, MisuseError, one_line
 
 _CONFIG = {
@@ -37,6 +38,7 @@ _BATCH_ROWS = 65_536
 TOO_MUCH = "Ask for less at once: fewer columns, WHERE, or LIMIT; or let it have more by --memory."
 # DuckDB guesses among its own system tables, which leads away from the four views.
 _QUERY_SHOWN = re.compile(r"\n+LINE \d+: .*", re.DOTALL)  # the query, which its author has, and a mark under it
+_READ = re.compile(r"stream registered as '(\w+)' failed")  # which view Arrow could not read
 _FOREIGN_SUGGESTION = re.compile(r'\nDid you mean "(pg_|duckdb_|sqlite_|information_)[^"]*"\?')
 
 
@@ -63,7 +65,7 @@ def connect(curated: Path, memory: int | None = None, spill: Path | None = None)
     cannot be read.
     """
     read_manifest(curated, "curated")
-    views = _views(curated)
+    views = {name: _dataset(name, files) for name, files in _files(curated).items()}
     remove = None
     if spill is None:
         spill, remove = spill_folder()
@@ -88,6 +90,8 @@ def connected(curated: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         yield connection
     except duckdb.Error as error:
+        if damage := _damage(curated, error):
+            raise damage from error
         said = one_line(error)
         raise CocuError(f"{curated}: its tables cannot be read ({said}); curate into a new folder") from error
     finally:
@@ -107,11 +111,11 @@ def run_query(curated: Path, sql: str, memory: int | None = None, spill: Path | 
         try:
             reader = found.to_arrow_reader(_BATCH_ROWS)
         except duckdb.Error as error:
-            raise _explained(connection, error) from error
+            raise _damage(curated, error) or _explained(connection, error) from error
         names = _unique(reader.schema.names)
         fields = zip(reader.schema, names, strict=True)
         schema = pa.schema([field.with_name(name) for field, name in fields])
-        yield Answer(schema, _batches(connection, reader, schema))
+        yield Answer(schema, _batches(curated, connection, reader, schema))
     finally:
         connection.close()
 
@@ -134,7 +138,7 @@ def relation(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPy
         raise _explained(connection, error) from error
 
 
-def _views(curated: Path) -> dict[str, Any]:
+def _files(curated: Path) -> dict[str, list[str]]:
     files: dict[str, list[str]] = {}
     for name in ("pairs", "archives"):
         files[name] = sorted(str(path) for path in (curated / "tables" / name).glob("*.parquet"))
@@ -154,7 +158,7 @@ def _views(curated: Path) -> dict[str, Any]:
     files["concepts"] = [str(concepts)]
     rejects = curated / "rejects.parquet"
     files["rejects"] = [str(rejects)] if rejects.is_file() else []
-    return {name: _dataset(name, found) for name, found in files.items()}
+    return files
 
 
 def _dataset(name: str, files: list[str]) -> Any:
@@ -197,15 +201,32 @@ def _only_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.S
     return statements[0]
 
 
-def _batches(connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(
+    curated: Path, connection: duckdb.DuckDBPyConnection, reader: Any, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     while True:
         try:
             batch = reader.read_next_batch()
         except StopIteration:
             return
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _explained(connection, error) from error
+            raise _damage(curated, error) or _explained(connection, error) from error
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _damage(curated: Path, error: Exception) -> CocuError | None:
+    """Of a query that failed at the reading of a view: which of its files is broken. None: it failed elsewhere."""
+    view = _READ.search(str(error))
+    if view is None or view[1] not in TABLES:
+        return None
+    for path in _files(curated)[view[1]]:
+        try:
+            for _ in parquet_batches(Path(path), _BATCH_ROWS):
+                pass
+        except CocuError as broken:
+            return broken
+    said = one_line(error)
+    return CocuError(f"{curated}/tables: those of {view[1]} cannot be read ({said}); curate into a new folder")
 
 
 def _explained(connection: duckdb.DuckDBPyConnection, error: Exception) -> CocuError:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from curation.index.array_files import ArrayWriter
 from curation.index.identity import SKETCH_WORDS, picture_hashes, sketches, text_hashes
 from curation.index.vocabulary import Vocabulary
-from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches, reading
+from curation.runs.parquet_parts import arrow_to_vectors, check_finite, parquet_batches, reading
 from files.npy import load_npy
 
 BATCH = 8192
@@ -88,6 +88,12 @@ class CaptionRows:
             with reading(folder / f"{name}.npy"):
                 if array is not None and array.shape != shape:
                     raise ValueError(f"it is {list(array.shape)}, beside {len(self):,} captions")
+
+    def check_vectors(self, folder: Path) -> None:
+        """Raises CocuError where a vector holds what is no number. Reads all of them, which opening does not."""
+        for name, vectors in (("text_vectors", self.text_vectors), ("image_vectors", self.image_vectors)):
+            with reading(folder / f"{name}.npy"):
+                check_finite(vectors)
 
     @cached_property
     def by_text(self) -> tuple[np.ndarray, np.ndarray]:

@@ -169,6 +169,8 @@ class NearestRows:
         similarity, rows = self.index.search(queries, min(k * self.settings.rerank, max(1, self.index.ntotal)))
         if rows.size and rows.max() >= len(self.vectors):
             raise CocuError(f"{self.path}: broken (it found row {rows.max()} of {len(self.vectors):,}); {_COPY}")
+        similarity[rows < 0] = 0.0
+        self._check(similarity, self.path)
         similarity[rows < 0] = -np.inf
         if self.settings.rerank > 1:
             similarity, rows = self._rerank(queries, rows, k)
@@ -178,6 +180,10 @@ class NearestRows:
             similarity = np.pad(similarity, pad, constant_values=-np.inf)
         return similarity[:, :k], rows[:, :k]
 
+    def _check(self, similarity: np.ndarray, source: str | Path) -> None:
+        if not np.isfinite(similarity).all():
+            raise CocuError(f"{source}: broken (a vector in it holds what is no number); {_COPY}")
+
     def _rerank(self, queries: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         exact = np.empty(rows.shape, np.float32)
         step = max(1, (1 << 22) // (rows.shape[1] * queries.shape[1]))
@@ -185,6 +191,7 @@ class NearestRows:
             part = slice(start, start + step)
             found = self.vectors[np.maximum(rows[part], 0)].astype(np.float32)
             np.einsum("qkd,qd->qk", found, queries[part], out=exact[part])
+        self._check(exact, getattr(self.vectors, "filename", self.path))
         exact[rows < 0] = -np.inf
         order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(exact, order, 1), np.take_along_axis(rows, order, 1)

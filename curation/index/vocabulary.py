@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curation.encoding.encoder import Encoder
-from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
+from curation.runs.parquet_parts import arrow_to_vectors, check_finite, vectors_to_arrow
 from data_cards.prompt import PROMPT
 from files.atomic import atomic, unfinished
 from files.errors import CocuError
@@ -98,4 +98,5 @@ def read_vocabulary_table(path: Path) -> Vocabulary:
         raise ValueError(f"its columns are of other types: {table.schema.to_string()}")
     if any(table[name].null_count for name in table.column_names):
         raise ValueError("it holds nulls")
+    check_finite(arrow_to_vectors(vectors), "text_vec")
     return Vocabulary(names, table["count"].to_numpy(), arrow_to_vectors(vectors).astype(np.float32))

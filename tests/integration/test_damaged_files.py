@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from curation.index.neighbours import build
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards, read_pairs
+from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
 from evaluation.results.comparison import compare
 from tests.examples import examples
-from tests.integration.commands import World, make_table, succeed
+from tests.integration.commands import World, cocu, make_table, succeed
 from tests.integration.damage import CHANGES, Change, Reader, damaged
 
 PLACES = st.floats(0, 0.999)  # which of several files is damaged
@@ -201,6 +202,49 @@ def neighbours(folder: Path, index: Path) -> Damage:
 def test_faiss(reader: Reader, neighbours: Damage, folder: Path, place: float, changes: list[Change]) -> None:
     path = neighbours.done(place, changes)
     curated_again(reader, path, path.parent, folder)
+
+
+@pytest.fixture(scope="module")
+def parquet(folder: Path, index: Path, curated: Path) -> Damage:
+    copies = [shutil.copytree(source, folder / "p" / source.name) for source in (index, curated)]
+    pq.write_table(pa.Table.from_pylist(TRUTH), folder / "truth.parquet")
+    files = [path for copy in copies for path in sorted(copy.rglob("*.parquet"))]
+    return Damage([*files, folder / "truth.parquet"])
+
+
+@pytest.mark.timeout(900)
+@examples(30)
+@given(PLACES, CHANGES)
+def test_parquet(reader: Reader, parquet: Damage, folder: Path, place: float, changes: list[Change]) -> None:
+    path = parquet.done(place, changes)
+    if path.name == "truth.parquet":
+        reader.check(path, folder / "log", path, reader="curation.recovery.truth.read_truth")
+    elif "curated" in path.parts[len(folder.parts) :]:
+        curated = folder / "p" / "curated"
+        sql = "SELECT * FROM pairs, archives, concepts, rejects WHERE pairs.key = archives.key LIMIT 50"
+        reader.check(path, folder / "log", "curate", "query", curated, sql)
+        reader.check(path, folder / "log", "curate", "report", curated, "--out", folder / "report.html")
+    else:
+        curated_again(reader, path, folder / "p" / "index", folder)
+
+
+@pytest.mark.parametrize("part", ["rows/text_vectors.npy", "rows/image_vectors.npy", "embeddings/00001.parquet"])
+def test_numbers_of_an_index_that_are_none_end_a_curation(index: Path, tmp_path: Path, part: str) -> None:
+    path = shutil.copytree(index, tmp_path / "index") / part
+    if path.suffix == ".npy":
+        vectors = np.load(path)
+        vectors[-1, 2] = np.nan
+        np.save(path, vectors)
+    else:
+        table = pq.read_table(path)
+        vectors = arrow_to_vectors(table["image_vec"].combine_chunks()).copy()
+        vectors[-1, 2] = np.inf
+        place = table.schema.get_field_index("image_vec")
+        pq.write_table(table.set_column(place, "image_vec", vectors_to_arrow(vectors)), path)
+    answer = cocu("curate", "run", tmp_path / "index", "--out", tmp_path / "out", "--neighbours", 4)
+    assert answer.code == 1
+    assert f"{path}: broken (" in answer.err
+    assert "no number" in answer.err
 
 
 @pytest.fixture(scope="module")

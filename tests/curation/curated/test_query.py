@@ -333,3 +333,18 @@ def test_a_refusal_is_one_short_line(curated: Path, sql: str) -> None:
 def test_queries_of_ours_tell_damaged_tables(curated: Path) -> None:
     with pytest.raises(CocuError, match="its tables cannot be read"), connected(curated) as connection:
         connection.execute("SELECT * FROM nowhere")
+
+
+@pytest.mark.parametrize("name", ["archives", "pairs", "concepts"])
+def test_of_tables_with_damaged_columns_the_damaged_file_is_named(curated: Path, name: str) -> None:
+    tables = curated / "tables"
+    path = tables / "concepts.parquet" if name == "concepts" else sorted((tables / name).glob("*.parquet"))[-1]
+    with path.open("r+b") as file:
+        file.seek(4)
+        file.write(b"\xff" * 64)  # the first page; the footer, which tells of the columns, is whole
+    sql = f"SELECT * FROM {name}"
+    with pytest.raises(CocuError, match=f"{path.name}: broken") as raised, run_query(curated, sql) as answer:
+        list(answer.batches)
+    assert raised.value.exit_code == 1
+    with pytest.raises(CocuError, match=f"{path.name}: broken"), connected(curated) as connection:
+        connection.execute(sql).fetchall()
