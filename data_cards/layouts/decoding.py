@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,18 @@ def decode_picture(content: bytes, path: str) -> NDArray[np.uint8]:
     return found
 
 
-def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
-    """A copy that can be written to, row by row: Pillow would copy the whole twice more on the way."""
-    found = np.empty((picture.height, picture.width, 3), np.uint8)
-    rows = max(1, BAND // picture.width)
-    for top in range(0, picture.height, rows):
-        band = (0, top, picture.width, min(top + rows, picture.height))
-        found[top : top + rows] = np.asarray(picture if rows >= picture.height else picture.crop(band))
+def _pixels(picture: Image.Image) -> NDArray[Any]:
+    """A copy that can be written to, in parts: of the whole Pillow would make two more, and of a long row none."""
+    height, width = picture.height, picture.width
+    if height * width <= BAND:
+        return np.array(picture)
+    corner = np.asarray(picture.crop((0, 0, 1, 1)))
+    found = np.empty((height, width, *corner.shape[2:]), corner.dtype)
+    rows, columns = max(1, BAND // width), min(width, BAND)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            box = (left, top, min(left + columns, width), min(top + rows, height))
+            found[top : box[3], left : box[2]] = np.asarray(picture.crop(box))
     return found
 
 
@@ -68,7 +73,7 @@ def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
         return _indices(image, path)
     if image.mode not in ("RGB", "RGBA", "P"):
         raise BadItem(path, f"is an image of mode {image.mode}, where RGB is expected")
-    channels = np.asarray(image.convert("RGB"))
+    channels = _pixels(image.convert("RGB"))
     if form == "red_green":
         return channels[..., 0] + np.uint16(256) * channels[..., 1]
     colours = channels[..., 0].astype(np.int64)
@@ -80,11 +85,11 @@ def decode_mask(content: bytes, path: str, form: Form) -> NDArray[np.integer]:
 
 def _indices(image: Image.Image, path: str) -> NDArray[np.integer]:
     if image.mode in ("L", "P"):
-        return np.asarray(image)
+        return _pixels(image)
     if image.mode == "1":
-        return np.asarray(image).astype(np.uint8)
+        return _pixels(image).astype(np.uint8)
     if image.mode.startswith("I"):  # 16 or 32 bits, one channel
-        values = np.asarray(image)
+        values = _pixels(image)
         if values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max:
             return values.astype(np.uint16)
         raise BadItem(path, f"holds values from {values.min()} to {values.max()}, where 0 to 65,535 are expected")

@@ -155,7 +155,10 @@ def warm(path: Path) -> None:
     tally(segmenter, open_benchmark(card, path), vectors, Rules(groups=True, sweep=(0.1,)), indices=np.arange(1))
 
 
-@pytest.mark.parametrize("shape", [(6000, 6000), (1, PIXELS), (PIXELS, 1)])
+SLOW = [pytest.param(shape, marks=pytest.mark.slow) for shape in ((6000, 6000), (1, PIXELS))]
+
+
+@pytest.mark.parametrize("shape", [*SLOW, (PIXELS, 1)])
 def test_memory_is_bounded_by_the_bytes_of_the_picture(shape: tuple[int, int], tmp_path: Path) -> None:
     for name, (width, height) in {"small": (60, 60), "large": shape}.items():
         picture = png_bomb(width, height)

@@ -90,7 +90,7 @@ def test_curate_runs_on_a_full_disk(undisturbed: Undisturbed, warm: WarmCommand,
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["eval"])
+@pytest.mark.parametrize("name", [pytest.param("train", marks=pytest.mark.slow), "eval"])
 def test_evaluations_on_a_full_disk(
     name: str, undisturbed: Undisturbed, warm: WarmCommand, disk: Disk, tmp_path: Path
 ) -> None:

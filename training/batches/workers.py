@@ -123,13 +123,13 @@ def _broken(reason: str) -> CocuError:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if any(sign in reason for sign in _OPEN_FILES):
         why = f"the limit of open files, {limit:,}, is reached: raise it (ulimit -n 4096)"
-    elif limit < FEW_FILES:  # where one ends before it can say so
-        why = f"the limit of open files, {limit:,}, is too low for it: raise it (ulimit -n 4096)"
     else:
         why = (
             "often memory or shared memory (/dev/shm) has run out: make that larger (docker run --shm-size=8g), "
             "or try fewer workers"
         )
+        if limit < FEW_FILES:  # where one may end before it can say so
+            why = f"the limit of open files, {limit:,}, is low for it: raise it (ulimit -n 4096); or {why}"
     return CocuError(
         f"a process that reads the data ended unexpectedly ({' '.join(reason.split())[:300]}); {why}; "
         "--workers 0 does without"

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from data_cards.layouts import decoding
 from data_cards.layouts.decoding import BadItem, decode_mask, decode_picture
+from tests.tiny_world import png_bomb
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -69,6 +71,23 @@ def test_pictures_of_any_mode_become_rgb(mode: str) -> None:
     assert (read.shape, read.dtype) == ((4, 6, 3), np.uint8)
     if mode != "1":
         assert np.abs(read.astype(int) - 200).max() <= 4
+
+
+@given(SHAPES.flatmap(lambda shape: arrays(np.uint8, (*shape, 3))), st.integers(1, 40))
+def test_large_pictures_are_taken_in_parts(pixels: np.ndarray, band: int) -> None:
+    grey = pixels[..., 0].astype(np.uint16) * 200
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "BAND", band)
+        assert np.array_equal(decode_picture(encoded(Image.fromarray(pixels)), "x"), pixels)
+        assert np.array_equal(decode_mask(encoded(Image.fromarray(pixels[..., 0])), "x", "index"), pixels[..., 0])
+        assert np.array_equal(decode_mask(encoded(Image.fromarray(grey)), "x", "index"), grey)
+        bits = decode_mask(encoded(Image.fromarray(pixels[..., 0] > 99)), "x", "index")
+    assert (bits.dtype, bits.tolist()) == (np.uint8, (pixels[..., 0] > 99).astype(int).tolist())
+
+
+def test_rows_too_long_for_pillow_are_read() -> None:
+    """Of a row of over 2^31 bits Pillow gives no bytes."""
+    assert decode_picture(png_bomb(89_478_485, 1), "x").shape == (1, 89_478_485, 3)
 
 
 def test_a_note_of_orientation_does_not_turn_the_picture() -> None:

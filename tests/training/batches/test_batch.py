@@ -1,6 +1,7 @@
 """What cannot be used is counted, named and passed over."""
 
 import os
+import re
 import resource
 from collections import Counter
 from itertools import chain
@@ -138,9 +139,11 @@ def test_no_pair_is_lost_where_few_files_may_be_open(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize(("limit", "said"), [(64, "the limit of open files, 64, is too low"), (1024, "/dev/shm")])
+@pytest.mark.parametrize(
+    ("limit", "said"), [(64, r"the limit of open files, 64, is low.*/dev/shm"), (1024, r"^((?!open files).)*/dev/shm")]
+)
 def test_a_process_that_ends_where_few_files_may_be_open_is_told_by_that(
     limit: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert said in str(_broken("DataLoader worker (pid(s) 7) exited unexpectedly"))
+    assert re.search(said, str(_broken("DataLoader worker (pid(s) 7) exited unexpectedly")))
