@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from files.errors import MisuseError
 from files.locks import check_held, locked_file
 from files.synced import make_folder, sync
 
+REMOVING = 40  # looks, over two seconds, at a folder of which something has gone
 UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # names of temporary files and folders, with their process's number
 
 
@@ -34,8 +36,11 @@ def atomic(path: Path) -> Iterator[Path]:
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
-    except OSError:
-        check_held(path)  # a folder that was removed is the reason, whichever step met it first
+    except OSError as error:
+        # A folder that was removed is the reason, whichever step met it first, and while it is being removed.
+        for _ in range(REMOVING if isinstance(error, FileNotFoundError) else 1):
+            check_held(path)
+            time.sleep(0.05)
         raise
     finally:
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -184,3 +185,13 @@ def test_a_lock_that_points_elsewhere_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"out/\.lock"), locked(tmp_path / "out", None):
         pass
     assert (tmp_path / "precious").read_text() == "text"
+
+
+def test_a_folder_that_is_still_being_removed_is_the_reason(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(CocuError, match="out: was removed"), locked(out, "m"):  # noqa: PT012
+        rest = Timer(0.3, shutil.rmtree, [out])
+        with atomic(out / "inner" / "file") as temporary:
+            shutil.rmtree(out / "inner")
+            rest.start()
+            temporary.touch()
