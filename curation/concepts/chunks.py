@@ -54,7 +54,8 @@ def noun_chunks(doc: Doc, lexicon: Lexicon, titled: bool) -> Iterator[list[Token
     words, tags = doc.to_array(["LOWER", "TAG"]).T.tolist()
     for phrase in _set_phrases(tokens, words, lexicon):
         chunks = _joined(chunks, phrase, tokens)
-    chunks = cut_at_verbs(chunks, tokens, lexicon)
+    chunks = _without_pronouns(chunks, tokens, tags, lexicon)
+    chunks = cut_at_verbs(chunks, tokens, lexicon, titled)
     chunks = _taken_in(chunks, tokens, tags, lexicon)
     if titled:
         chunks = _run_together(chunks, tokens)
@@ -102,6 +103,13 @@ def _starts() -> dict[tuple[int, int], list[tuple[str, ...]]]:
 
 
 @lru_cache(maxsize=1)
+def _pronoun() -> int:
+    from spacy.strings import hash_string  # type: ignore[attr-defined]
+
+    return int(hash_string("PRP"))
+
+
+@lru_cache(maxsize=1)
 def _open_tags() -> frozenset[int]:
     from spacy.strings import hash_string  # type: ignore[attr-defined]
 
@@ -121,6 +129,23 @@ def _joined(chunks: list[Chunk], phrase: Chunk, tokens: Sequence[Token]) -> list
             token.tag_, token.pos_ = "NN", "NOUN"
     whole = (min([first] + [chunk[0] for chunk in met]), max([last] + [chunk[1] for chunk in met]))
     return sorted([chunk for chunk in chunks if chunk not in met] + [whole])
+
+
+def _without_pronouns(
+    chunks: list[Chunk], tokens: Sequence[Token], tags: Sequence[int], lexicon: Lexicon
+) -> list[Chunk]:
+    """Chunks in which a thing that the tagger took for a pronoun is a noun, the end of what stands before it."""
+    pronoun, mended = _pronoun(), chunks
+    for first, head in chunks:
+        if tags[head] != pronoun or not _is_thing(tokens[head].lower_, lexicon) or tokens[head].lower_ == "mine":
+            continue
+        tokens[head].tag_, tokens[head].pos_ = "NN", "NOUN"
+        before = [chunk for chunk in mended if chunk[1] == first - 1]
+        for chunk in before:  # "industrial pipe | bookshelf"
+            tokens[chunk[1]].dep_ = "compound"
+        start = before[0][0] if before else first
+        mended = [chunk for chunk in mended if chunk not in [(first, head), *before]] + [(start, head)]
+    return chunks if mended is chunks else sorted(mended)
 
 
 def _taken_in(chunks: list[Chunk], tokens: Sequence[Token], tags: Sequence[int], lexicon: Lexicon) -> list[Chunk]:
@@ -209,8 +234,14 @@ def _is_made_by_hand(tokens: Sequence[Token], first: int, head: int) -> bool:
 
 
 def _pile(tokens: list[Token], lexicon: Lexicon) -> list[list[Token]]:
-    """The things of a caption that is a pile of keywords, [] where it is none: "dog | park bench | snow"."""
-    if len(tokens) < _LEAST_PILE or not all(_is_thing(token.lower_, lexicon) for token in tokens):
+    """The things of a caption that is a pile of keywords, [] where it is none: "dog | park bench | snow".
+
+    Of four words one may be a noun that no list of things has: "gnome".
+    """
+    if len(tokens) < _LEAST_PILE:
+        return []
+    others = [token for token in tokens if not _is_thing(token.lower_, lexicon)]
+    if len(others) * _LEAST_PILE > len(tokens) or not all(_names_only(token, lexicon) for token in others):
         return []
     words = [token.lower_ for token in tokens]
     together = in_set_phrase([*words[:-1], lexicon.singular(words[-1])])
@@ -222,6 +253,13 @@ def _pile(tokens: list[Token], lexicon: Lexicon) -> list[list[Token]]:
         else:
             parts.append([token])
     return parts
+
+
+def _names_only(token: Token, lexicon: Lexicon) -> bool:
+    """Whether a word is a noun ("at" is one to dictionaries only), no verb's form and no word for the medium."""
+    word = token.lower_
+    known = token.pos_ in _NOUNS and word not in medium_words() and lexicon.is_only_noun(word)
+    return known and not lexicon.may_be_verb(word)
 
 
 def _is_thing(word: str, lexicon: Lexicon) -> bool:

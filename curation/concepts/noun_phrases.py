@@ -275,9 +275,10 @@ def _phrase(
         kept.append((last, True))
     else:
         last = lexicon.head_form(last, bool(kept) or _before_of(head))
-        if not options.names and _is_name(head, last, titled, lexicon):
-            return None
-        if is_word(last) and not _names_nothing(head, last, before_head):
+        nothing = _names_nothing(head, last, before_head)
+        if not nothing and not options.names and _is_name(head, last, titled, lexicon):
+            return None  # but "t-shirt mockup" is a shirt, though no dictionary knows mockups
+        if is_word(last) and not nothing:
             kept.append((last, False))
         while kept and not kept[-1][1] and medium_words().get(kept[-1][0]) == "head":
             kept.pop()

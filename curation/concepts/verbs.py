@@ -27,16 +27,25 @@ _BASE = frozenset(["VB", "VBP", "UH"])  # what a subject is taken for where noth
 _FINITE = frozenset(["VBZ", "VBD", "VBP", "MD"])
 
 
-def cut_at_verbs(chunks: Sequence[tuple[int, int]], tokens: Sequence[Token], lexicon: Lexicon) -> list[tuple[int, int]]:
-    """Chunks (first..head) without the verbs in them, whose tags are set right: "man repairs roof" -> "man", "roof"."""
+def cut_at_verbs(
+    chunks: Sequence[tuple[int, int]], tokens: Sequence[Token], lexicon: Lexicon, titled: bool = False
+) -> list[tuple[int, int]]:
+    """Chunks (first..head) without the verbs in them, whose tags are set right: "man repairs roof" -> "man", "roof".
+
+    titled: as a title, where a plural before a noun says for whom it is made ("kids toy boxes").
+    """
     parts: list[tuple[int, int]] = []
     for chunk_first, head in chunks:
         first = chunk_first
         for i in range(chunk_first, head + 1):
-            if not i or not _is_verb_behind(tokens, first, i, head, lexicon):
+            of_many = i == first + 1 < head and not titled and _is_verb_of_many(tokens, i, lexicon)
+            if not i or not (of_many or _is_verb_behind(tokens, first, i, head, lexicon)):
                 continue
             _set_noun(tokens[i - 1])
-            tokens[i].tag_, tokens[i].pos_ = ("VBG" if tokens[i].lower_.endswith("ing") else "VBZ"), "VERB"
+            tokens[i].tag_, tokens[i].pos_ = (
+                ("VBP" if of_many else "VBG" if tokens[i].lower_.endswith("ing") else "VBZ"),
+                "VERB",
+            )
             if first < i:
                 parts.append((first, i - 1))
             first = i + 1
@@ -68,6 +77,25 @@ def _is_verb_behind(tokens: Sequence[Token], first: int, i: int, head: int, lexi
         elif tokens[first].tag_ == "CD":
             odds -= _SHIFT
     return odds >= LEAST
+
+
+def _is_verb_of_many(tokens: Sequence[Token], i: int, lexicon: Lexicon) -> bool:
+    """Whether token i is the verb of the plural that begins a caption: "volunteers | plant | trees".
+
+    Nouns before nouns are singular, but for what things are made for ("boys swim trunks"): those are no sentences.
+    """
+    before, token, after = tokens[i - 1], tokens[i], tokens[i + 1]
+    if i != 1 or before.tag_ != "NNS" or after.tag_ not in ("NN", "NNS") or token.tag_ not in ("NN", "VB", "VBP"):
+        return False
+    word, subject = token.lower_, lexicon.singular(before.lower_)
+    return (
+        word in lexicon.known_words("verb")
+        and subject != before.lower_
+        and subject_odds(subject) + _SHIFT / 2 >= 0  # "kitchens table": kitchens do nothing
+        and (word, lexicon.singular(after.lower_)) not in set_phrases()
+        and not any(_is_finite(other, lexicon) for other in tokens[i + 1 :])
+        and any(other.tag_ == "IN" for other in tokens[i + 2 :])
+    )
 
 
 def _is_finite(token: Token, lexicon: Lexicon) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -26,10 +27,13 @@ LINES_ASKED = 100
 
 
 class Lines:
-    """Lines of a file; `offset` is the byte where the next one starts. Bytes that are no UTF-8 become surrogates."""
+    """Lines of a file; `offset` is the byte where the next one starts. Bytes that are no UTF-8 become surrogates.
 
-    def __init__(self, source: BinaryIO) -> None:
-        self.source, self.offset = source, 0
+    Raises MisuseError where the first two bytes say that it is UTF-16 or UTF-32.
+    """
+
+    def __init__(self, source: BinaryIO, url: str) -> None:
+        self.source, self.url, self.offset = source, url, 0
 
     def seek(self, offset: int) -> None:
         """Go to a byte; 0, where it stands at first, asks nothing of the source."""
@@ -44,6 +48,12 @@ class Lines:
         line = self.source.readline(MOST_LINE_BYTES)
         if not line:
             raise StopIteration
+        if self.offset == 0 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+            wide = "utf-32" if line.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) else "utf-16"
+            raise MisuseError(
+                f"{self.url}: is {wide.upper()}, and tables are read as UTF-8; "
+                f"make it so: iconv -f {wide} -t utf-8 TABLE > TABLE-UTF-8"
+            )
         text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8", "surrogateescape")
         self.offset += len(line)
         return text
@@ -59,14 +69,15 @@ class TextTable(CaptionedTable):
     def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """As `CaptionedTable`."""
         with open_bytes(self.url) as source:
-            found = self.rows(Lines(source), 0)
+            found = self.rows(Lines(source, self.url), 0)
             cells = ((at, row.get(image) if image and isinstance(row, dict) else None) for at, row in found)
             return parts_of(cells, rows, self.picture)
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `CaptionedTable`."""
         with open_bytes(self.url, seek=True) as source:
-            yield from (row for _, row in islice(self.rows(Lines(source), self.offset), self.stop - self.start))
+            rows = self.rows(Lines(source, self.url), self.offset)
+            yield from (row for _, row in islice(rows, self.stop - self.start))
 
 
 class _Taken:
@@ -123,7 +134,7 @@ class CsvTable(TextTable):
     def columns(self) -> list[str]:
         """The header."""
         with open_bytes(self.url) as source:
-            return self._header(Lines(source))
+            return self._header(Lines(source, self.url))
 
     def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:
         """As `TextTable`."""
@@ -201,7 +212,8 @@ class JsonLines(TextTable):
     def columns(self) -> list[str]:
         """Fields of the first lines."""
         with open_bytes(self.url) as source:
-            first = (row for _, row in islice(self.rows(Lines(source), 0), LINES_ASKED) if isinstance(row, dict))
+            rows = self.rows(Lines(source, self.url), 0)
+            first = (row for _, row in islice(rows, LINES_ASKED) if isinstance(row, dict))
             return list(dict.fromkeys(name for row in first for name in row))
 
     def rows(self, lines: Lines, offset: int) -> Iterator[tuple[int, Row]]:

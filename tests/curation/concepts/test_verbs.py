@@ -32,6 +32,8 @@ def parser() -> Parser:
         ("STEAM TRAIN CROSSING BRIDGE", ["steam train", "bridge"]),
         ("Two women in white riding bicycles on a road", ["woman", "bicycle", "road"]),
         ("woman standing next to crowd near building", ["woman", "crowd", "building"]),
+        ("Volunteers plant trees along river", ["volunteer", "tree", "river"]),  # of many: a base form
+        ("Kids Toy Boxes In A Playroom", ["toy box", "playroom"]),  # in a title: for whom it is made
     ],
 )
 def test_verbs_are_none_of_what_a_caption_names(parser: Parser, caption: str, concepts: list[str]) -> None:

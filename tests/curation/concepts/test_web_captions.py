@@ -33,6 +33,9 @@ def parser() -> Parser:
         ("Man cooks steaks on a grill", ["man", "steak", "grill"]),
         ("bowl of ramen noodles with two eggs", ["bowl", "ramen noodle", "egg"]),
         ("dog park bench snow", ["dog", "park bench", "snow"]),
+        ("lantern gnome mushroom grass", ["lantern", "gnome", "mushroom", "grass"]),  # one that no list of things has
+        ("Industrial Pipe Bookshelf, Reclaimed Wood", ["pipe bookshelf", "wood"]),  # tagged a pronoun
+        ("Blank T-Shirt Mockup On A Bed", ["t-shirt", "bed"]),  # a medium that no dictionary knows
         ("blue sky white clouds green grass field", ["sky", "cloud", "grass field"]),
         ("a baby blue sofa", ["baby sofa"]),  # one thing: no list
         ("KITCHEN ISLAND WITH PENDANT LIGHTS", ["kitchen island", "light"]),

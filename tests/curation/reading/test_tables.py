@@ -13,7 +13,7 @@ from curation.reading import shards
 from curation.reading.captioned_tables import BadRow
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import find_caption_tables, find_shards, read_pairs
-from curation.reading.tables import CsvTable
+from curation.reading.tables import CsvTable, JsonLines, TextTable, TsvTable
 from files.errors import MisuseError
 from tests.curation.reading.written_tables import FORMS, caption_rows, read, reasons, write
 
@@ -130,3 +130,13 @@ def test_pictures_of_parquet_columns_of_any_kind_of_text(
     pq.write_table(pa.table({"image": names, "caption": list("abcd")}), images / "a.parquet")
     rows = [shard.rows for shard in find_shards([str(images / "a.parquet")])]
     assert rows == ([(0, 2), (2, 4)] if kind == pa.binary() else [(0, 4)])  # bytes may be pictures, and are not read
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("kind", [CsvTable, TsvTable, JsonLines])
+def test_wide_encodings_are_named_with_what_to_do(tmp_path: Path, kind: type[TextTable], encoding: str) -> None:
+    """They begin with a byte order mark; read as UTF-8 they are no table at all."""
+    path = tmp_path / "t"
+    path.write_bytes('{"image": "a.jpg"}\r\n'.encode(encoding))
+    with pytest.raises(MisuseError, match=f"t: is {encoding.upper()}.*iconv -f {encoding}"):
+        kind(str(path)).columns()
