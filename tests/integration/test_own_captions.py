@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.speed.tiny_pairs import write_tar
-from tests.integration.commands import World, manifest, succeed
+from tests.integration.commands import UNFILTERED, World, manifest, succeed
 from tests.tiny_world import pair_members, picture
 
 TEXTS = {
@@ -25,7 +25,7 @@ def curated(world: World, pairs: Path, extra: Path | None, folder: Path, *option
     index, out = folder / "index", folder / "curated"
     more = ["--extra-captions", extra] if extra else []
     succeed("index", "build", pairs, "--model", world.model, "--out", index, "--min-count", 1, *more)
-    method = ("--ranking", "similarity", "--neighbours", 60, "--keep", 0, "--no-merge")
+    method = ("--ranking", "similarity", "--neighbours", 60, "--keep", 0, *UNFILTERED)
     said = succeed("curate", "run", index, "--out", out, *method, *options)
     found: dict[str, set[str]] = {}
     for path in (out / "tables" / "archives").iterdir():
