@@ -38,7 +38,7 @@ class Histogram:
 class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
 
-    confidence: what the manifest says of its fit.
+    confidence: what the manifest says of its fit. picture_weight: of ranking evidence, else 0.
     """
 
     pairs: int
@@ -51,6 +51,7 @@ class ReportFigures:
     histograms: tuple[Histogram, ...]
     parameters: dict[str, Any]
     confidence: dict[str, Any]
+    picture_weight: float = 0.0
 
 
 def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> ReportFigures:
@@ -84,6 +85,7 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Report
         ),
         parameters=_mapping(manifest.get("parameters")),
         confidence=_mapping(manifest.get("confidence")),
+        picture_weight=_number(_mapping(manifest.get("picture")).get("weight"), 0.0),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curation.curated.pairs import find_pairs, sample_pairs
+from curation.curated.pairs import CuratedPair, find_pairs, sample_pairs
 from curation.curated.query import connected
 from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
 from curation.report.gallery import LIKELY, Bar, PairCard, bar, pair_cards
@@ -16,6 +17,8 @@ from curation.report.reliability import drawn_reliability
 from files.atomic import alone
 from files.page import page
 
+# Confidence is of being named. Where pictures count for more than captions, what captions leave out is no doubt.
+MOST_WEIGHT = 0.5
 _TEMPLATES = Path(__file__).with_name("templates")
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
@@ -30,6 +33,8 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
     with connected(curated) as connection:
         figures = read_figures(curated, connection)
         pairs = sample_pairs(connection, sample, seed)
+    if figures.picture_weight > MOST_WEIGHT:
+        pairs = [_without_confidence(pair) for pair in pairs]
     _write(
         out,
         "report.html.j2",
@@ -70,6 +75,10 @@ def _write(out: Path, template: str, cards: Sequence[PairCard], **values: Any) -
     html = page(_TEMPLATES / template, cards=cards, confident=confident, likely=LIKELY, **values)
     with alone(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _without_confidence(pair: CuratedPair) -> CuratedPair:
+    return replace(pair, archive=tuple(replace(row, confidence=None) for row in pair.archive))
 
 
 def _tiles(figures: ReportFigures) -> list[tuple[str, str]]:

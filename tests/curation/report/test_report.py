@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,3 +311,17 @@ def test_histograms_stay_inside_their_frame(bins: int, low: float, width: float,
         assert min(bar.x, bar.y, bar.height) >= 0
         assert bar.x + bar.width <= drawing.width + 1
         assert bar.y + bar.height <= drawing.height
+
+
+@pytest.mark.parametrize("weight", [0.15, 0.9])
+def test_claims_are_doubted_where_captions_tell_what_is_shown(tmp_path: Path, weight: float) -> None:
+    pair = MadePair("a", "a dog", ("dog",), (("sky", 0.9, False),))
+    curated = make_curated(tmp_path / "curated", {"s0": [pair]}, picture={"weight": weight})
+    for path in (curated / "tables" / "archives").iterdir():
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("confidence")
+        told = pa.array([0.05] * len(table), pa.float32())
+        table = table.set_column(place, "confidence", told) if place >= 0 else table.append_column("confidence", told)
+        pq.write_table(table, path)
+    write_report(curated, tmp_path / "report.html")
+    assert ("Doubtful" in (tmp_path / "report.html").read_text(encoding="utf-8")) == (weight < 0.5)
