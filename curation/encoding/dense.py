@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from curation.encoding.encoder import Encoder
-from files.dense_towers import dense_tower
 from files.errors import MisuseError
 from files.pictures import BadPicture, decode
 
@@ -24,6 +23,8 @@ class DenseEncoder:
     """
 
     def __init__(self, encoder: Encoder) -> None:
+        from files.dense_towers import dense_tower  # PyTorch, which curations that localise nothing do without
+
         self.encoder = encoder
         try:
             self._tower, self.how, multiple = dense_tower(encoder.model.visual, encoder.spec.model)
