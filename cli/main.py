@@ -9,9 +9,11 @@ import os
 import re
 import resource
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from threading import Timer, main_thread
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -192,6 +194,17 @@ def _close_stdout() -> int:
     return exit_code
 
 
+def _come_again(lost: Any) -> None:
+    """Ctrl-C that arrives within a finaliser is printed by Python and dropped: it comes again when that has ended."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        # To the main thread, so that what it waits for in the system ends, too.
+        again = Timer(0.02, signal.pthread_kill, (main_thread().ident, signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `cocu` with `arguments` (those of the process if None) and end the process.
 
@@ -199,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     our output any more.
     """
     exit_code: str | int | None = 0
+    sys.unraisablehook = _come_again
     try:
         _refuse_undecodable(sys.argv[1:] if arguments is None else arguments)
         app(args=arguments, prog_name="cocu")

@@ -29,8 +29,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = unfinished(path)
     try:
         with naming(path):
-            check_held(path)
-            make_folder(path.parent)
+            make_folder(path.parent, inside=check_held(path))
             yield temporary
             check_held(path)
             sync(temporary)

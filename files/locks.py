@@ -87,11 +87,14 @@ def watch(held: Iterable[Held]) -> None:
     _HELD.update((one.place, one) for one in held)
 
 
-def check_held(path: Path) -> None:
-    """Raises CocuError where the path lies in a folder that is held and is gone; for whoever writes there."""
+def check_held(path: Path) -> Path | None:
+    """The held folder in which the path lies, if any. Raises CocuError where it is gone; for whoever writes there."""
+    found = None
     for held in all_held():
         if f"{path.absolute()}".startswith(held.path + os.sep):
             held.check()
+            found = Path(held.path)
+    return found
 
 
 # The lock itself.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 
-def make_folder(folder: Path) -> None:
-    """The folder and those above it, so that they outlast a power cut as the files in them do."""
+def make_folder(folder: Path, inside: Path | None = None) -> None:
+    """The folder and those above it, so that they outlast a power cut as the files in them do.
+
+    inside: an absolute path; neither it nor what is above is made. Raises FileNotFoundError where it is not there.
+    """
     if folder.is_dir():
         return
-    make_folder(folder.parent)
+    if folder.absolute() == inside:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    make_folder(folder.parent, inside)
     folder.mkdir(exist_ok=True)
     sync(folder.parent)
 

@@ -278,3 +278,10 @@ def test_long_messages_are_cut_and_what_torch_says_of_memory_is_said_plainly() -
     assert done.returncode == 1
     assert done.stderr.startswith("error: out of memory ([enforce fail]")
     assert "bug" not in done.stderr
+
+
+def test_ctrl_c_within_a_finaliser_is_not_lost() -> None:
+    late = 'type("Late", (), {"__del__": lambda self: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]})'
+    done = fail(f"import time; late = {late}(); del late; time.sleep(20); print('went on')")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; run the same command again to go on\n"

@@ -17,6 +17,7 @@ import pytest
 from files.atomic import alone, atomic, sweep, write_text
 from files.errors import CocuError, MisuseError
 from files.locks import locked
+from files.synced import make_folder
 from files.workers import WorkerPool
 
 OTHER = """
@@ -195,3 +196,16 @@ def test_a_folder_that_is_still_being_removed_is_the_reason(tmp_path: Path) -> N
             shutil.rmtree(out / "inner")
             rest.start()
             temporary.touch()
+
+
+def test_a_folder_is_made_inside_another_only_while_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    make_folder(folder / "a" / "b", inside=folder)
+    assert (folder / "a" / "b").is_dir()
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError, match="out"):
+        make_folder(folder / "a" / "b", inside=folder)
+    assert not folder.exists()
+    make_folder(folder / "a" / "b")
+    assert (folder / "a" / "b").is_dir()

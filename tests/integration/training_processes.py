@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import socket
 import sys
 import time
@@ -70,8 +69,7 @@ class Running:
             process.join()
         printed = self.log.read_text()
         assert [process.exitcode for process in self.processes] == [code] * len(self.processes), printed
-        # Workers whose parent is killed between two words of a message may say so.
-        assert code == -signal.SIGKILL or "Traceback" not in printed, printed
+        assert "Traceback" not in printed, printed
         return printed
 
 

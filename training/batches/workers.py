@@ -18,6 +18,7 @@ from multiprocessing.synchronize import Event, Lock
 from queue import Empty, Full, Queue
 from threading import Thread
 from time import monotonic
+from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -169,6 +170,11 @@ def _begin_worker(closing: Event, lone: Lock, workers: int, _: int) -> None:
     def end(error: Exception, _: object) -> None:
         os._exit(1)  # what cannot be handed over would be waited for; a death is noticed
 
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, ConnectionError | EOFError):  # the main process was killed in mid word
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = say
     ProcessQueue._on_queue_feeder_error = staticmethod(end)  # type: ignore[attr-defined]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end_if_closing)
