@@ -259,6 +259,11 @@ def train(
     """
     with _at_work(quiet):
         from files.errors import MisuseError, check_numbers
+        from training.recipes.recipe_text import written
+
+        if isinstance(settings, Mapping):
+            settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+        written(str(recipe), settings or [])  # what is no YAML is told before PyTorch starts
         from training.processes import Wish
         from training.recipes.recipe_file import load_recipe
         from training.run.trained import Trained
@@ -282,8 +287,6 @@ def train(
 
             (wanted,) = benchmarks_of(benchmark)
             measure = validation_measure(*wanted)
-        if isinstance(settings, Mapping):
-            settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
         held = [Source((name,)) for name in _names(val)]
         start = (resume, Path(init) if init else None, Path(weights) if weights else None)

@@ -81,9 +81,10 @@ def run(
     """Train a recipe. Under torchrun, on as many GPUs and nodes as it starts processes for."""
     given = locals()
     import cocu
-    from training.processes import Wish
 
     outcome = cocu.train(**given | {"shares": _numbers(shares) if shares else None}).outcome
+    from training.processes import Wish
+
     if not outcome.leads:
         return
     progress, best = outcome.progress, outcome.best

@@ -35,8 +35,8 @@ def test_values_are_those_of_pyyaml(values: Any, flow: bool) -> None:
 
 
 def test_numbers_are_those_of_python_and_dates_are_text() -> None:
-    assert parse_yaml("[1e-3, 1.5E+2, .5, -3, 0x1f, 1_000, 2020-01-01, .inf, 1:30]").values == [
-        *(1e-3, 150.0, 0.5, -3, 31, 1000, "2020-01-01", math.inf, 90)
+    assert parse_yaml("[1e-3, 1.5E+2, .5, -3, 0x1f, 1_000, 2020-01-01, .inf, 1:30, 1:2:3, -0b11, 010, 0]").values == [
+        *(1e-3, 150.0, 0.5, -3, 31, 1000, "2020-01-01", math.inf, "1:30", "1:2:3", -3, 8, 0)
     ]
 
 

@@ -13,16 +13,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from files.bounded_text import bounded_text
 from files.errors import MisuseError
-from files.strict_yaml import MOST_BYTES, KeyPath, YamlFault, parse_yaml
+from files.strict_yaml import KeyPath
 from training.models.learner import LEARNERS
 from training.recipes.recipe import Recipe, recipe_kind
+from training.recipes.recipe_text import ARGUMENT, nearest, read_yaml, written
 
-BUILT_IN = Path(__file__).parent
 FORMAT = 1  # of a checkpoint's config.yaml
 SHOWN_FAULTS = 20
-ARGUMENT = "argument "  # before an override, where others have a file and line
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -31,10 +29,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises MisuseError: no such recipe; YAML that cannot be read; a key that is unknown or a value of a wrong type, with
     the file and line or the argument, and the nearest right key.
     """
-    values, places = _read(_find(name))
-    for override in overrides:
-        _apply(override, values, places)
-    return check(values, places, name)
+    return check(*written(name, overrides), name)
 
 
 def config_text(recipe: Recipe) -> str:
@@ -44,7 +39,7 @@ def config_text(recipe: Recipe) -> str:
 
 def read_config(path: Path) -> Recipe:
     """The recipe that `config_text` wrote. Raises MisuseError where another version of cocu wrote it otherwise."""
-    values, places = _read(path)
+    values, places = read_yaml(path)
     if values.pop("format", None) != FORMAT:
         raise MisuseError(f"{path}: is not of format {FORMAT}, which this version of cocu reads")
     return check(values, places, str(path))
@@ -56,7 +51,7 @@ def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -
     if not isinstance(learner, str) or learner not in LEARNERS:
         where = places.get(("learner",), name)
         raise MisuseError(
-            f"{where}: learner: {_shown(learner)} is none of {', '.join(LEARNERS)}{_nearest(learner, LEARNERS)}"
+            f"{where}: learner: {_shown(learner)} is none of {', '.join(LEARNERS)}{nearest(learner, LEARNERS)}"
         )
     kind = recipe_kind(learner)
     try:
@@ -72,52 +67,6 @@ def check(values: Mapping[str, Any], places: Mapping[KeyPath, str], name: str) -
         if len(found) > SHOWN_FAULTS:
             faults.append(f"... and {len(found) - SHOWN_FAULTS:,} more")
         raise MisuseError("\n".join(faults)) from None
-
-
-def _find(name: str) -> Path:
-    built_in = {path.stem: path for path in sorted(BUILT_IN.glob("*.yaml"))}
-    if name in built_in:
-        return built_in[name]
-    path = Path(name)
-    if path.is_file():
-        return path
-    raise MisuseError(
-        f"{name}: neither a YAML file nor a built-in recipe{_nearest(name, built_in)}; there are {', '.join(built_in)}"
-    )
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
-    """The values of a file, and the place of each."""
-    try:
-        values, lines = parse_yaml(bounded_text(path, MOST_BYTES))
-    except YamlFault as fault:
-        raise MisuseError(f"{path}{f':{fault.line}' if fault.line else ''}: {fault}") from None
-    except ValueError as error:
-        raise MisuseError(f"{path}: {error}") from None
-    if not isinstance(values, dict):
-        raise MisuseError(f"{path}: holds no keys; a recipe is a YAML mapping, as in the built-in ones")
-    return values, {keys: f"{path}:{line}" for keys, line in lines.items()}
-
-
-def _apply(override: str, values: dict[str, Any], places: dict[KeyPath, str]) -> None:
-    """Put one key=value into `values`."""
-    name, equals, text = override.partition("=")
-    path = tuple(name.strip().split("."))
-    if not equals or not all(path):
-        raise MisuseError(f"{override!r}: give overrides as key=value, such as data.batch=256")
-    try:
-        value = parse_yaml(text).values
-    except YamlFault:
-        raise MisuseError(f"{override!r}: {text!r} is no YAML value; quote text with signs in it") from None
-    at = values
-    for key in path[:-1]:
-        inner = at.get(key)
-        at[key] = dict(inner) if isinstance(inner, dict) else {}
-        at = at[key]
-    at[path[-1]] = value
-    for known in [known for known in places if known[: len(path)] == path]:
-        del places[known]
-    places[path] = f"{ARGUMENT}{override!r}"
 
 
 def _given(place: str | None) -> bool:
@@ -149,7 +98,7 @@ def _fault(fault: Any, kind: type[Recipe], places: Mapping[KeyPath, str], name: 
     if fault["type"] == "value_error":
         return f"{where}: {dotted + ': ' if dotted else ''}{said}"
     choices = fault.get("ctx", {}).get("expected", "")
-    near = _nearest(fault["input"], re.findall(r"'([^']*)'", choices)) if fault["type"] == "literal_error" else ""
+    near = nearest(fault["input"], re.findall(r"'([^']*)'", choices)) if fault["type"] == "literal_error" else ""
     return f"{where}: {dotted}: {_shown(fault['input'])}: {said[0].lower()}{said[1:]}{near}"
 
 
@@ -179,11 +128,6 @@ def _nearest_key(path: KeyPath, known: dict[str, KeyPath]) -> str:
     if close := difflib.get_close_matches(".".join(path), known, 1, 0.5):
         return f"; did you mean {close[0]}?"
     return f"; there are {', '.join(siblings)}" if siblings else ""
-
-
-def _nearest(value: object, names: Sequence[str] | Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(value), list(names), 1, 0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _shown(value: object) -> str:

@@ -17,7 +17,8 @@ from tests.examples import examples
 from training.models.groupvit import GroupViTConfig
 from training.models.patch_alignment import PatchAlignmentConfig
 from training.recipes.recipe import Recipe, build_learner
-from training.recipes.recipe_file import BUILT_IN, config_text, load_recipe, read_config
+from training.recipes.recipe_file import config_text, load_recipe, read_config
+from training.recipes.recipe_text import BUILT_IN
 
 NAMES = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
 TWINS = [name for name in NAMES if f"{name}_cocu" in NAMES]
