@@ -18,5 +18,6 @@ def test_what_is_no_yaml_is_told_before_pytorch_starts(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, recipe], capture_output=True, text=True, check=True)
     said, torch = done.stdout.splitlines()
-    assert said.startswith(f"{recipe}:") and "holds more than 50,000 values" in said
+    assert said.startswith(f"{recipe}:")
+    assert "holds more than 50,000 values" in said
     assert torch == "False"
