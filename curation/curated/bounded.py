@@ -22,9 +22,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from curation.curated.query import TOO_MUCH, Answer, free_memory, run_query
-from curation.curated.spill import spill_folder
+from curation.curated.query import SPILL, TOO_MUCH, Answer, free_memory, run_query
 from files.errors import CocuError, MisuseError
+from files.scratch import scratch_folder
 
 TIMEOUT = 300.0
 # What a process may take beside DuckDB's own limit: rows on their way, and stacks, for each core.
@@ -42,7 +42,12 @@ def bounded_query(curated: Path, sql: str, timeout: float = TIMEOUT, memory: int
     Raises as run_query does, CocuError over a limit, MisuseError for a row of more than 64 MB.
     """
     memory = memory or free_memory() // 2
-    spill, remove = spill_folder()
+    with scratch_folder(SPILL) as spill, _asked(curated, sql, timeout, memory, spill) as answer:
+        yield answer
+
+
+@contextmanager
+def _asked(curated: Path, sql: str, timeout: float, memory: int, spill: Path) -> Iterator[Answer]:
     child = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
         stdin=subprocess.PIPE,
@@ -77,7 +82,6 @@ def bounded_query(curated: Path, sql: str, timeout: float = TIMEOUT, memory: int
         child.wait()
         child.stdin.close()
         child.stdout.close()
-        remove()
 
 
 class _Rows:

@@ -11,7 +11,7 @@ import os
 import re
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from curation.curated.spill import spill_folder
 from curation.curated.tables import LATER, TABLES
 from curation.runs.manifest import read_manifest
 from curation.runs.parquet_parts import parquet_batches
 from files.errors import CocuError, MisuseError, one_line
+from files.scratch import scratch_folder
 
 _CONFIG = {
     "autoload_known_extensions": "false",
@@ -35,6 +35,7 @@ _CONFIG = {
     "python_enable_replacements": "false",
 }
 _BATCH_ROWS = 65_536
+SPILL = "cocu-query-"  # folders for what sorts have no memory for are called so
 TOO_MUCH = "Ask for less at once: fewer columns, WHERE, or LIMIT; or let it have more by --memory."
 # DuckDB guesses among its own system tables, which leads away from the four views.
 _QUERY_SHOWN = re.compile(r"\n+LINE \d+: .*", re.DOTALL)  # the query, which its author has, and a mark under it
@@ -66,14 +67,12 @@ def connect(curated: Path, memory: int | None = None, spill: Path | None = None)
     """
     read_manifest(curated, "curated")
     views = {name: _dataset(name, files) for name, files in _files(curated).items()}
-    remove = None
-    if spill is None:
-        spill, remove = spill_folder()
+    held = ExitStack()
+    spill = spill or held.enter_context(scratch_folder(SPILL))
     most = memory or free_memory() // 2
     limits: dict[str, Any] = {"memory_limit": f"{max(1, most // 1_000_000)}MB", "temp_directory": str(spill)}
     connection = duckdb.connect(":memory:", config=limits | _CONFIG)
-    if remove is not None:
-        weakref.finalize(connection, remove)
+    weakref.finalize(connection, held.close)
     for name, source in views.items():
         connection.register(name, source)
     # It would show what the environment's HTTP_PROXY holds, passwords included.

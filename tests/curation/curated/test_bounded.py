@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curation.curated import spill
 from curation.curated.bounded import LARGEST_ROW, PIECE, bounded_query
 from curation.curated.query import run_query
 from files.errors import CocuError, MisuseError
@@ -157,18 +156,3 @@ def test_the_process_goes_with_the_command(curated: Path, tmp_path: Path, sent: 
     if sent == signal.SIGINT:
         assert parent.returncode == 130
         assert said == "interrupted; run the same command again to go on\n"
-
-
-def test_what_killed_queries_left_is_swept(tmp_path: Path) -> None:
-    folder, remove = spill.spill_folder()
-    left, fresh, old = (tmp_path / "spill" / f"{spill.PREFIX}{name}" for name in ("left", "fresh", "old"))
-    for each in (left, fresh, old):
-        each.mkdir()
-    (left / ".lock").touch()
-    (left / "duckdb_temp_block").write_bytes(b"x")
-    os.utime(old, (0, 0))
-    again, remove_again = spill.spill_folder()
-    assert sorted((tmp_path / "spill").iterdir()) == sorted([folder, fresh, again]), "not those at work"
-    remove()
-    remove_again()
-    fresh.rmdir()
