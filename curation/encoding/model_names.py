@@ -20,6 +20,7 @@ from urllib.request import getproxies
 
 from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
+from files.quick_gelu import wants_quick_gelu
 from files.remote_code import remote_code
 
 # Longer than any working network needs to open a connection.
@@ -75,7 +76,8 @@ def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
     try:
         with remote_code(spec.trust_remote_code):
             # From pretrained: else a folder without weights gives a random model. Custom text: one form of text tower.
-            model, preprocess = open_clip.create_model_from_pretrained(name, pretrained, force_custom_text=True)
+            given = {"force_custom_text": True, "force_quick_gelu": wants_quick_gelu(name, pretrained)}
+            model, preprocess = open_clip.create_model_from_pretrained(name, pretrained, **given)
             return model, preprocess, open_clip.get_tokenizer(name)
     except CocuError:
         raise

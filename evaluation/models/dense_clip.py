@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from files.dense_towers import Tower, dense_tower
 from files.errors import CocuError, MisuseError
+from files.quick_gelu import wants_quick_gelu
 from files.remote_code import remote_code
 from training.models.learner import DenseFeatures, capped_scale_of
 from training.models.transformer import attend
@@ -70,6 +71,7 @@ def load_dense_clip(name: str, device: torch.device, trust_remote_code: bool = F
         with remote_code(trust_remote_code):
             # From pretrained: else a folder without weights gives a random model.
             given = {"device": device, "return_transform": False}
+            given["force_quick_gelu"] = wants_quick_gelu(model_name, pretrained)
             model = open_clip.create_model_from_pretrained(model_name, pretrained, **given)
             tokenizer = open_clip.get_tokenizer(model_name)
     except CocuError:
