@@ -5,7 +5,9 @@ in the space of texts already, so each cell's own value tells what is in the cel
 
     ViT       The last block, where a token attends to itself alone: value and output projection in place of
               attention, with the block's residual and MLP, as in MaskCLIP's code (not the variant without them).
+              Or another of the modes in files/dense_modes.py.
     ResNet    Value and output projection of the attention pooling, for every cell, without position embeddings.
+              Or the attention of another mode, among the cells; residual and MLP there are none.
     timm      What the tower does after its feature map (pooling, norm, projection), for every cell by itself. For a
               convolutional network with a linear projection, the mean over cells is the image vector.
 """
@@ -19,12 +21,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from files.dense_modes import DENSE_MODES, DenseMode, own_value, through_block
 from files.errors import MisuseError
 
 # Normalised pixels [B, 3, H, W] -> vectors of cells [B, h * w, D], grid (h, w), vectors of pictures [B, D]; not unit.
 Tower = Callable[[Tensor], tuple[Tensor, tuple[int, int], Tensor]]
 # Queries [B, M, heads, d], keys and values [B, N, heads, d] -> [B, M, heads * d].
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+MASKCLIP = "maskclip"  # the mode that every tower has
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -33,21 +37,25 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
-def dense_tower(visual: Any, name: str, attention: Attention = attend) -> tuple[Tower, str, int]:
+def dense_tower(visual: Any, name: str, attention: Attention = attend, mode: str = MASKCLIP) -> tuple[Tower, str, int]:
     """An image tower -> its dense features, what they are in words, what divides the sides of its pictures.
 
-    name: what an error calls it. attention: of the pooling, where that is one of queries and keys.
-    Raises MisuseError for a tower that has none.
+    name: what an error calls it. attention: of the pooling, where that is one of queries and keys. mode: one of
+    DENSE_MODES. Raises MisuseError for a tower that has none, or not in this mode.
     """
+    chosen = DENSE_MODES[mode]
     kind = type(visual).__name__
-    if kind == "VisionTransformer" and visual.attn_pool is None and visual.pool_type in ("tok", "avg"):
-        return (
-            lambda pixels: _vit(visual, pixels),
-            "values of the last block without its query-key attention, with its residual and MLP (MaskCLIP)",
-            visual.patch_size[0],
-        )
+    if _is_vit(visual):
+        return lambda pixels: _vit(visual, pixels, chosen), chosen.help, visual.patch_size[0]
     if kind == "ModifiedResNet":
-        return lambda pixels: _resnet(visual, pixels, attention), "values of the attention pooling (MaskCLIP)", 32
+        what = "values" if chosen.attention is own_value else f"{mode}'s attention among the cells"
+        how = f"{what} of the attention pooling (MaskCLIP)"
+        return lambda pixels: _resnet(visual, pixels, attention, chosen), how, 32
+    if kind == "TimmModel" and mode != MASKCLIP:
+        raise MisuseError(
+            f"{name}: dense mode {mode}: asks for queries, keys and values of cells, which this image tower "
+            f"({_described(visual)}) does not show; leave the mode out, or give {MASKCLIP}"
+        )
     if kind == "TimmModel":
         trunk = visual.trunk
         side = visual.image_size[0]
@@ -66,7 +74,28 @@ def dense_tower(visual: Any, name: str, attention: Attention = attend) -> tuple[
     )
 
 
-def _vit(tower: Any, pixels: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
+def modes_of(visual: Any) -> tuple[str, ...]:
+    """The dense modes of an image tower, none twice that are one to it."""
+    if _is_vit(visual):
+        return tuple(DENSE_MODES)
+    if type(visual).__name__ == "ModifiedResNet":
+        first = {mode.attention: name for name, mode in reversed(list(DENSE_MODES.items()))}
+        return tuple(name for name in DENSE_MODES if name in first.values())
+    return (MASKCLIP,)
+
+
+def default_mode(visual: Any) -> str:
+    """The mode in which an image tower is read where none is asked for: by its kind, as measured."""
+    return MASKCLIP
+
+
+def _is_vit(visual: Any) -> bool:
+    """Whether it is open_clip's own, pooled by class token or mean."""
+    is_one = type(visual).__name__ == "VisionTransformer"
+    return is_one and visual.attn_pool is None and visual.pool_type in ("tok", "avg")
+
+
+def _vit(tower: Any, pixels: Tensor, mode: DenseMode) -> tuple[Tensor, tuple[int, int], Tensor]:
     """open_clip's VisionTransformer at any size that its patch divides."""
     patches = tower.conv1(pixels)
     grid = (patches.shape[2], patches.shape[3])
@@ -76,14 +105,20 @@ def _vit(tower: Any, pixels: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
     *blocks, last = tower.transformer.resblocks
     for block in blocks:
         x = block(x)
-    # To see itself alone is to keep one's own value: no softmax is left to weigh.
-    alone = torch.full((x.shape[1], x.shape[1]), -torch.inf, dtype=x.dtype, device=x.device).fill_diagonal_(0)
-    cells = tower.ln_post(last(x, attn_mask=alone)[:, 1:])
+    if mode is DENSE_MODES[MASKCLIP]:
+        # To see itself alone is to keep one's own value: no softmax is left to weigh. By torch's own block, to the bit.
+        alone = torch.full((x.shape[1], x.shape[1]), -torch.inf, dtype=x.dtype, device=x.device).fill_diagonal_(0)
+        tokens = last(x, attn_mask=alone)
+    else:
+        tokens = through_block(last, x, grid, mode)
+    cells = tower.ln_post(tokens[:, 1:])
     whole, _ = tower._pool(last(x))
     return cells @ tower.proj, grid, whole @ tower.proj
 
 
-def _resnet(tower: Any, pixels: Tensor, attention: Attention) -> tuple[Tensor, tuple[int, int], Tensor]:
+def _resnet(
+    tower: Any, pixels: Tensor, attention: Attention, mode: DenseMode
+) -> tuple[Tensor, tuple[int, int], Tensor]:
     """open_clip's ModifiedResNet at any size."""
     x = tower.stem(pixels.contiguous(memory_format=torch.channels_last))
     x = tower.layer4(tower.layer3(tower.layer2(tower.layer1(x))))
@@ -97,7 +132,13 @@ def _resnet(tower: Any, pixels: Tensor, attention: Attention) -> tuple[Tensor, t
         for project, part in ((pool.q_proj, tokens[:, :1]), (pool.k_proj, tokens), (pool.v_proj, tokens))
     )
     whole = pool.c_proj(attention(query, key, value))[:, 0]
-    return pool.c_proj(pool.v_proj(cells)), grid, whole
+    if mode.attention is own_value:
+        return pool.c_proj(pool.v_proj(cells)), grid, whole
+    query, key, value = (
+        project(cells).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
+        for project in (pool.q_proj, pool.k_proj, pool.v_proj)
+    )
+    return pool.c_proj(mode.attention(query, key, value, grid).transpose(1, 2).flatten(2)), grid, whole
 
 
 def _timm_map(tower: Any, pixels: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from files.dense_towers import Tower, dense_tower
+from files.dense_modes import DENSE_MODES
+from files.dense_towers import Tower, default_mode, dense_tower, modes_of
 from files.errors import CocuError, MisuseError
 from files.quick_gelu import wants_quick_gelu
 from files.remote_code import remote_code
@@ -24,11 +25,13 @@ from training.models.transformer import attend
 class DenseClip:
     """A CLIP whose cells are compared with texts; every cell is its own region.
 
-    tower: its dense features. kind: what they are, in words. image_size: pixels of a side in its training. multiple:
-    what divides the sides of its pictures.
+    name: what errors call it. tower: its dense features in a mode of files/dense_modes.py. kind: what they are, in
+    words. image_size: pixels of a side in its training. multiple: what divides the sides of its pictures.
     """
 
+    name: str
     module: nn.Module
+    mode: str
     tower: Tower
     tokenizer: Callable[[list[str]], Tensor]
     kind: str
@@ -41,6 +44,18 @@ class DenseClip:
         """Normalised pixels [B, 3, H, W] -> a unit vector of every cell."""
         cells, grid, whole = self.tower(pixels)
         return DenseFeatures(_unit(cells), grid, maps=None, whole=_unit(whole))
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The dense modes that it has."""
+        model: Any = self.module
+        return modes_of(model.visual)
+
+    def in_mode(self, mode: str) -> DenseClip:
+        """The same model, read in another mode. Raises MisuseError for one that its tower has not."""
+        model: Any = self.module
+        tower, how, multiple = dense_tower(model.visual, self.name, attend, mode)
+        return replace(self, mode=mode, tower=tower, kind=_kind(how), multiple=multiple)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors [B, D], [T, D] -> cosines [B, T]."""
@@ -58,14 +73,19 @@ class DenseClip:
         return capped_scale_of(model.logit_scale)
 
 
-def load_dense_clip(name: str, device: torch.device, trust_remote_code: bool = False) -> DenseClip:
+def load_dense_clip(
+    name: str, device: torch.device, trust_remote_code: bool = False, mode: str | None = None
+) -> DenseClip:
     """A model of open_clip, in eval mode: NAME@PRETRAINED (a tag or a file), local-dir:FOLDER, hf-hub:NAME.
 
-    trust_remote_code: whether Python code that comes with it may run. Raises MisuseError for a name that leads nowhere,
-    code that is not trusted or a tower without dense features, CocuError for weights that cannot be had or read.
+    trust_remote_code: whether Python code that comes with it may run. mode: of files/dense_modes.py; None: the one for
+    its kind of tower. Raises MisuseError for a name that leads nowhere, code that is not trusted, or a tower without
+    dense features or the mode, CocuError for weights that cannot be had or read.
     """
     import open_clip
 
+    if mode is not None:
+        DENSE_MODES[mode]  # a mode that nobody has is told before the weights are read
     model_name, pretrained = _named(name)
     try:
         with remote_code(trust_remote_code):
@@ -89,17 +109,24 @@ def load_dense_clip(name: str, device: torch.device, trust_remote_code: bool = F
     preprocessing = open_clip.get_model_preprocess_cfg(model)
     # Channels last: convolutions on the CPU take half the time; transformers do not care.
     model = model.to(memory_format=torch.channels_last).eval()
-    tower, how, multiple = dense_tower(model.visual, f"open_clip:{name}", attend)
+    mode = mode or default_mode(model.visual)
+    tower, how, multiple = dense_tower(model.visual, f"open_clip:{name}", attend, mode)
     return DenseClip(
+        name=f"open_clip:{name}",
         module=model,
+        mode=mode,
         tower=tower,
         tokenizer=tokenizer,
-        kind=f"open_clip, not trained further: {how}",
+        kind=_kind(how),
         image_size=min(size) if isinstance(size := preprocessing["size"], tuple | list) else size,
         multiple=multiple,
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
     )
+
+
+def _kind(how: str) -> str:
+    return f"open_clip, not trained further: {how}"
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -6,13 +6,15 @@ group_vit_....pth             GroupViT's original release
 open_clip:NAME[@PRETRAINED]   any CLIP of open_clip, without further training (evaluation/models/dense_clip.py)
 local-dir:FOLDER              the same, from a folder in open_clip's form
 miniature                     the same: the tiny CLIP that comes with the package
+
+Behind the last three, ?dense=MODE reads their cells in another mode (files/dense_modes.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
@@ -32,6 +34,7 @@ from training.run.checkpoint import CONFIG, WEIGHTS, load_learner, near, no_chec
 
 Precision = Literal["fp32", "bf16"]
 TEXTS_AT_ONCE = 256
+DENSE = "?dense="
 # The release's files, as torch saves them.
 TORCH_SUFFIXES = (".pth", ".pt")
 
@@ -125,20 +128,23 @@ def load_segmenter(
     device: str | torch.device = "cpu",
     precision: Precision = "fp32",
     trust_remote_code: bool = False,
+    dense: str | None = None,
 ) -> Segmenter:
     """Load a model by what it is called (see above), in eval mode, onto a device.
 
     precision: bf16 runs its encoders under autocast; scores are fp32 either way. trust_remote_code: whether Python code
-    that comes with a model of open_clip's may run. Raises MisuseError where there is no such model, it is of a kind
-    that does not segment or needs code that is not trusted, CocuError where its files are damaged.
+    that comes with a model of open_clip's may run. dense: the dense mode of such a model, as ?dense= has it. Raises
+    MisuseError where there is no such model, it is of a kind that does not segment, has no such mode or needs code that
+    is not trusted, CocuError where its files are damaged.
     """
     name, device = str(name_or_path), torch.device(device)
+    source, dense = asked_mode(name, dense)
     if precision not in ("fp32", "bf16"):
         raise MisuseError(f"precision {precision!r}: give fp32 or bf16")
-    if model_name := _open_clip_name(name):
+    if model_name := _open_clip_name(source):
         from evaluation.models.dense_clip import load_dense_clip
 
-        clip = load_dense_clip(model_name, device, trust_remote_code)
+        clip = load_dense_clip(model_name, device, trust_remote_code, dense)
         return Segmenter(
             name=name,
             kind=clip.kind,
@@ -152,8 +158,30 @@ def load_segmenter(
             device=device,
             precision=precision,
         )
+    if dense is not None:
+        raise MisuseError(f"{name}: dense mode {dense}: is for models of open_clip, which were not trained to segment")
     learner, kind = _learner(name)
     return learner_segmenter(learner.to(device), name, kind, precision)
+
+
+def in_dense_mode(segmenter: Segmenter, mode: str) -> Segmenter:
+    """A model of open_clip read in another mode. Raises MisuseError for one that it has not."""
+    from evaluation.models.dense_clip import DenseClip
+
+    if not isinstance(segmenter.model, DenseClip):
+        raise MisuseError(f"{segmenter.name}: has no dense modes; those are of models of open_clip")
+    model = segmenter.model.in_mode(mode)
+    return replace(segmenter, model=model, kind=model.kind, multiple=model.multiple)
+
+
+def asked_mode(name: str, dense: str | None = None) -> tuple[str, str | None]:
+    """A model's name without ?dense=MODE, and the mode, from there or `dense`. Raises MisuseError if they differ."""
+    source, mark, mode = name.rpartition(DENSE)
+    if not mark or Path(name).exists():
+        return name, dense
+    if dense not in (None, mode):
+        raise MisuseError(f"{name}: asks for the dense mode {mode}, and --dense for {dense}; give one of them")
+    return source, mode
 
 
 def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:

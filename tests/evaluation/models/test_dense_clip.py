@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from data_cards.cards import read_card
 from data_cards.layouts.benchmark import open_benchmark
+from data_cards.miniature.clip import built_in
 from evaluation.figures.confusion import confusion, counts_of, figures
 from evaluation.labels.inference import Rules, segment_images
 from evaluation.models.prompts import class_vectors
-from evaluation.models.segmenters import Segmenter, load_segmenter
+from evaluation.models.segmenters import Segmenter, in_dense_mode, load_segmenter
+from files.errors import MisuseError
 
 
 def in_folder(folder: Path, model: Any, config: dict[str, Any]) -> Path:
@@ -79,3 +81,32 @@ def test_photographs_are_segmented_better_than_by_chance(photographs_encoder: Se
         return figures(counts.numpy()).mean_iou
 
     assert mean_iou(maps) > 2 * mean_iou(maps[1:] + maps[:1])
+
+
+@pytest.mark.parametrize("name", ["miniature", "open_clip:local-dir", "folder"])
+def test_a_dense_mode_is_asked_for_behind_the_name_or_beside_it(name: str) -> None:
+    source = {"open_clip:local-dir": f"open_clip:local-dir:{built_in.FOLDER}", "folder": str(built_in.FOLDER)}
+    source_of = source.get(name, name)
+    pixels = torch.randn(2, 3, 64, 48)
+    plain = load_segmenter(source_of)
+    asked = load_segmenter(f"{source_of}?dense=naclip")
+    assert asked.name.endswith("?dense=naclip")
+    assert "NACLIP" in asked.kind
+    vectors = asked.dense(pixels).vectors
+    assert not torch.allclose(vectors, plain.dense(pixels).vectors, atol=1e-2)
+    torch.testing.assert_close(load_segmenter(source_of, dense="naclip").dense(pixels).vectors, vectors)
+    torch.testing.assert_close(in_dense_mode(plain, "naclip").dense(pixels).vectors, vectors)
+    torch.testing.assert_close(asked.dense(pixels).whole, plain.dense(pixels).whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "dense", "said"),
+    [
+        ("miniature?dense=clear", None, "dense mode clear: expected one of maskclip, .* did you mean clearclip"),
+        ("miniature?dense=naclip", "sclip", "asks for the dense mode naclip, and --dense for sclip; give one of them"),
+        ("some/where?dense=naclip", None, "dense mode naclip: is for models of open_clip"),
+    ],
+)
+def test_a_dense_mode_that_cannot_be_is_refused(name: str, dense: str | None, said: str) -> None:
+    with pytest.raises(MisuseError, match=said):
+        load_segmenter(name, dense=dense)
