@@ -8,7 +8,7 @@ apart, d the width of a head:
     query-query   softmax(q q' / sqrt d) v; key-key, value-value: the same of keys, of values
     sclip         (softmax(q q' / sqrt d) + softmax(k k' / sqrt d)) v (Wang et al., ECCV 2024)
     clearclip     query-query, of which the block's residual and MLP are left out (Lan et al., ECCV 2024)
-    naclip        softmax(k k' / sqrt d + w) v without residual and MLP, w of two cells exp(-|distance|^2 / 2 * 5^2)
+    naclip        softmax(k k' / sqrt d + w) v without residual and MLP, w of two cells exp(-|distance|^2 / (2 * 5^2))
                   (Hajimiri et al., WACV 2025)
     procrustes    softmax(q (k R)' / sqrt d) v without residual and MLP; q and k centred, R the rotation that brings k
                   nearest to q (the alignment of PEARL, Pei et al., CVPR 2026; its propagation is left out)
