@@ -30,7 +30,7 @@ class ClipTowers(nn.Module):
         self.width = int(form["model_cfg"]["embed_dim"])
         self.context_length = int(form["model_cfg"]["text_cfg"].get("context_length", 77))
         self.vocabulary = int(model.text.vocab_size)
-        self._tower, self._of, self.multiple = self._dense_tower()
+        self._read, self.multiple = self._reader()
 
     @classmethod
     def of(cls, form: Form | None, mode: str = MASKCLIP) -> ClipTowers:
@@ -50,9 +50,9 @@ class ClipTowers(nn.Module):
 
     def cells(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Normalised pixels [B, 3, H, W] -> features of cells row by row [B, h * w, width], not unit, and (h, w)."""
-        if self._of is not self.visual:  # this module is a copy
-            self._tower, self._of, _ = self._dense_tower()
-        cells, grid, _ = self._tower(pixels)
+        if self._read[1] != id(self.visual):  # this module is a copy
+            self._read, _ = self._reader()
+        cells, grid, _ = self._read[0](pixels)
         return cells, grid
 
     def texts(self, tokens: Tensor) -> Tensor:
@@ -76,14 +76,15 @@ class ClipTowers(nn.Module):
         used = int((tokens != self._padding).any(dim=0).nonzero().max()) + 1
         return tokens[:, : -(-used // multiple) * multiple]
 
-    def _dense_tower(self) -> tuple[Tower, nn.Module, int]:
+    def _reader(self) -> tuple[tuple[Tower, int], int]:
+        """What reads cells, with the identity of the tower of which it does, and what divides its pictures' sides."""
         training = self.visual.training
         self.visual.eval()  # it may be tried on a picture, of which batch norm is to keep nothing
         try:
             tower, _, multiple = dense_tower(self.visual, "model.towers", attend, self.mode)
         finally:
             self.visual.train(training)
-        return tower, self.visual, multiple
+        return (tower, id(self.visual)), multiple
 
 
 def _padding(text: Any) -> int | None:

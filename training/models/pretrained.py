@@ -44,7 +44,7 @@ class PretrainedClip:
     def image_size(self) -> int:
         """Pixels of a side in its training."""
         size = self.form["preprocess_cfg"]["size"]
-        return int(min(size) if isinstance(size, list) else size)
+        return int(min(size) if isinstance(size, tuple | list) else size)
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -129,7 +129,8 @@ def build_open_clip(form: Form) -> PretrainedClip:
             (Path(folder) / CONFIG).write_text(json.dumps(form), encoding="utf-8")
             given = {"load_weights": False, "pretrained_text": False, "force_custom_text": True}
             model = open_clip.create_model(f"local-dir:{folder}", **given)
-            return PretrainedClip(model.eval(), _tokenizer(form["model_cfg"].get("text_cfg", {})), form)
+            whole = {**form, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
+            return PretrainedClip(model.eval(), _tokenizer(form["model_cfg"]["text_cfg"]), whole)
     except CocuError:
         raise
     except Exception as error:
