@@ -241,6 +241,7 @@ def train(
     weights: Named | None = None,
     resume: str = "auto",
     init: Named | None = None,
+    trust_remote_code: bool = False,
     device: str = "auto",
     compile: bool = False,
     workers: int | None = None,
@@ -251,7 +252,8 @@ def train(
     """Train a recipe, a built-in one by its name or a YAML file, on shards or curated folders; `out` is the run's.
 
     settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
-    measured at every validation. shares: of what is seen, for each of `data`; weights: a table of them for each pair.
+    measured at every validation. init: what to begin with, a checkpoint or a CLIP's name such as "miniature", in place
+    of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair.
     More: `cocu train run --help`. Interrupted, it saves first. Raises MisuseError for arguments that are wrong,
     CocuError where the loss stays non-finite, or shards or checkpoints cannot be read or written.
 
@@ -266,8 +268,8 @@ def train(
         written(str(recipe), settings or [])  # what is no YAML is told before PyTorch starts
         from training.processes import Wish
         from training.recipes.recipe_file import load_recipe
+        from training.run.options import TrainOptions
         from training.run.trained import Trained
-        from training.run.trainer import TrainOptions
         from training.run.trainer import train as train_recipe
         from training.shards.found import Source
 
@@ -289,7 +291,7 @@ def train(
             measure = validation_measure(*wanted)
         given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
         held = [Source((name,)) for name in _names(val)]
-        start = (resume, Path(init) if init else None, Path(weights) if weights else None)
+        start = (resume, str(init) if init else None, trust_remote_code, Path(weights) if weights else None)
         options = TrainOptions(Path(out), given, held, *start, device, compile, workers, tensorboard, wandb, measure)
         outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
         if outcome.asked == Wish.INTERRUPT:

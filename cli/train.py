@@ -68,8 +68,16 @@ def run(
         typer.Option(help="auto: go on from the newest checkpoint in RUN; never: begin; or a checkpoint's folder."),
     ] = "auto",
     init: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="Begin a new run with the weights of this checkpoint.")
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="What a new run begins with: a checkpoint, a GroupViT (a Hugging Face folder, the release's .pth), or "
+            "a CLIP (miniature, open_clip:NAME@WEIGHTS, hf-hub:NAME, local-dir:FOLDER). Default: the recipe's init.",
+        ),
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the Python code that comes with the model of --init.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the encoders (torch.compile).")] = False,
     workers: Annotated[

@@ -8,24 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 from unittest.mock import patch
 
 from files.errors import CocuError, MisuseError
 
 OPTION = "--trust-remote-code"
+_TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
 
 
 @contextmanager
-def remote_code(trusted: bool) -> Iterator[None]:
+def trusting(trusted: bool) -> Iterator[None]:
+    """Inside the block what nobody asks for trust, such as a checkpoint that rebuilds its model, has this one."""
+    before = _TRUSTED.set(trusted)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
+@contextmanager
+def remote_code(trusted: bool | None = None) -> Iterator[None]:
     """Inside the block transformers loads code of a model's folder or repository only if it is `trusted`.
 
-    Without trust its own classes are taken where it has some for that kind of model. Raises MisuseError, which names
-    what brings the code and the option, where it has none or they do not do.
+    None: as `trusting` says around it, else not. Without trust its own classes are taken where it has some for that
+    kind of model. Raises MisuseError, which names what brings the code and the option, where it has none or they do not
+    do.
     """
     from transformers import dynamic_module_utils
     from transformers.models.auto import auto_factory, configuration_auto, tokenization_auto
 
+    trusted = _TRUSTED.get() if trusted is None else trusted
     left_out: list[object] = []
 
     def decide(_asked: object, name: object, has_local_code: bool, has_remote_code: bool, *_: Any, **__: Any) -> bool:

@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training.recipes": GROUND | {"training.models"},
     "training.step": GROUND | LEARNT | {"training.batches"},
     "training.run": GROUND | LEARNT | {"training.shards", "training.batches", "training.step"},
-    # Of training the models, and what reads a checkpoint.
-    "evaluation": GROUND | LEARNT | {"training.run.checkpoint"},
+    # Of training the models, and what reads a checkpoint, or whatever else a model is called.
+    "evaluation": GROUND | LEARNT | {"training.run.checkpoint", "training.run.given"},
     "benchmarks": GROUND | {"curation", "training", "evaluation", "cocu"},
     "cocu": GROUND | {"curation", "training", "evaluation"},
     "cli": GROUND | {"curation", "training", "evaluation", "cocu"},

@@ -74,7 +74,7 @@ def measure(names: Sequence[str], given: argparse.Namespace) -> dict[str, float]
     stream = Stream(collections, files, Slot(0, 0, 1, window=4096))
     places = stream.take(given.pairs)
     augmentation = Augmentation(given.size, given.augment)
-    maker = PairMaker(files, augmentation, ConceptChoice("curated-cluster", CONCEPTS), CONTEXT, seed=0)
+    maker = PairMaker(files, augmentation, ConceptChoice("curated-cluster", CONCEPTS), Tokenizer(CONTEXT), seed=0)
     paths = [files.path(number) for number in range(len(shards))]
     peer = PeerPipeline(paths, given.size, given.augment)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,10 +12,8 @@ from torch.nn import functional as F
 
 from files.dense_modes import DENSE_MODES
 from files.dense_towers import Tower, default_mode, dense_tower, modes_of
-from files.errors import CocuError, MisuseError
-from files.quick_gelu import wants_quick_gelu
-from files.remote_code import remote_code
 from training.models.learner import DenseFeatures, capped_scale_of
+from training.models.pretrained import TextTokenizer, load_open_clip
 from training.models.transformer import attend
 
 
@@ -33,7 +29,7 @@ class DenseClip:
     module: nn.Module
     mode: str
     tower: Tower
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: TextTokenizer
     kind: str
     image_size: int
     multiple: int
@@ -82,33 +78,11 @@ def load_dense_clip(
     its kind of tower. Raises MisuseError for a name that leads nowhere, code that is not trusted, or a tower without
     dense features or the mode, CocuError for weights that cannot be had or read.
     """
-    import open_clip
-
     if mode is not None:
         DENSE_MODES[mode]  # a mode that nobody has is told before the weights are read
-    model_name, pretrained = _named(name)
-    try:
-        with remote_code(trust_remote_code):
-            # From pretrained: else a folder without weights gives a random model.
-            given = {"device": device, "return_transform": False}
-            given["force_quick_gelu"] = wants_quick_gelu(model_name, pretrained)
-            model = open_clip.create_model_from_pretrained(model_name, pretrained, **given)
-            tokenizer = open_clip.get_tokenizer(model_name)
-    except CocuError:
-        raise
-    except Exception as error:  # open_clip and the hub raise dozens of kinds
-        local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else pretrained
-        advice = "without a network give a checkpoint file, open_clip:NAME@FILE, or a folder, local-dir:FOLDER"
-        if local and Path(local).exists():
-            advice = f"{local}: is damaged, incomplete or of another model; fetch or copy it again, or give another"
-        said = "no weights that torch can read" if isinstance(error, UnpicklingError) else " ".join(str(error).split())
-        raise CocuError(
-            f"{name if name.startswith('local-dir:') else f'open_clip:{name}'}: cannot be loaded "
-            f"({type(error).__name__}: {said[:300]}); {advice}"
-        ) from error
-    preprocessing = open_clip.get_model_preprocess_cfg(model)
+    clip = load_open_clip(name, device, trust_remote_code)
     # Channels last: convolutions on the CPU take half the time; transformers do not care.
-    model = model.to(memory_format=torch.channels_last).eval()
+    model: Any = clip.model.to(memory_format=torch.channels_last)
     mode = mode or default_mode(model.visual)
     tower, how, multiple = dense_tower(model.visual, f"open_clip:{name}", attend, mode)
     return DenseClip(
@@ -116,12 +90,12 @@ def load_dense_clip(
         module=model,
         mode=mode,
         tower=tower,
-        tokenizer=tokenizer,
+        tokenizer=clip.tokenizer,
         kind=_kind(how),
-        image_size=min(size) if isinstance(size := preprocessing["size"], tuple | list) else size,
+        image_size=clip.image_size,
         multiple=multiple,
-        mean=tuple(preprocessing["mean"]),
-        std=tuple(preprocessing["std"]),
+        mean=clip.mean,
+        std=clip.std,
     )
 
 
@@ -132,25 +106,3 @@ def _kind(how: str) -> str:
 def _unit(x: Tensor) -> Tensor:
     """Unit vectors, of half precision ones in fp32."""
     return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
-
-
-def _named(name: str) -> tuple[str, str | None]:
-    """(model, pretrained) as open_clip takes them. Raises MisuseError for names that it does not know."""
-    import open_clip
-
-    if name.startswith("hf-hub:"):
-        return name, None
-    if name.startswith("local-dir:"):
-        folder = Path(name.removeprefix("local-dir:"))
-        if not (folder / "open_clip_config.json").is_file():
-            raise MisuseError(f"{name}: no folder with open_clip_config.json in it")
-        return name, None
-    model, _, pretrained = name.partition("@")
-    if model not in open_clip.list_models():
-        raise MisuseError(f"open_clip:{name}: open_clip knows no model {model!r}; see open_clip.list_models()")
-    known = open_clip.list_pretrained_tags_by_model(model)
-    if pretrained not in known and not Path(pretrained).is_file():
-        said = f"no weights {pretrained!r}" if pretrained else "no weights are named"
-        there = f"give one of {', '.join(known)}, or a file" if known else "give a checkpoint file"
-        raise MisuseError(f"open_clip:{name}: {said}; {there}, as open_clip:{model}@WEIGHTS")
-    return model, pretrained

@@ -24,19 +24,15 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
-from files.pictures import MEAN, STD
-from training.models.groupvit_weights import load_huggingface, load_original
+from files.remote_code import trusting
 from training.models.learner import DenseFeatures, Learner, capped_scale_of
-from training.models.text_encoder import trim_padding
-from training.run.checkpoint import CONFIG, WEIGHTS, load_learner, near, no_checkpoint, what_to_give
+from training.models.pretrained import open_clip_name
+from training.run.given import load_given
 
 Precision = Literal["fp32", "bf16"]
 TEXTS_AT_ONCE = 256
 DENSE = "?dense="
-# The release's files, as torch saves them.
-TORCH_SUFFIXES = (".pth", ".pt")
 
 
 class DenseModel(Protocol):
@@ -141,7 +137,7 @@ def load_segmenter(
     source, dense = asked_mode(name, dense)
     if precision not in ("fp32", "bf16"):
         raise MisuseError(f"precision {precision!r}: give fp32 or bf16")
-    if model_name := _open_clip_name(source):
+    if model_name := open_clip_name(source):
         from evaluation.models.dense_clip import load_dense_clip
 
         clip = load_dense_clip(model_name, device, trust_remote_code, dense)
@@ -160,7 +156,8 @@ def load_segmenter(
         )
     if dense is not None:
         raise MisuseError(f"{name}: dense mode {dense}: is for models of open_clip, which were not trained to segment")
-    learner, kind = _learner(name)
+    with trusting(trust_remote_code):
+        learner, kind = load_given(name)
     return learner_segmenter(learner.to(device), name, kind, precision)
 
 
@@ -187,18 +184,18 @@ def asked_mode(name: str, dense: str | None = None) -> tuple[str, str | None]:
 def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Precision = "fp32") -> Segmenter:
     """A segmenter of a learner where it is, whose mode is left alone; make another when it has learnt more.
 
-    Raises CocuError for a vocabulary that is not CLIP's.
+    Raises CocuError for a vocabulary that is not CLIP's where it brings no tokenizer.
     """
-    tokenizer = SimpleTokenizer(context_length=learner.context_length)
-    device = learner.logit_scale.device
-    if learner.vocabulary != tokenizer.vocab_size:
+    clips = SimpleTokenizer(context_length=learner.context_length)
+    tokenizer, device = learner.tokenizer or clips, learner.logit_scale.device
+    if not learner.tokenizer and learner.vocabulary != clips.vocab_size:
         raise CocuError(
-            f"{name}: its vocabulary has {learner.vocabulary} tokens, CLIP's {tokenizer.vocab_size}; "
+            f"{name}: its vocabulary has {learner.vocabulary} tokens, CLIP's {clips.vocab_size}; "
             "no text can be put to it"
         )
 
     def encode_texts(texts: Sequence[str]) -> Tensor:
-        tokens = trim_padding(tokenizer(list(texts))).to(device)
+        tokens = learner.trimmed(tokenizer(list(texts))).to(device)
         training = learner.training
         learner.eval()
         try:
@@ -212,69 +209,10 @@ def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Pr
         model=learner,
         module=learner,
         encode_texts=encode_texts,
-        mean=MEAN,
-        std=STD,
+        mean=learner.mean,
+        std=learner.std,
         multiple=learner.multiple,
         scale=capped_scale_of(learner.logit_scale),
         device=device,
         precision=precision,
-    )
-
-
-def _open_clip_name(name: str) -> str | None:
-    """How open_clip calls it, or None where it is none of open_clip's."""
-    if name == built_in.NAME:
-        return f"local-dir:{built_in.FOLDER}"
-    if name.startswith("open_clip:"):
-        return name.removeprefix("open_clip:")
-    if name.startswith("local-dir:"):
-        return name
-    if (Path(name) / "open_clip_config.json").is_file():
-        return f"local-dir:{name}"
-    return None
-
-
-def _learner(name: str) -> tuple[Learner, str]:
-    """A learner on the CPU in eval mode, and what it is. Raises MisuseError for a path that holds something else."""
-    path = Path(name)
-    if path.is_dir():
-        if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-            learner, recipe = load_learner(path)
-            return learner, f"{recipe.learner}, concepts: {recipe.concepts}"
-        if (path / "config.json").is_file():
-            return load_huggingface(path), "GroupViT, Hugging Face's form"
-        raise MisuseError(f"{path}: {_what_is_in(path)}")
-    if path.is_file():
-        if path.suffix in TORCH_SUFFIXES:
-            return load_original(path), "GroupViT, the original release's form"
-        raise MisuseError(
-            f"{path}: is a file, not a checkpoint; give the folder of a checkpoint (RUN/best), or a file .pth of the "
-            "GroupViT release"
-        )
-    if near(path):
-        raise no_checkpoint(path, WEIGHTS)
-    if name.count("/") == 1 and not path.suffix and not name.startswith((".", "/", "~")):
-        return load_huggingface(name), "GroupViT, Hugging Face's form"
-    raise MisuseError(
-        f"{name}: there is no such folder or file, and it is no model's name; give a checkpoint (RUN/best), a folder "
-        "or a name (owner/name) of a GroupViT on Hugging Face, a file .pth of the GroupViT release, "
-        "open_clip:NAME[@PRETRAINED], local-dir:FOLDER, or miniature"
-    )
-
-
-def _what_is_in(folder: Path) -> str:
-    """What a folder that is no checkpoint is instead, and what to give."""
-    if (folder / "best").is_dir() or (folder / "checkpoints").is_dir():
-        return f"is the folder of a run; {what_to_give(folder)}"
-    if (folder / CONFIG).is_file():
-        return f"is no checkpoint, it has {CONFIG} but no {WEIGHTS}; {what_to_give(folder)}"
-    found = sorted(one.name for one in folder.iterdir())
-    named = (
-        f"it has {', '.join(found[:4])}{f' and {len(found) - 4} more' if len(found) > 4 else ''}"
-        if found
-        else "it is empty"
-    )
-    return (
-        f"is no checkpoint, {named}; expected {WEIGHTS} with {CONFIG} (cocu train), with config.json (GroupViT on "
-        "Hugging Face), or open_clip_config.json"
     )

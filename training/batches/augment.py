@@ -80,15 +80,21 @@ class Augmentation:
         return rand_augment(pixels, random), draw_erasing(self.size, random)
 
 
-def finish(pixels: Tensor, erase: Tensor | None = None, seed: int = 0) -> Tensor:
+def finish(
+    pixels: Tensor,
+    erase: Tensor | None = None,
+    seed: int = 0,
+    mean: tuple[float, ...] = MEAN,
+    std: tuple[float, ...] = STD,
+) -> Tensor:
     """uint8 [B, 3, H, W] -> normalised float32, on the device of the pixels, with rectangles erased.
 
     erase: int64 [B, 4] on the CPU: top, left, height, width; height 0: none. They are filled with normal noise that is
-    a function of the seed and the kind of device. Nothing waits for the device.
+    a function of the seed and the kind of device. mean, std: of levels 0 to 1. Nothing waits for the device.
     """
     device = pixels.device
-    mean, std = _mean_and_std(device)
-    normal = (pixels.float() - mean) / std
+    centre, spread = _of_pixels(mean, device), _of_pixels(std, device)
+    normal = (pixels.float() - centre) / spread
     if erase is None or not len(erase):
         return normal
     count = 3 * int((erase[:, 2] * erase[:, 3]).sum())
@@ -104,9 +110,9 @@ def finish(pixels: Tensor, erase: Tensor | None = None, seed: int = 0) -> Tensor
 
 
 @cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """MEAN and STD of pixels from 0 to 255, [3, 1, 1], on the device; kept, as to send them there is to wait for it."""
-    return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))  # type: ignore[return-value]
+def _of_pixels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Values of levels 0 to 1 for levels 0 to 255, [3, 1, 1], on the device; kept: to send them is to wait."""
+    return torch.tensor(values, device=device).view(3, 1, 1) * 255
 
 
 def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) -> Tensor:

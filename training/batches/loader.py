@@ -18,6 +18,7 @@ from training.batches.augment import Augmentation
 from training.batches.batch import Batch, SampleCounts, join_parts
 from training.batches.pair_maker import ConceptChoice, PairMaker
 from training.batches.raw_pairs import NO_CONCEPTS
+from training.batches.tokens import TextTokenizer, tokenizer_of
 from training.batches.workers import Ahead, Crew, make_parts
 from training.shards.files import ShardFiles
 from training.shards.found import Source, TarShard, find_data
@@ -33,8 +34,9 @@ PART_BYTES = 4 << 20
 class BatchOptions:
     """What training's and validation's batches have in common. Raises MisuseError for what cannot be used.
 
-    batch_size: of this rank. concepts: none, caption, curated-top or curated-cluster (concepts.py). workers: processes;
-    0 makes all in this one. cache: folder that keeps copies of remote shards and indexes of tars from run to run.
+    batch_size: of this rank. concepts: none, caption, curated-top or curated-cluster (concepts.py). tokenizer: of the
+    learner; None: CLIP's. workers: processes; 0 makes all in this one. cache: folder that keeps copies of remote shards
+    and indexes of tars from run to run.
     """
 
     batch_size: int
@@ -43,6 +45,7 @@ class BatchOptions:
     concepts_per_image: int = 3
     concept_temperature: float = 1.0
     context_length: int = 77
+    tokenizer: TextTokenizer | None = None
     seed: int = 0
     rank: int = 0
     world_size: int = 1
@@ -66,7 +69,8 @@ class BatchOptions:
     def maker(self, files: ShardFiles, augmentation: Augmentation, weights: PairWeights | None = None) -> PairMaker:
         """What makes pairs of their samples."""
         choice = ConceptChoice(self.concepts, self.concepts_per_image, self.concept_temperature)
-        return PairMaker(files, augmentation, choice, self.context_length, self.seed, weights)
+        tokenizer = tokenizer_of(self.tokenizer, self.context_length)
+        return PairMaker(files, augmentation, choice, tokenizer, self.seed, weights)
 
     @property
     def part(self) -> int:

@@ -30,8 +30,6 @@ from training.shards.order import EPOCH, SHARD, START, STOP
 from training.shards.tar_index import read_members
 from training.shards.weights import PairWeights, is_drawn
 
-TOKEN = np.uint16  # holds all 49,408 of CLIP's
-
 
 @dataclass(frozen=True)
 class ConceptChoice:
@@ -59,8 +57,8 @@ class ConceptChoice:
 class Made:
     """The usable pairs among n places, g of them, as they pass from worker to main process.
 
-    pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions uint16 [g, T],
-    caption_ids int64 [g], concepts uint16 [g, K, T], concept_ids int64 [g, K], keys (batch.py). seeds: one of each.
+    pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions [g, T], caption_ids
+    int64 [g], concepts [g, K, T] (token ids unsigned), concept_ids int64 [g, K], keys (batch.py). seeds: one of each.
     good: which of the places they are. bad: "shard/key" and reason of the others. count: n. not_drawn: how many the
     weights pass over; unweighted: those of them that have none.
     """
@@ -88,14 +86,14 @@ class PairMaker:
         files: ShardFiles,
         augmentation: Augmentation,
         choice: ConceptChoice,
-        context_length: int,
+        tokenizer: Tokenizer,
         seed: int,
         weights: PairWeights | None = None,
     ) -> None:
         self._augmentation, self._choice, self._seed, self._weights = augmentation, choice, seed, weights
         self._names = [shard.name for shard in files.shards]
         self._paths = [files.path(number) for number in range(len(files.shards))]
-        self._tokenizer = Tokenizer(context_length)
+        self._tokenizer = tokenizer
 
     def __getitem__(self, places: np.ndarray) -> Made:
         """Arrays of the pairs at `places`, int64 [n, 4] (training/shards/order.py)."""
@@ -103,9 +101,9 @@ class PairMaker:
         width = self._choice.width
         pixels = torch.empty((n, 3, size, size), dtype=torch.uint8)
         erase = np.zeros((n, 4), np.int64)
-        captions = np.zeros((n, tokens), TOKEN)
+        captions = np.zeros((n, tokens), self._tokenizer.dtype)
         caption_ids = np.zeros(n, np.int64)
-        texts = np.zeros((n, width, tokens), TOKEN)
+        texts = np.zeros((n, width, tokens), self._tokenizer.dtype)
         ids = np.zeros((n, width), np.int64)
         keys: list[str] = []
         good: list[int] = []

@@ -1,23 +1,29 @@
-"""Texts -> token ids, CLIP's BPE: captions, and concepts in one of CLIP's ImageNet prompts.
+"""Texts -> token ids: captions, and concepts in one of CLIP's ImageNet prompts.
 
-The ids are those of open_clip's tokenizer, whose files come with it; what is done once instead of every time is kept
-here: the ids of words, and those of concepts, which are joined to the ids of the prompt's words around them.
+CLIP's BPE, or what a learner brings. CLIP's ids are those of open_clip's tokenizer, whose files come with it; what is
+done once instead of every time is kept here: the ids of words, and those of concepts, which are joined to the ids of
+the prompt's words around them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
 
 KEPT_WORDS = 100_000
 KEPT_CONCEPTS = 200_000
 # Of a text so many letters are read for each token that is kept, ten times as many as there are; merging the letters of
 # one word takes the square of their number.
 LETTERS_PER_TOKEN = 50
+
+# Texts -> token ids [T, context length].
+TextTokenizer = Callable[[Sequence[str]], Tensor]
 
 
 def text_id(kind: str, text: str) -> int:
@@ -34,6 +40,8 @@ def _bpe() -> SimpleTokenizer:
 
 class Tokenizer:
     """CLIP's tokenizer at one context length; ids as open_clip's gives them."""
+
+    dtype: type[np.unsignedinteger] = np.uint16  # holds all 49,408
 
     def __init__(self, context_length: int) -> None:
         self.context_length = context_length
@@ -75,3 +83,40 @@ class Tokenizer:
         """
         joins = concept.isascii() and concept[:1].isalnum() and concept[-1:].isalnum() and "&" not in concept
         return self._bpe.encode(concept[: self._most]), text_id("concept", concept), joins
+
+
+class GivenTokenizer(Tokenizer):
+    """Another tokenizer than CLIP's, of which nothing is known: it is asked for whole rows."""
+
+    dtype = np.uint32
+
+    def __init__(self, given: TextTokenizer, context_length: int) -> None:
+        super().__init__(context_length)
+        self._given = given
+
+    def caption(self, text: str) -> list[int]:
+        """The row of a text, with what starts, ends and fills it."""
+        row: list[int] = self._given([text[: self._most]])[0].tolist()
+        return row
+
+    def prompted(self, concept: str, template: int) -> tuple[list[int], int]:
+        """The row of a concept in prompt number `template`, and the identity of the concept."""
+        before, after = self.templates[template]
+        return self.caption(before + concept + after), text_id("concept", concept)
+
+    def write(self, row: np.ndarray, ids: list[int]) -> None:
+        """Put a row in its place."""
+        row[:] = ids
+
+
+def tokenizer_of(given: TextTokenizer | None, context_length: int) -> Tokenizer:
+    """The tokenizer of a learner; CLIP's own, which is quicker, wherever it gives the same ids."""
+    clips = given is None or (isinstance(given, SimpleTokenizer) and _as_plain(given))
+    return Tokenizer(context_length) if given is None or clips else GivenTokenizer(given, context_length)
+
+
+def _as_plain(given: SimpleTokenizer) -> bool:
+    """Whether it cleans and cuts as CLIP's does, with CLIP's vocabulary."""
+    plain = _bpe()
+    settings = ("clean_fn", "reduction_fn", "encoder")
+    return all(getattr(given, name) == getattr(plain, name) for name in settings)

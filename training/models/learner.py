@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from files.errors import MisuseError
+from files.pictures import MEAN, STD
 from files.registry import Registry
-from training.models.text_encoder import TextConfig
+from training.models.text_encoder import TextConfig, trim_padding
 
 TEMPERATURE = 0.07  # of both losses, at the start
 MAX_SCALE = 100.0  # of a similarity before the softmax; exp(logit_scale) is capped there
@@ -46,8 +48,14 @@ class Learner(nn.Module, ABC):
 
     image_size: pixels of a side in training. multiple: what divides the sides of its pictures. context_length: tokens
     of a text. vocabulary: tokens that there are. logit_scale, concept_logit_scale: logarithms of the inverse
-    temperatures of captions and of concepts, 0-dimensional.
+    temperatures of captions and of concepts, 0-dimensional. mean, std: of its pixels, levels 0 to 1. tokenizer: texts
+    -> token ids [T, context_length]; None: CLIP's. frozen: towers that do not learn.
     """
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    tokenizer: Callable[[Sequence[str]], Tensor] | None = None
+    frozen: tuple[str, ...] = ()
 
     def __init__(self, image_size: int, multiple: int, text: TextConfig) -> None:
         super().__init__()
@@ -79,6 +87,35 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def dense(self, pixels: Tensor) -> DenseFeatures:
         """Normalised pixels [B, 3, H, W] of any size divisible by `multiple` -> regions, without noise or dropout."""
+
+    def towers_by_name(self) -> dict[str, nn.Module]:
+        """Its towers as recipes call them; what is in none of them is its head."""
+        named = {"image_tower": "image_encoder", "text_tower": "text_encoder"}
+        return {name: getattr(self, own) for name, own in named.items() if hasattr(self, own)}
+
+    def freeze(self, towers: Sequence[str]) -> None:
+        """Keep these towers as they are, statistics of batch norm and all: no gradient, and always in eval mode."""
+        self.frozen = tuple(towers)
+        for name in towers:
+            self.tower(name).requires_grad_(False).eval()
+
+    def tower(self, name: str) -> nn.Module:
+        """The tower that recipes call `name`. Raises MisuseError where there is none."""
+        towers = self.towers_by_name()
+        if name not in towers:
+            raise MisuseError(f"{name}: this learner has no such part; it has {', '.join(towers) or 'none'}")
+        return towers[name]
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but what is frozen."""
+        super().train(mode)
+        for name in self.frozen:
+            self.tower(name).eval()
+        return self
+
+    def trimmed(self, tokens: Tensor, multiple: int = 1) -> Tensor:
+        """Token ids [T, L] without what is padding in all of them, where that changes no feature."""
+        return trim_padding(tokens, multiple)
 
     def health(self) -> dict[str, float]:
         """Figures of the last training forward pass that show a collapse; empty where there is none to see."""

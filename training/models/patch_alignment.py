@@ -103,14 +103,14 @@ class PatchAlignment(Learner):
 
     def project_image(self, features: Tensor) -> Tensor:
         """Features [B, N, width] -> unit vectors of the patches, [B, N, D]."""
-        patches = _unit(self.image_head(features))
+        patches = unit(self.image_head(features))
         if self.training:
             self._last_means = patches.detach().mean(dim=1)
         return patches
 
     def project_text(self, features: Tensor) -> Tensor:
         """Features [T, text width] -> unit vectors [T, D]."""
-        return _unit(self.text_head(features))
+        return unit(self.text_head(features))
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors of patches [B, N, D] and of texts [T, D] -> [B, T]; in fp32 even under autocast.
@@ -223,7 +223,7 @@ class ResidualHead(nn.Module):
         return self.linear(x) + self.mlp(x)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """Unit vectors; of half-precision ones in fp32, which bfloat16 would miss by half a per cent."""
     return F.normalize(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x, dim=-1)
 

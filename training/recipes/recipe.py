@@ -14,6 +14,8 @@ ConceptSource = Literal["caption", "curated-top", "curated-cluster", "none"]
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0)]
+Tower = Literal["image_tower", "text_tower"]
+Part = Literal["image_tower", "text_tower", "head"]
 
 
 class Section(BaseModel):
@@ -59,7 +61,9 @@ class Optimizer(Section):
     """AdamW, and its rate over the run.
 
     The three rates are for a batch of `base_batch` and scaled linearly to the batch at hand. clip: largest norm of the
-    whole gradient. With `steps` in the recipe the warm-up keeps its share of the run, warmup_epochs / epochs.
+    whole gradient. With `steps` in the recipe the warm-up keeps its share of the run, warmup_epochs / epochs. rates: by
+    what the rate of a part is multiplied (image_tower, text_tower, and head, which is the rest). layer_decay: by what
+    it is multiplied for each layer that lies above, in either tower (training/models/layers.py).
     """
 
     base_lr: Annotated[float, Field(gt=0)] = 1.6e-3
@@ -71,6 +75,8 @@ class Optimizer(Section):
     betas: tuple[Share, Share] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0)] = 1e-8
     clip: Annotated[float, Field(gt=0)] = 5.0
+    rates: dict[Part, Annotated[float, Field(gt=0)]] = {}
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class CheckpointRule(Section):
@@ -101,7 +107,10 @@ class Recipe(Section):
 
     concepts: what the second loss aligns pictures with: nouns of the caption (the baseline), the best curated concepts,
     or draws from their clusters; none: there is no second loss. epochs: passes over the shards; steps, if given, is the
-    length of the run in their stead. precision: auto is bf16 on a GPU, fp32 on the CPU.
+    length of the run in their stead. precision: auto is bf16 on a GPU, fp32 on the CPU; fp16 is for GPUs without bf16.
+    init: what a new run begins with, a checkpoint or weights of others (training/run/start.py). freeze: towers that
+    stay as they are. ema: decay of a running mean of the weights, which then is what is measured and kept
+    (training/run/ema.py). checkpoint_activations: layers compute theirs again for the gradient: less memory, more time.
     """
 
     learner: str
@@ -109,7 +118,11 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     epochs: Annotated[float, Field(gt=0)] = 30.0
     steps: Count | None = None
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    init: str | None = None
+    freeze: tuple[Tower, ...] = ()
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    checkpoint_activations: bool = False
     log_every: Count = 50
     data: Data = Data()
     loss: Loss = Loss()
@@ -119,7 +132,7 @@ class Recipe(Section):
     model: Any = None
 
     # May differ when a run goes on: they shape what is written, not what is learnt.
-    FREE: ClassVar[tuple[str, ...]] = ("log_every", "checkpoints", "data.micro_batch")
+    FREE: ClassVar[tuple[str, ...]] = ("log_every", "checkpoints", "checkpoint_activations", "data.micro_batch")
 
     @model_validator(mode="after")
     def _agrees(self) -> Recipe:
@@ -127,6 +140,10 @@ class Recipe(Section):
             raise ValueError(
                 f"optimizer.warmup_epochs {self.optimizer.warmup_epochs:g} leaves nothing of epochs {self.epochs:g}; "
                 "give a shorter warm-up"
+            )
+        if frozen := [part for part in self.freeze if part in self.optimizer.rates]:
+            raise ValueError(
+                f"optimizer.rates: {frozen[0]} is frozen and so has no rate; take it out here or of freeze"
             )
         if self.data.micro_batch is not None and self.data.micro_batch > self.data.batch:
             raise ValueError(f"data.micro_batch {self.data.micro_batch} is more than data.batch {self.data.batch}")

@@ -3,6 +3,7 @@
     model.safetensors   weights
     config.yaml         the whole recipe
     trainer.pt          optimizer, step, random states, position in the data; read with weights_only=True
+                        where a running mean is kept, which then is model.safetensors: the weights themselves, too
 
 A checkpoint appears under its name only when all of it is on the disk.
 """
@@ -32,12 +33,15 @@ from files.synced import sync
 from training.processes import Place, random_states, set_random_states
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
+from training.run.ema import Ema
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
 STATE_SHAPE = {
     "step": count,
     "progress": {"step": count, "skipped": count, "skipped_in_a_row": count, "best": {str: float}},
     "optimizer": {"state": {int: {str: Tensor}}, "param_groups": [{"params": [int]}]},
+    "weights?": {str: Tensor},
+    "scaler?": {"scale": float},
     "ranks": [
         {
             "random": {"cpu": Tensor, "cuda?": Tensor},
@@ -77,18 +81,21 @@ def load_weights(learner: nn.Module, folder: Path) -> None:
         raise no_checkpoint(folder, WEIGHTS) from None
     except SafetensorError as error:
         raise CocuError(f"{path}: cannot be read ({error}); use another checkpoint") from error
-    own = learner.state_dict()
+    if wrong := misfits(learner.state_dict(), weights):
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CocuError(f"{path}: does not fit {CONFIG} beside it: {'; '.join(wrong[:3])}{more}")
+    learner.load_state_dict(weights)
+
+
+def misfits(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `weights` from taking the place of `own`, a line each."""
     wrong = [f"{name} is missing" for name in own if name not in weights]
     wrong += [f"{name} is not of this model" for name in weights if name not in own]
-    wrong += [
+    return wrong + [
         f"{name} is {list(weights[name].shape)}, not {list(own[name].shape)}"
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CocuError(f"{path}: does not fit {CONFIG} beside it: {'; '.join(wrong[:3])}{more}")
-    learner.load_state_dict(weights)
 
 
 def _check_weights(path: Path) -> None:
@@ -127,12 +134,23 @@ def going_on(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def take_up(folder: Path, state: Mapping[str, Any], optimizer: torch.optim.Optimizer, place: Place) -> None:
-    """Put back the optimizer's state of a checkpoint, and see that the random states can be put back, without doing so.
+def take_up(
+    folder: Path,
+    state: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    ema: Ema | None,
+    place: Place,
+) -> None:
+    """Put back the optimizer's state of a checkpoint, the scaler's and the weights beside a running mean.
 
-    Raises CocuError where either is not of this run.
+    See that the random states can be put back, too, without doing so. Raises CocuError where any is not of this run.
     """
     with going_on(folder):
+        if ema:
+            ema.go_on(state["weights"])
+        if scaler.is_enabled():
+            scaler.load_state_dict(dict(state["scaler"]))
         optimizer.load_state_dict(dict(state["optimizer"]))
         for group in optimizer.param_groups:
             for parameter in group["params"]:

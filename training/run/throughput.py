@@ -43,6 +43,8 @@ class LogWindow:
 def step_flops(learner: Learner, pixels: Tensor, texts: Tensor) -> int:
     """Floating-point operations of a training step of one pair: three times those of its way through the encoders.
 
+    Once where a tower is frozen.
+
     pixels [1, 3, H, W], texts [T, L]: the pair's. Matrix products, convolutions and attention are counted, as is usual;
     what is computed a second time to save memory is not (PaLM, appendix B: of use to the model, not of the machine).
     """
@@ -51,12 +53,17 @@ def step_flops(learner: Learner, pixels: Tensor, texts: Tensor) -> int:
     training = learner.training
     learner.eval()  # so that no random number is drawn
     try:
-        with FlopCounterMode(display=False) as counter:
-            learner.encode_image(pixels)
-            learner.encode_text(texts)
+        flops = 0
+        for tower, encode, some in (
+            ("image_tower", learner.encode_image, pixels),
+            ("text_tower", learner.encode_text, texts),
+        ):
+            with FlopCounterMode(display=False) as counter:
+                encode(some)
+            flops += (1 if tower in learner.frozen else 3) * counter.get_total_flops()
     finally:
         learner.train(training)
-    return 3 * counter.get_total_flops()
+    return flops
 
 
 class Utilisation:

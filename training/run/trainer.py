@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ from torch import Tensor, nn
 
 from files.errors import CocuError, MisuseError
 from files.locks import locked
+from files.remote_code import trusting
 from training.batches.augment import finish
 from training.batches.batch import Batch, SampleCounts, all_counts
 from training.batches.check import check_all
 from training.batches.loader import BatchOptions, Loader, repeated, validation_batches
 from training.batches.shared_memory import free_bytes, workers_that_fit
-from training.models.learner import Learner
-from training.models.text_encoder import trim_padding
+from training.models.layers import forget_activations
 from training.processes import (
     Asked,
     Place,
@@ -45,46 +43,23 @@ from training.processes import (
 )
 from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, take_up
+from training.run.ema import Ema
+from training.run.options import TrainOptions
 from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, RunLog
+from training.run.start import begin, with_init
 from training.run.throughput import LogWindow, Utilisation
 from training.run.trained import Outcome, RunProgress
 from training.run.validation import validation_figures
-from training.shards.found import Source
 from training.step.gradient_cache import Features, MicroBatch, accumulate, wrapped
 from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
+from training.step.precision import precision
 from training.step.schedule import learning_rate
 
 MOST_SKIPPED_IN_A_ROW = 10
 MOST_TOLD_OF = 10  # broken shards, when they are met; the last lines count all
 TOKENS_MULTIPLE = 16  # compiled encoders see texts of a few lengths only
-
-Measure = Callable[[Learner], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a run is given besides its recipe.
-
-    data, val: shards to train on, and to measure on (none: no validation). resume: auto, never, or a checkpoint's
-    folder. init: a checkpoint from whose weights a new run begins. weights: a table of how likely an epoch sees each
-    pair. workers: loading processes of each rank; None: fitted to the cores. measure: figures of a learner in eval
-    mode, asked for at every validation on the leading process; "miou" among them then decides what is best.
-    """
-
-    run: Path
-    data: Sequence[Source]
-    val: Sequence[Source] = ()
-    resume: str = "auto"
-    init: Path | None = None
-    weights: Path | None = None
-    device: str = "auto"
-    compile: bool = False
-    workers: int | None = None
-    tensorboard: bool = True
-    wandb: bool = False
-    measure: Measure | None = None
 
 
 def train(recipe: Recipe, options: TrainOptions) -> Outcome:
@@ -95,7 +70,7 @@ def train(recipe: Recipe, options: TrainOptions) -> Outcome:
     """
     with joined(options.device) as place, Signals(place) as signals, ExitStack() as stack:
         try:
-            with signals.interruptible():
+            with signals.interruptible(), trusting(options.trust_remote_code):
                 run = Run(recipe, options, place, signals, stack)
         except Asked:
             return Outcome(signals.asked, place.leads, 0, RunProgress(), None)
@@ -106,8 +81,10 @@ class Run:
     """A run under way in this process."""
 
     def __init__(self, recipe: Recipe, options: TrainOptions, place: Place, signals: Signals, stack: ExitStack) -> None:
-        self.recipe, self.options, self.place, self.signals = recipe, options, place, signals
         LOSSES[recipe.loss.kind]  # a name that nobody has is told before anything begins
+        autocast = precision(recipe, place)
+        recipe, clip = with_init(recipe, options.init, options.run)
+        self.recipe, self.options, self.place, self.signals, self.autocast = recipe, options, place, signals, autocast
         if recipe.data.batch % place.world:
             raise MisuseError(f"data.batch {recipe.data.batch} cannot be shared evenly by {place.world} processes")
         free = of_all(free_bytes(), place)[place.rank]  # before any of them takes of it
@@ -124,17 +101,22 @@ class Run:
         # The same weights in every process, and noise of its own.
         seed_everything(recipe.seed)
         self.learner = learner = build_learner(recipe)
-        if source := found or options.init:
-            load_weights(learner, source)
+        if found:
+            load_weights(learner, found)
+        else:
+            begin(learner, recipe, clip)
+        learner.freeze(recipe.freeze)
+        if recipe.checkpoint_activations:
+            forget_activations(learner)
         seed_everything(recipe.seed + 1 + place.rank)
         learner.to(place.device).train()
         if place.world > 1 and place.device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
             nn.SyncBatchNorm.convert_sync_batchnorm(learner)
         self.encoders, self.no_sync = wrapped(learner, place, compiled=options.compile)
         self.optimizer = build_optimizer(learner, recipe.optimizer)
-        self.guard = GuardedStep(learner, self.optimizer, recipe.optimizer.clip)
-        half = recipe.precision == "bf16" or (recipe.precision == "auto" and place.device.type == "cuda")
-        self.autocast = partial(torch.autocast, place.device.type, torch.bfloat16, enabled=half)
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.precision == "fp16")
+        self.guard = GuardedStep(learner, self.optimizer, recipe.optimizer.clip, self.scaler)
+        self.ema = Ema(learner, recipe.ema) if recipe.ema else None
 
         mine = state["ranks"][place.rank] if state else None
         self.workers = 1
@@ -151,7 +133,7 @@ class Run:
         self.progress = RunProgress(**state["progress"]) if state else RunProgress()
         self.random, self.utilisation = mine and mine["random"], Utilisation(place)
         if found and state:
-            take_up(found, state, self.optimizer, place)
+            take_up(found, state, self.optimizer, self.scaler, self.ema, place)
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
         self.log: RunLog | None = None
         if place.leads:
@@ -182,6 +164,8 @@ class Run:
             self.guard.begin()
             parts = self._gradients(batch)
             norm, finite = self.guard.end(parts.total, self.rate.at(step))
+            if self.ema:
+                self.ema.update(step, finite)
             progress.step = done = step + 1
 
             # The verdict on a step is read when the next is on its way, so that no GPU waits for it.
@@ -234,10 +218,12 @@ class Run:
     def _gradients(self, batch: Batch) -> LossParts:
         """The loss of the whole batch, its gradient left at the parameters."""
         recipe, device = self.recipe, self.place.device
-        pixels = finish(batch.pixels.to(device, non_blocking=True), batch.erase, batch.seed)
+        learner = self.learner
+        pixels = batch.pixels.to(device, non_blocking=True)
+        pixels = finish(pixels, batch.erase, batch.seed, learner.mean, learner.std)
         texts = torch.cat([batch.captions[:, None], batch.concepts], dim=1)
         multiple = TOKENS_MULTIPLE if self.options.compile else 1
-        trimmed = trim_padding(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
+        trimmed = learner.trimmed(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
         sent_texts = sent(trimmed, device)
         self.utilisation.see(self.learner, pixels, sent_texts, self.autocast)
         captions, concepts = sent_texts.split([1, batch.concepts.shape[1]], dim=1)
@@ -261,7 +247,8 @@ class Run:
                 kind=recipe.loss.kind,
             )
 
-        return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync)
+        scale = self.guard.scale(device)
+        return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync, scale=scale)
 
     def _judge(self, verdict: Verdict | None) -> None:
         """Count a step that was not taken. Raises CocuError at the tenth in a row."""
@@ -332,7 +319,7 @@ class Run:
         learner.eval()
         devices = [self.place.device] if self.place.device.type == "cuda" else []
         try:
-            with self.signals.interruptible(), torch.random.fork_rng(devices):
+            with self.signals.interruptible(), torch.random.fork_rng(devices), self.averaged():
                 self.val_counts = SampleCounts()
                 wanted = self._batches(recipe.validation.batch)
                 batches = validation_batches(self.options.val, wanted, self.val_counts)
@@ -354,11 +341,18 @@ class Run:
                 "progress": asdict(progress),
                 "optimizer": self.optimizer.state_dict(),
                 "ranks": ranks,
+                **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
+                **({"weights": self.ema.weights()} if self.ema else {}),
             }
-            self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
+            with self.averaged():
+                self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
             self.checkpoints.mark(progress.best.get("step"), progress.step)
 
         by_leader(write, self.place)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside the block the learner is what is measured and kept: the running mean, where the recipe wants one."""
+        return self.ema.in_place() if self.ema else nullcontext()
 
     def _loader(self, position: dict[str, Any] | None) -> Loader:
         data, place = self.recipe.data, self.place
@@ -381,6 +375,7 @@ class Run:
             batch_size=size,
             image_size=learner.image_size,
             context_length=learner.context_length,
+            tokenizer=learner.tokenizer,
             concepts=recipe.concepts,
             concepts_per_image=recipe.data.concepts_per_image,
             concept_temperature=recipe.data.concept_temperature,

@@ -10,7 +10,6 @@ import torch
 from training.batches.augment import finish
 from training.batches.batch import Batch
 from training.models.learner import Learner
-from training.models.text_encoder import trim_padding
 from training.recipes.recipe import Loss
 from training.step.losses import (
     LOSSES,
@@ -57,8 +56,9 @@ def _figures(
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> dict[str, torch.Tensor]:
     with autocast():
-        images = learner.project_image(learner.encode_image(finish(batch.pixels.to(device))))
-        captions = learner.project_text(learner.encode_text(trim_padding(batch.captions).to(device)))
+        pixels = finish(batch.pixels.to(device), mean=learner.mean, std=learner.std)
+        images = learner.project_image(learner.encode_image(pixels))
+        captions = learner.project_text(learner.encode_text(learner.trimmed(batch.captions).to(device)))
     loss_of = LOSSES[losses.kind]
     own = caption_owners(len(images), batch.caption_ids.to(device), device)
     similarity = learner.similarity(images.float(), captions.float())
@@ -68,7 +68,7 @@ def _figures(
     if not per_image:
         return figures
     with autocast():
-        texts = learner.project_text(learner.encode_text(trim_padding(batch.concepts.flatten(0, 1)).to(device)))
+        texts = learner.project_text(learner.encode_text(learner.trimmed(batch.concepts.flatten(0, 1)).to(device)))
     own = concept_owners(len(images), per_image, batch.concept_ids.to(device), device)
     similarity = learner.similarity(images.float(), texts.float())
     concept_loss = loss_of(similarity, capped_scale(learner.concept_logit_scale), own, alone)

@@ -67,20 +67,23 @@ def accumulate(
     *,
     autocast: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     no_sync: Callable[[], AbstractContextManager[object]] | None = None,
+    scale: Tensor | None = None,
 ) -> LossParts:
     """Add the gradient of the loss of all pieces together to the parameters; return the loss without gradient.
 
     encoders: `Encoders`, or that under torch.compile or DDP. loss_of: from the features of the
     whole batch, pieces in order, to its loss; heads with batch norm belong in here. autocast:
     entered around every forward pass. no_sync: DDP's, where encoders is DDP; ranks then average
-    their gradients once, in the last piece's backward pass.
+    their gradients once, in the last piece's backward pass. scale: what the gradient is multiplied by, 0-dimensional;
+    None: 1.
 
-    One piece takes the plain way: forward and backward, nothing twice.
+    One piece takes the plain way: forward and backward, nothing twice. Nor does a piece go through encoders that are
+    frozen again.
     """
     if len(pieces) == 1:
         with autocast():
             parts = loss_of(encoders(*pieces[0]))
-        _backward([parts.total], [torch.ones_like(parts.total)], encoders if no_sync else None)
+        _backward([parts.total], [_seed(parts, scale)], encoders if no_sync else None)
         return replace(parts, total=parts.total.detach())
 
     without_sync = no_sync or contextlib.nullcontext
@@ -96,14 +99,17 @@ def accumulate(
     with without_sync():
         with autocast():
             parts = loss_of(features)
-        parts.total.backward()
+        parts.total.backward(_seed(parts, scale))
     gradients = [_gradient(x).split(sizes) for x in features if x is not None]
     for i, (piece, state) in enumerate(zip(pieces, states, strict=True)):
         last = i == len(pieces) - 1
         with contextlib.nullcontext() if last else without_sync():
             with _replayed(state), autocast():
                 again = [x for x in encoders(*piece) if x is not None]
-            _backward(again, [gradient[i] for gradient in gradients], encoders if no_sync and last else None)
+            learnt = [(x, gradient[i]) for x, gradient in zip(again, gradients, strict=True) if x.requires_grad]
+            if not learnt and no_sync is None:
+                break
+            _backward([x for x, _ in learnt], [g for _, g in learnt], encoders if no_sync and last else None)
     return replace(parts, total=parts.total.detach())
 
 
@@ -117,6 +123,11 @@ def _backward(outputs: list[Tensor], gradients: list[Tensor], averaged: nn.Modul
         reached = torch.stack([p.sum() for p in averaged.parameters() if p.requires_grad]).sum()
         outputs, gradients = [*outputs, reached], [*gradients, torch.zeros_like(reached)]
     torch.autograd.backward(outputs, gradients)
+
+
+def _seed(parts: LossParts, scale: Tensor | None) -> Tensor:
+    """The gradient of the loss itself."""
+    return torch.ones_like(parts.total) if scale is None else scale.to(parts.total.dtype)
 
 
 def _joined(parts: Sequence[Features]) -> Features:

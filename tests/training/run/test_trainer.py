@@ -24,8 +24,9 @@ from training.recipes.recipe import Recipe
 from training.recipes.recipe_file import load_recipe
 from training.run import trainer
 from training.run.checkpoint import load_learner, load_state
+from training.run.options import TrainOptions
 from training.run.trained import Outcome, Trained
-from training.run.trainer import TrainOptions, train
+from training.run.trainer import train
 from training.shards.found import Source
 from training.step.losses import LossParts
 
@@ -200,7 +201,7 @@ def test_a_new_run_begins_with_given_weights(tmp_path: Path, options: TrainOptio
     train(recipe("miniature", "steps=3"), options)
     source = options.run / "checkpoints" / "step-00000003"
     still = recipe("miniature", "steps=1", "optimizer.base_lr=1e-30", "optimizer.warmup_lr=0", "optimizer.final_lr=0")
-    train(still, replace(options, run=tmp_path / "new", init=source))
+    train(still, replace(options, run=tmp_path / "new", init=str(source)))
     (one, _), (other, _) = load_learner(source), load_learner(tmp_path / "new/checkpoints/step-00000001")
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
