@@ -73,19 +73,19 @@ def _pairs_named(rows: CaptionRows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         several = np.flatnonzero((lengths > 1) & (lengths <= MOST_NAMED))
         parts = np.cumsum(lengths[several] ** 2) // _PAIRS
         for part in np.split(several, np.flatnonzero(np.diff(parts)) + 1):
-            one, other = _within(first[part], lengths[part])
+            one, other = places_within(first[part], lengths[part])
             one, other = rows.concept_ids[one], rows.concept_ids[other]
             yield one[one < other], other[one < other]
 
 
-def _within(first: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places_within(first: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs of places -> every two places of each run, in both orders, and each with itself."""
-    one = _places(first, lengths)
+    one = places(first, lengths)
     width = np.repeat(lengths, lengths)
-    return np.repeat(one, width), _places(np.repeat(first, lengths), width)
+    return np.repeat(one, width), places(np.repeat(first, lengths), width)
 
 
-def _places(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def places(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """first[0], first[0] + 1 ... for each run of so many."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + lengths, lengths)
@@ -100,7 +100,7 @@ def also_called(rows: CaptionRows, phrases: np.ndarray, tails: np.ndarray) -> np
     Nothing tells where no picture has two captions: False.
     """
     row, picture = _rows_of_pictures(rows, np.unique(phrases))
-    mentions, concept = _mentions(rows, row)
+    mentions, concept = mentions_of(rows, row)
     picture, row = picture[mentions], row[mentions]
     size = int(max(phrases.max(), tails.max(), concept.max(initial=0))) + 1
     in_row, in_picture = np.sort(row * size + concept), np.sort(picture * size + concept)
@@ -111,7 +111,7 @@ def also_called(rows: CaptionRows, phrases: np.ndarray, tails: np.ndarray) -> np
     # Each row that names a phrase, once for each of its tails.
     order = np.argsort(phrases, kind="stable")
     first, stop = (np.searchsorted(phrases[order], concept, side) for side in ("left", "right"))
-    which = order[_places(first, stop - first)]
+    which = order[places(first, stop - first)]
     row, picture = np.repeat(row, stop - first), np.repeat(picture, stop - first)
     phrase, tail = phrases[which], tails[which]
     by_phrase = count(in_picture, picture * size + phrase)  # captions of its picture, this one among them
@@ -143,7 +143,7 @@ def _rows_of_pictures(rows: CaptionRows, concepts: np.ndarray) -> tuple[np.ndarr
     return row, picture
 
 
-def _mentions(rows: CaptionRows, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mentions_of(rows: CaptionRows, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What rows [R] name: the place in `row` of each mention, and the concept."""
     lengths = rows.offsets[row + 1] - rows.offsets[row]
-    return np.repeat(np.arange(len(row)), lengths), rows.concept_ids[_places(rows.offsets[row], lengths)]
+    return np.repeat(np.arange(len(row)), lengths), rows.concept_ids[places(rows.offsets[row], lengths)]

@@ -10,12 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from curation.index.caption_rows import CaptionRows
+from curation.ranking.company import explained
 from curation.ranking.picture_statistics import PictureStatistics
 
 # The least mean z of a grounded concept; one more pair of z = 0 is counted, so that few pairs prove little.
 LEAST = 0.5
 # Deviations from which a mean is no chance.
 BEYOND_CHANCE = 3.0
+BEYOND_COMPANY = 2.0
 
 
 def grounded(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
@@ -37,10 +39,13 @@ def grounded(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
 def proven(statistics: PictureStatistics, rows: CaptionRows) -> np.ndarray:
     """bool [C]: which concepts are grounded beyond doubt: so high a mean, from so many pairs, is no chance.
 
-    Were the pairs that name c like all others, the sum of z over n of them would have the deviation sqrt(n).
+    Were the pairs that name c like all others, the sum of z over n of them would have the deviation sqrt(n). Nor must
+    it be what else these pairs name (company.py).
     """
     concept, z = statistics.z_named(rows)
     count = len(statistics.concepts)
     pairs = np.bincount(concept, minlength=count)
     total = np.bincount(concept, z, minlength=count)
-    return (total >= LEAST * (pairs + 1)) & (total >= BEYOND_CHANCE * np.sqrt(pairs)) & (pairs > 0)
+    sure = (total >= LEAST * (pairs + 1)) & (total >= BEYOND_CHANCE * np.sqrt(pairs)) & (pairs > 0)
+    own = total - pairs * explained(statistics, rows, sure)
+    return sure & (own >= BEYOND_COMPANY * np.sqrt(pairs))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
+from curation.ranking.cooccurrence import mentions_of
 from curation.ranking.picture_statistics import STATISTICS_PICTURES, PictureStatistics
 
 # Pictures that project by so many deviations less than the others of their concept are dropped.
@@ -45,7 +46,7 @@ def fit_witness(statistics: PictureStatistics, rows: CaptionRows, leave_out: np.
     if leave_out is not None:
         chosen[leave_out] = False
     pictures = np.flatnonzero(chosen)
-    concept, owner = _mentions(rows, pictures)
+    owner, concept = mentions_of(rows, pictures)
     count = len(statistics.concepts)
     directions, named = _directions(statistics, rows, pictures, concept, owner, count)
     likeness = np.empty(len(concept), np.float32)
@@ -68,21 +69,24 @@ def _directions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit directions float32 [C, D] from the mean picture to the mean of a concept's, 0 for none; pictures of each."""
     named = np.bincount(concept, minlength=count)
+    sums = pictures_summed(rows, pictures, concept, owner, count) - named[:, None] * statistics.moments[0]
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), named
+
+
+def pictures_summed(
+    rows: CaptionRows, pictures: np.ndarray, concept: np.ndarray, owner: np.ndarray, count: int
+) -> np.ndarray:
+    """Of each of `count` concepts the sum of the pictures that it is mentioned with, float32 [count, D].
+
+    pictures: rows int64 [B]; concept, owner int [P]: the mentions, and the place of each one's picture, ascending.
+    """
     sums = np.zeros((count, rows.image_vectors.shape[1]), np.float32)
     for part, vectors, local in _blocks(rows, pictures, owner):
         order = np.argsort(concept[part], kind="stable")
         found, first = np.unique(concept[part][order], return_index=True)
         if len(found):
             sums[found] += np.add.reduceat(vectors[local[order]], first)
-    sums -= named[:, None] * statistics.moments[0]
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), named
-
-
-def _mentions(rows: CaptionRows, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Concepts that the pairs' captions name, pair after pair, and of each the place of its picture in `pictures`."""
-    counts = rows.offsets[pictures + 1] - rows.offsets[pictures]
-    place = np.repeat(rows.offsets[pictures] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    return rows.concept_ids[place], np.repeat(np.arange(len(pictures)), counts)
+    return sums
 
 
 def _blocks(

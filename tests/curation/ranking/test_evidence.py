@@ -16,6 +16,7 @@ from curation.index.opened import Index
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
+from curation.ranking.company import explained
 from curation.ranking.evidence import (
     FIT_PAIRS,
     FIT_SEED,
@@ -209,9 +210,12 @@ def test_words_that_name_nothing_shown_are_not_proven(index: Index) -> None:
     products = index.rows.image_vectors.astype(np.float64) @ index.vocabulary.vectors.T
     z = (products - products.mean(0)) / products.std(0, ddof=1)
     owner = np.repeat(np.arange(500), np.diff(index.rows.offsets))
+    company = explained(statistics, index.rows, np.ones(CONCEPTS, bool))
     for c in range(CONCEPTS):
         mine = z[owner[index.rows.concept_ids == c], c]
+        most = mine.sum() - len(mine) * company[c]
         wanted = len(mine) > 0 and mine.sum() >= 0.5 * (len(mine) + 1) and mine.sum() >= 3 * math.sqrt(len(mine))
+        wanted = wanted and most >= 2 * math.sqrt(len(mine))
         assert sure[c] == wanted
     assert sure[:100].mean() > 0.9
     assert not sure[100:].any()
