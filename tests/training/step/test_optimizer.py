@@ -118,3 +118,37 @@ def test_a_verdict_says_what_became_of_a_step() -> None:
     bad = Verdict(4, ["b"], torch.tensor(False), torch.tensor(float("inf")))
     assert good.read() == (True, 1.5)
     assert bad.read() == (False, float("inf"))
+
+
+def test_a_scaled_loss_takes_the_steps_of_torchs_scaler() -> None:
+    """Its growth, its halving after a gradient that overflows, and no step then; the clip is of the true gradient."""
+    ours, theirs = (nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1)) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    scalers = [torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3) for _ in range(2)]
+    guard = GuardedStep(ours, build_optimizer(ours, Optimizer(eps=1e-6)), clip=0.05, scaler=scalers[0])
+    decayed, others = parameter_groups(theirs)
+    peer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=0.01, eps=1e-6
+    )
+    scales = []
+    for step in range(9):
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        x *= float("inf") if step == 4 else 1.0
+        guard.begin()
+        loss = ours(x).square().mean()
+        scale = guard.scale(torch.device("cpu"))
+        assert scale is not None
+        loss.backward(scale)
+        _, taken = guard.end(loss.detach(), 0.01)
+        assert taken == (step != 4)
+        peer.zero_grad()
+        scalers[1].scale(theirs(x).square().mean()).backward()
+        scalers[1].unscale_(peer)
+        nn.utils.clip_grad_norm_(theirs.parameters(), 0.05)
+        scalers[1].step(peer)
+        scalers[1].update()
+        scales.append(scalers[1].get_scale())
+        assert scalers[0].state_dict() == scalers[1].state_dict()
+    assert scales == [2.0**10] * 2 + [2.0**11] * 2 + [2.0**10] * 3 + [2.0**11] * 2
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
