@@ -47,7 +47,8 @@ class Compared:
 def compare(folders: Sequence[Path]) -> list[Compared]:
     """Compare result folders, the first is what the others are held against.
 
-    Raises MisuseError: fewer than two folders, one without results, no benchmark or no picture in common.
+    Raises MisuseError: fewer than two folders, one without results, no benchmark or no picture in common, a benchmark
+    that was measured under other protocols.
     CocuError: results that are damaged.
     """
     if len(folders) < 2:
@@ -77,6 +78,13 @@ def result_names(folders: Sequence[Path]) -> tuple[str, ...]:
 def _compared(
     benchmark: str, folders: Sequence[Path], names: tuple[str, ...], said: Sequence[Mapping[str, Any]]
 ) -> Compared:
+    protocols = [one["rules"].get("protocol", "groupvit") for one in said]  # older results name none
+    for folder, protocol in zip(folders, protocols, strict=True):
+        if protocol != protocols[0]:
+            raise MisuseError(
+                f"{folder}: {benchmark} was measured under the protocol {protocol}, {folders[0]} under {protocols[0]}: "
+                "such figures cannot be compared; measure both with one --protocol"
+            )
     found = [read_counts(folder / benchmark) for folder in folders]
     for folder, one in zip(folders, found, strict=True):
         if one.classes != found[0].classes:
