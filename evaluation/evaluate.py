@@ -27,7 +27,7 @@ from evaluation.results.distractors import Distraction
 from evaluation.results.doubts import refuse_empty_truth
 from evaluation.results.result import Result
 from evaluation.results.text import write_results
-from evaluation.setting import Setting, Wording, setting_of
+from evaluation.setting import TextSetting, Wording, setting_of
 from files.atomic import sweep
 from files.errors import CocuError, MisuseError
 from files.locks import locked
@@ -168,7 +168,7 @@ def _measure_all(
         setting = setting_of(segmenter, one.card, options.wording, options.rules, place)
         result = evaluate(segmenter, one, setting, options, place, progress)
 
-        def write(one: Opened = one, setting: Setting = setting, result: Result = result) -> dict[str, Any]:
+        def write(one: Opened = one, setting: TextSetting = setting, result: Result = result) -> dict[str, Any]:
             folder = out / one.card.name
             results.write_benchmark(folder, result)
             found = results.summary(result)
@@ -188,7 +188,7 @@ def _measure_all(
 def evaluate(
     segmenter: Segmenter,
     opened: Opened,
-    setting: Setting,
+    setting: TextSetting,
     options: EvaluateOptions,
     place: Place,
     progress: Progress = lambda name, done, total: None,

@@ -15,7 +15,7 @@ from evaluation.labels.inference import Rules
 from evaluation.labels.words import WordRules
 from evaluation.models.prompts import TemplateSet, WordSet, class_vectors, prompted
 from evaluation.models.segmenters import Segmenter
-from evaluation.models.vocabulary import Vocabulary, first_words, read_vocabulary, words_apart
+from evaluation.models.vocabulary import IndexWords, first_words, read_vocabulary, words_apart
 from files.errors import MisuseError
 from training.processes import Place, by_leader
 
@@ -68,7 +68,7 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TextSetting:
     """vectors: of the texts that `rules` expects [T, D], then of the distractors. said: by name, for the results."""
 
     vectors: Tensor
@@ -81,7 +81,7 @@ class Setting:
         return self.vectors[: len(self.vectors) - len(self.distractors)], replace(self.rules, sweep=(), distractors=())
 
 
-def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules, place: Place) -> Setting:
+def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules, place: Place) -> TextSetting:
     """The setting of a card that is as `Card.under` has it under the wording's protocol.
 
     Words are chosen on the leading process. Raises MisuseError where a vocabulary has too few.
@@ -113,7 +113,7 @@ def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules,
         vectors = torch.cat([vectors, _embed(segmenter, distractors, templates)])
         numbers = (*(step for step in STEPS if step < len(distractors)), len(distractors))
         rules = replace(rules, distractors=numbers)
-    return Setting(vectors, rules, tuple(distractors), said)
+    return TextSetting(vectors, rules, tuple(distractors), said)
 
 
 def _chosen(segmenter: Segmenter, card: Card, wording: Wording) -> tuple[tuple[str, ...], list[str]]:
@@ -121,7 +121,7 @@ def _chosen(segmenter: Segmenter, card: Card, wording: Wording) -> tuple[tuple[s
     own = [word for said in card.synonyms().values() for word in said]
     written = card.clip.background if card.clip and wording.protocol == "clip" else ()
     background = tuple(written if wording.background is None else wording.background)
-    found: Vocabulary | None = read_vocabulary(wording.vocabulary) if wording.vocabulary else None
+    found: IndexWords | None = read_vocabulary(wording.vocabulary) if wording.vocabulary else None
     if not card.background:
         background = ()
     elif wording.background == AUTO and found:

@@ -23,7 +23,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class IndexWords:
     """concepts: the most frequent first, LOOKED_AT of them at the most. path: of the index. total: how many it has."""
 
     concepts: tuple[str, ...]
@@ -31,7 +31,7 @@ class Vocabulary:
     total: int
 
 
-def read_vocabulary(index: Path) -> Vocabulary:
+def read_vocabulary(index: Path) -> IndexWords:
     """The concepts of an index. Raises MisuseError where there is none, CocuError for one that is damaged."""
     path = index / CONCEPTS
     if not path.is_file():
@@ -60,10 +60,10 @@ def read_vocabulary(index: Path) -> Vocabulary:
         raise CocuError(f"{path}: holds no concepts; build the index again")
     if faulty := next((one for one in found if not one.strip() or len(one) > MOST_LETTERS), None):
         raise CocuError(f"{path}: the concept {faulty[:40]!r} is empty or longer than {MOST_LETTERS} letters")
-    return Vocabulary(tuple(found), index, len(names))
+    return IndexWords(tuple(found), index, len(names))
 
 
-def words_apart(space: TextSpace, vocabulary: Vocabulary, named: Iterable[str]) -> list[str]:
+def words_apart(space: TextSpace, vocabulary: IndexWords, named: Iterable[str]) -> list[str]:
     """The vocabulary's concepts that are far from all words of `named`, by RULE; the most frequent first."""
     named = list(dict.fromkeys(named))
     taken = {part for word in named for part in _parts(word)}
@@ -76,7 +76,7 @@ def words_apart(space: TextSpace, vocabulary: Vocabulary, named: Iterable[str]) 
     return [word for word, apart in zip(others, far.tolist(), strict=True) if apart]
 
 
-def first_words(apart: Sequence[str], count: int, asked: str, vocabulary: Vocabulary) -> list[str]:
+def first_words(apart: Sequence[str], count: int, asked: str, vocabulary: IndexWords) -> list[str]:
     """The first so many. Raises MisuseError where there are fewer; asked: the option."""
     if len(apart) < count:
         raise MisuseError(

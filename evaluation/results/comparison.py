@@ -24,6 +24,8 @@ from evaluation.figures.confusion import ious
 from evaluation.results.result import PictureCounts, read_counts, read_results
 from files.errors import CocuError, MisuseError
 
+OLDER = "groupvit"  # the protocol of results that name none
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -78,7 +80,7 @@ def result_names(folders: Sequence[Path]) -> tuple[str, ...]:
 def _compared(
     benchmark: str, folders: Sequence[Path], names: tuple[str, ...], said: Sequence[Mapping[str, Any]]
 ) -> Compared:
-    protocols = [one["rules"].get("protocol", "groupvit") for one in said]  # older results name none
+    protocols = [one["rules"].get("protocol", OLDER) for one in said]
     for folder, protocol in zip(folders, protocols, strict=True):
         if protocol != protocols[0]:
             raise MisuseError(
@@ -126,7 +128,7 @@ def _notes(names: Sequence[str], said: Sequence[Mapping[str, Any]], measured: Se
     for name, one in zip(names[1:], said[1:], strict=True):
         if one["card_sha256"] != said[0]["card_sha256"]:
             notes.append(f"{name} was measured with another card than {names[0]}")
-        rules = [{**each["rules"], "split": each["split"]} for each in (said[0], one)]
+        rules = [{"protocol": OLDER, **each["rules"], "split": each["split"]} for each in (said[0], one)]
         for rule in dict.fromkeys([*rules[0], *rules[1]]):
             if (first := rules[0].get(rule)) != (other := rules[1].get(rule)):
                 notes.append(f"{name} was measured with {rule} {other}, {names[0]} with {first}")

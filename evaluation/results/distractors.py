@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from data_cards.cards import Card
 from evaluation.figures.bootstrap import mean_iou_difference, mean_iou_interval
 from evaluation.figures.distraction import most_taken, of_the_same_classes
+from evaluation.figures.tally import PictureTally
 from evaluation.models.vocabulary import RULE
-
-if TYPE_CHECKING:
-    from evaluation.results.result import Result
 
 MOST_NAMED = 10  # of the distractors, those that took the most
 
@@ -25,14 +24,12 @@ class Distraction:
     source: str
 
 
-def distracted_summary(result: Result) -> dict[str, Any] | None:
-    """mIoU without and beside each number of distractors, and which of them took the most; None without any."""
-    told, counts = result.distraction, result.tally.counts
-    if told is None or not told.words:
-        return None
+def distracted_summary(told: Distraction, tally: PictureTally, card: Card) -> dict[str, Any]:
+    """mIoU without and beside each number of distractors, and which of them took the most."""
+    counts = tally.counts
     curve: list[dict[str, Any]] = [{"distractors": 0, "mean_iou": mean_iou_interval(counts).value}]
     for place, number in enumerate(told.numbers):
-        beside = of_the_same_classes(result.tally.distracted[:, place], counts)
+        beside = of_the_same_classes(tally.distracted[:, place], counts)
         fall = mean_iou_difference(counts, beside)
         curve.append(
             {
@@ -48,8 +45,8 @@ def distracted_summary(result: Result) -> dict[str, Any] | None:
         "words": list(told.words),
         "curve": curve,
         "taken": [
-            {"distractor": told.words[one], "share": many / pixels, "most_from": result.card.classes[loser].name}
-            for one, many, loser in most_taken(result.tally.taken, MOST_NAMED)
+            {"distractor": told.words[one], "share": many / pixels, "most_from": card.classes[loser].name}
+            for one, many, loser in most_taken(tally.taken, MOST_NAMED)
         ],
     }
 

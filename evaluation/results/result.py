@@ -115,7 +115,7 @@ def summary(result: Result) -> dict[str, Any]:
         "classes": class_rows(result),
         "warnings": list(doubts_about(counts, result.card)),
         "rules": dict(result.rules),
-        **({"distractors": found_beside} if (found_beside := distracted_summary(result)) else {}),
+        **_distractors(result),
         "seconds": round(result.seconds, 3),
         "pictures_per_second": round(pictures / result.seconds, 3) if result.seconds else None,
     }
@@ -212,6 +212,11 @@ def read_counts(folder: Path) -> PictureCounts:
         return PictureCounts(tuple(keys.tolist()), tuple(classes.tolist()), counts)
     except Exception as error:  # zip, numpy and the system each raise kinds of their own
         raise CocuError(f"{path}: cannot be read ({one_line(error)}); evaluate again") from error
+
+
+def _distractors(result: Result) -> dict[str, Any]:
+    told = result.distraction
+    return {"distractors": distracted_summary(told, result.tally, result.card)} if told and told.words else {}
 
 
 def _of_kind(result: Result, kind: Literal["stuff", "thing"]) -> dict[str, Any] | None:

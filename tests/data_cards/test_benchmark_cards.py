@@ -63,7 +63,7 @@ KINDS = {
     "voc20": (20, 0),
     "voc2012": (20, 0),
 }
-# Under the protocol clip: short side, logit scale, threshold, least area, words of the background, words of all classes.
+# Under the protocol clip: short side, logit scale, threshold, least area, words of the background, of all classes.
 CLIP = {
     "ade20k": (336, 40, 0, None, 0, 150),
     "cityscapes": (560, 40, 0, None, 0, 19),
@@ -126,7 +126,9 @@ def test_sizes_and_thresholds_are_those_of_the_release(name: str) -> None:
 @pytest.mark.parametrize("name", CLIP)
 def test_the_protocol_clip_is_that_of_the_public_configuration(name: str) -> None:
     card = read_card(name).under("clip")
-    assert card.clip and card.resize and card.window
+    assert card.clip is not None
+    assert card.resize is not None
+    assert card.window is not None
     words = sum(map(len, card.prompts()))
     assert (card.resize.short_side, card.clip.logit_scale, card.clip.threshold, card.clip.least_area) == CLIP[name][:4]
     assert (len(card.clip.background), words) == CLIP[name][4:]
@@ -143,13 +145,14 @@ def test_words_of_the_protocol_clip() -> None:
     assert said["person"][:2] == ("person", "person in shirt")
     assert (said["boat"], said["pottedplant"], said["diningtable"]) == (("ship",), ("pottedplant",), ("table",))
     assert said["tvmonitor"] == ("television monitor", "tv monitor", "monitor", "television", "screen")
-    assert voc.clip and context.clip
-    assert voc.clip.background[:3] == ("sky", "wall", "tree") and voc.clip.background[-1] == "fence"
+    assert voc.clip is not None
+    assert context.clip is not None
+    assert (voc.clip.background[:3], voc.clip.background[-1]) == (("sky", "wall", "tree"), "fence")
     assert context.clip.background == ("background",)
     ade = read_card("ade20k").under("clip").prompts()
     assert (("chestofdrawers",) in ade, ("chest of drawers",) in ade) == (True, False)
     stuff = [words for (words,) in read_card("coco-stuff").under("clip").prompts()]
-    assert stuff[:11] == "person bicycle car motorcycle airplane bus train truck boat trafficlight firehydrant".split()
+    assert {"trafficlight", "building-other", "wall-brick", "teddybear"} <= set(stuff)
 
 
 def test_voc20_is_voc2012_without_its_background() -> None:

@@ -27,7 +27,7 @@ from evaluation.figures.tally import PictureTally, Share, chosen_pictures, merge
 from evaluation.labels.inference import Rules, segment_images
 from evaluation.models.segmenters import Segmenter, load_segmenter
 from evaluation.results.background_sweep import THRESHOLDS
-from evaluation.setting import Setting, Wording, setting_of
+from evaluation.setting import TextSetting, Wording, setting_of
 from evaluation.training_measure import validation_measure
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
@@ -57,7 +57,7 @@ def run(
     return evaluate_all(segmenter, [(card, path)], out, chosen, ALONE, overwrite=overwrite)
 
 
-def setting(segmenter: Segmenter, card: Card = MINIATURE, **wording: Any) -> Setting:
+def setting(segmenter: Segmenter, card: Card = MINIATURE, **wording: Any) -> TextSetting:
     return setting_of(segmenter, card, Wording(**wording), Rules(), ALONE)
 
 

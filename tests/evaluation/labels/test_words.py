@@ -34,7 +34,8 @@ def plain(
     segmenter: Segmenter, card: Card, texts: torch.Tensor, image: np.ndarray, names: list[int], rules: WordRules
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities [names, H, W] of a picture, and which pixels are near a tie of groups."""
-    assert card.resize and card.window
+    assert card.resize is not None
+    assert card.window is not None
     levels = np.moveaxis(image, 2, 0).astype(np.float64)
     factor = card.resize.short_side / min(image.shape[:2])
     factor = min(factor, (card.resize.long_side or 10**6) / max(image.shape[:2]))
@@ -132,7 +133,8 @@ def test_a_sweep_gives_what_each_threshold_gives_alone(kind: str) -> None:
     rules, picture = Rules(words=WordRules(OWNERS, 5.0, 0.1), confidence=True), tiny_picture(31, 45)
     thresholds = (0.0, 0.3, 0.6, 1.0)
     (swept,) = segment_images(segmenter, card, texts, [picture], replace(rules, sweep=thresholds))
-    assert swept.swept is not None and swept.confidence is not None
+    assert swept.swept is not None
+    assert swept.confidence is not None
     for threshold, labels in zip(thresholds, swept.swept, strict=True):
         (alone,) = segment_images(segmenter, card, texts, [picture], replace(rules, threshold=threshold))
         assert torch.equal(alone.labels, labels)
@@ -149,7 +151,8 @@ def test_memory_and_neighbours_change_nothing(kind: str, monkeypatch: pytest.Mon
     for picture, whole in zip(pictures, together, strict=True):
         (alone,) = segment_images(segmenter, card, texts, [picture], replace(rules, windows_at_once=1))
         assert torch.equal(alone.labels, whole.labels)
-        assert alone.distracted is not None and whole.distracted is not None
+        assert alone.distracted is not None
+        assert whole.distracted is not None
         assert torch.equal(alone.distracted, whole.distracted)
         assert (whole.groups is None) == (kind != "groupvit")
 
