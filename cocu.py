@@ -311,8 +311,12 @@ def evaluate(
     batch: int = 8,
     windows: int = 8,
     threads: int = 4,
-    templates: Literal["simple", "subset", "full"] = "simple",
-    prompts: Literal["first", "all"] = "first",
+    protocol: Literal["groupvit", "clip"] = "groupvit",
+    templates: Literal["simple", "subset", "full"] | None = None,
+    prompts: Literal["first", "all"] | None = None,
+    background_words: str | Sequence[str] | None = None,
+    vocabulary: Named | IndexFolder | None = None,
+    distractors: int = 0,
     sweep_background: bool = False,
     skip_bad: bool = False,
     gallery: int = 8,
@@ -324,8 +328,10 @@ def evaluate(
     """Measure zero-shot segmentation; figures and pictures come into the folder `out`.
 
     checkpoint: a run, a checkpoint's folder, or another model as `cocu eval --help` has it. benchmark: {card: path}, or
-    "CARD=PATH". command: what results.json says that it was made by. More: `cocu eval run --help`. Raises MisuseError
-    for arguments that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
+    "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
+    distractors: so many further names of it stand beside the classes in a second measure. command: what results.json
+    says that it was made by. More: `cocu eval run --help`. Raises MisuseError for arguments that are wrong, CocuError
+    for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """
@@ -335,14 +341,20 @@ def evaluate(
         wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
         from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
         from evaluation.labels.inference import Rules
+        from evaluation.setting import Wording
         from files.errors import MisuseError, check_numbers
 
         check_numbers(1, limit=limit, batch=batch, windows=windows, threads=threads)
-        check_numbers(0, gallery=gallery)
+        check_numbers(0, gallery=gallery, distractors=distractors)
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
             raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
-        shown = (templates, prompts, gallery, Rules(windows_at_once=windows))
+        if isinstance(background_words, str) and background_words != "auto":
+            background_words = [word.strip() for word in background_words.split(",")]
+        index = None if vocabulary is None else _path(vocabulary)
+        words: Any = None if background_words is None else background_words
+        wording = Wording(protocol, templates, prompts, words, index, distractors)
+        shown = (gallery, Rules(windows_at_once=windows), wording)
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code)
         return evaluate_checkpoint(str(named), wanted, *told)

@@ -56,11 +56,40 @@ def run(
     batch: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
     windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process that decode pictures.")] = 4,
-    templates: TemplatesOption = "simple",
+    protocol: Annotated[
+        Literal["groupvit", "clip"],
+        typer.Option(help="Whose rules: GroupViT's, or those of papers that segment with a CLIP as it is, as SCLIP's."),
+    ] = "groupvit",
+    templates: Annotated[
+        Literal["simple", "subset", "full"] | None,
+        typer.Option(
+            help="Sentences in which a class is put to the text encoder: 1, 7 or 80.",
+            show_default="the protocol's: simple, full",
+        ),
+    ] = None,
     prompts: Annotated[
-        Literal["first", "all"],
-        typer.Option(help="Of a class's words in the card the first, as published figures have it, or all, averaged."),
-    ] = "first",
+        Literal["first", "all"] | None,
+        typer.Option(
+            help="Of a class's words in the card the first, as published figures have it, or all, averaged; "
+            "--protocol groupvit only.",
+            show_default="first",
+        ),
+    ] = None,
+    background_words: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help='Of the background, under --protocol clip: "sky, wall", or auto: frequent concepts of --vocabulary.',
+            show_default="the card's",
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(metavar="INDEX", help="A folder of `cocu index build`, whose concepts are taken.")
+    ] = None,
+    distractors: Annotated[
+        int,
+        typer.Option(min=0, help="Measure with so many names of --vocabulary beside the classes, too, and fewer."),
+    ] = 0,
     sweep_background: Annotated[
         bool,
         typer.Option("--sweep-background", help="mIoU against the background's threshold, too; it is no result."),

@@ -16,6 +16,8 @@ from files.errors import MisuseError
 from files.plain_names import plain_name
 from files.strict_yaml import YamlFault, parse_yaml
 
+Protocol = Literal["groupvit", "clip"]
+USUAL = "the usual of SCLIP, as the card says nothing of its own"
 FOLDER = Path(__file__).resolve().parent
 _FENCE = "---"
 MOST_BYTES = 8 << 20
@@ -25,15 +27,21 @@ class CardClass(CardPart):
     """A class. kind: "stuff" has no instances, "thing" has; "unsaid": the data set does not say.
 
     prompts: the words put to a text encoder, the one that published figures were measured with first; none given: the
-    name. synonyms: further words by which captions name it. colour: "#rrggbb", in pictures of labels; none given: one
-    that tells it from the others.
+    name. clip: its words under the protocol clip; none given: the first of prompts. synonyms: further words by which
+    captions name it. colour: "#rrggbb", in pictures of labels; none given: one that tells it from the others.
     """
 
     name: Text
     kind: Literal["stuff", "thing", "unsaid"] = "unsaid"
     prompts: tuple[Text, ...] = ()
+    clip: tuple[Text, ...] = ()
     synonyms: tuple[Text, ...] = ()
     colour: Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] | None = None
+
+    @property
+    def clip_words(self) -> tuple[str, ...]:
+        """Its words under the protocol clip."""
+        return self.clip or self.prompts[:1] or (self.name,)
 
 
 class Background(CardPart):
@@ -75,6 +83,26 @@ class Window(CardPart):
         return self
 
 
+class ClipProtocol(CardPart):
+    """How papers measure that segment with a CLIP as it is; what is not given is the usual of SCLIP (Wang et al. 2024).
+
+    A class has several words, of which the most probable counts; the background has words as well. source: whose public
+    configuration says so. background: its words; none: nobody wrote them. threshold: a pixel of no word at least as
+    probable is background. logit_scale: multiplies a cosine before the softmax over all words. least_area: classes with
+    no larger share of a picture's foreground are taken out of it. templates: the sentences around a word. resize,
+    window: as the card's own.
+    """
+
+    source: Text
+    background: tuple[Text, ...] = ()
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    logit_scale: Annotated[float, Field(gt=0, le=1000)] = 40.0
+    least_area: Annotated[float, Field(ge=0, lt=1)] | None = None
+    templates: Literal["simple", "subset", "full"] = "full"
+    resize: Resize | None = Resize(short_side=336, long_side=2048)
+    window: Window | None = Window(size=224, stride=112)
+
+
 class Card(CardPart):
     """A data set.
 
@@ -85,7 +113,8 @@ class Card(CardPart):
     pictures without a mask are left out rather than bad. split: the one that is measured on, and pictures: how many
     it has. classes: in the order of the class indices. ignore_index: the index of pixels that count nowhere, or None.
     background: the rule for pixels of no class, or None where every pixel has one. resize, window: how a picture is
-    presented to a model, or None: as it is.
+    presented to a model, or None: as it is. clip: how it is measured under the protocol clip; all else says so of the
+    protocol groupvit.
     """
 
     name: Annotated[Text, AfterValidator(plain_name)]
@@ -108,6 +137,7 @@ class Card(CardPart):
     background: Background | None = None
     resize: Resize | None = None
     window: Window | None = None
+    clip: ClipProtocol | None = None
     classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -122,11 +152,19 @@ class Card(CardPart):
             )
         if self.background and self.background.name not in names:
             raise ValueError(f"background: {self.background.name!r} is none of the classes")
-        words: dict[str, str] = {}
-        for name, said in (*self.synonyms().items(), *zip(self.text_classes(), self.prompts(), strict=True)):
-            for word in said:
-                if words.setdefault(word, name) != name:
-                    raise ValueError(f"classes: {word!r} names both {words[word]!r} and {name!r}")
+        for namings in (
+            (*self.synonyms().items(), *zip(self.text_classes(), self.prompts(), strict=True)),
+            [(one.name, one.clip_words) for one in self.classes],
+        ):
+            words: dict[str, str] = {}
+            for name, said in namings:
+                for word in said:
+                    if words.setdefault(word, name) != name:
+                        raise ValueError(f"classes: {word!r} names both {words[word]!r} and {name!r}")
+        if self.background and self.classes[names.index(self.background.name)].clip:
+            raise ValueError(f"classes: {self.background.name!r}: give the background's words as clip: background")
+        if self.clip and not self.background and (self.clip.background or self.clip.threshold or self.clip.least_area):
+            raise ValueError("clip: words, a threshold or a least area of the background, and the card has none")
         for masks in self.masks:
             self.mapping(masks)
         return self
@@ -134,6 +172,22 @@ class Card(CardPart):
     def mapping(self, masks: Masks) -> LabelMapping:
         """From the values of one of the card's kinds of masks to class indices."""
         return LabelMapping.of(masks, [one.name for one in self.classes], self.ignore_index)
+
+    def under(self, protocol: Protocol) -> Card:
+        """The card as a protocol has it: as it is for groupvit; for clip with the sizes, words and threshold of `clip`.
+
+        `clip` is then complete, and what a class's words were is among its synonyms.
+        """
+        if protocol == "groupvit":
+            return self
+        clip = self.clip or ClipProtocol(source=USUAL, threshold=0.1 if self.background else 0)
+        classes = tuple(
+            one.model_copy(update={"prompts": one.clip_words, "synonyms": (*one.prompts, *one.synonyms)})
+            for one in self.classes
+        )
+        background = self.background and self.background.model_copy(update={"threshold": clip.threshold})
+        sizes = {"resize": clip.resize, "window": clip.window}
+        return self.model_copy(update={"clip": clip, "classes": classes, "background": background, **sizes})
 
     @property
     def background_index(self) -> int | None:

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from data_cards.cards import Card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
 from evaluation.labels.inference import Rules
-from evaluation.models.prompts import TemplateSet, WordSet, class_vectors
 from evaluation.models.segmenters import Precision, Segmenter, load_segmenter
 from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
+from evaluation.results.distractors import Distraction
 from evaluation.results.doubts import refuse_empty_truth
 from evaluation.results.result import Result
 from evaluation.results.text import write_results
+from evaluation.setting import TextSetting, Wording, setting_of
 from files.atomic import sweep
 from files.errors import CocuError, MisuseError
 from files.locks import locked
@@ -43,8 +43,8 @@ class EvaluateOptions:
 
     split: in place of the cards'. limit: pictures of each benchmark, spread evenly over it. batch: pictures that are
     segmented together. threads: that decode. skip_bad: leave bad pictures out, and say so. sweep: the background's
-    thresholds, besides. templates, prompts: what is put to the text encoder; of a class's words the first, which
-    published figures were measured with, or all. shown: best, worst and random pictures of the gallery, so many each.
+    thresholds, besides. shown: best, worst and random pictures of the gallery, so many each. wording: the protocol, and
+    what is put to the text encoder.
     """
 
     split: str | None = None
@@ -53,15 +53,14 @@ class EvaluateOptions:
     threads: int = 4
     skip_bad: bool = False
     sweep: bool = False
-    templates: TemplateSet = "simple"
-    prompts: WordSet = "first"
     shown: int = 8
     rules: Rules = field(default_factory=Rules)
+    wording: Wording = field(default_factory=Wording)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A benchmark that was found on the disk."""
+    """A benchmark that was found on the disk; its card is as the protocol has it."""
 
     card: Card
     path: Path
@@ -87,6 +86,8 @@ class Evaluated:
 
 def open_all(wanted: Sequence[tuple[Card, Path]], options: EvaluateOptions) -> list[Opened]:
     """Find the benchmarks, and files that are missing. Raises MisuseError, or CocuError for a tar."""
+    wanted = [(card.under(options.wording.protocol), path) for card, path in wanted]
+    options.wording.check([card for card, _ in wanted])
     if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
         raise MisuseError(f"benchmark {twice!r} is given twice; results are kept by name, use two --out folders")
     if options.sweep and not any(card.background for card, _ in wanted):
@@ -164,19 +165,18 @@ def _measure_all(
     done: list[dict[str, Any]] = []
     galleries: list[gallery.BenchmarkGallery] = []
     for one in opened:
-        result = evaluate(segmenter, one, options, place, progress)
+        setting = setting_of(segmenter, one.card, options.wording, options.rules, place)
+        result = evaluate(segmenter, one, setting, options, place, progress)
 
-        def write(one: Opened = one, result: Result = result) -> dict[str, Any]:
+        def write(one: Opened = one, setting: TextSetting = setting, result: Result = result) -> dict[str, Any]:
             folder = out / one.card.name
             results.write_benchmark(folder, result)
             found = results.summary(result)
             if options.sweep and one.card.background:
                 found["background_sweep"] = background_sweep.write_sweep(folder, result)
             if options.shown:
-                vectors = vectors_of(segmenter, one.card, options)
-                galleries.append(
-                    gallery.write_pictures(folder, result, one.benchmark, segmenter, vectors, options.shown)
-                )
+                how = (segmenter, *setting.alone(), options.shown)
+                galleries.append(gallery.write_pictures(folder, result, one.benchmark, *how))
                 gallery.write_page(out, head, galleries)
             write_results(out, head, [*done, found], [other.card.name for other in opened[len(done) + 1 :]])
             return found
@@ -188,6 +188,7 @@ def _measure_all(
 def evaluate(
     segmenter: Segmenter,
     opened: Opened,
+    setting: TextSetting,
     options: EvaluateOptions,
     place: Place,
     progress: Progress = lambda name, done, total: None,
@@ -195,14 +196,14 @@ def evaluate(
     """Measure one benchmark; the result is the same on every process. Raises CocuError where nothing is left."""
     benchmark, card = opened.benchmark, opened.card
     indices = chosen_pictures(len(benchmark), options.limit)
-    rules = options.rules
+    rules = setting.rules
     if options.sweep and card.background:
         rules = replace(rules, sweep=background_sweep.THRESHOLDS)
     started = time.perf_counter()
     mine = tally(
         segmenter,
         benchmark,
-        vectors_of(segmenter, card, options),
+        setting.vectors,
         rules,
         indices=indices,
         batch=options.batch,
@@ -224,14 +225,10 @@ def evaluate(
         available=len(benchmark),
         keys=tuple(benchmark.keys[index] for index in whole.indices.tolist()),
         tally=whole,
-        rules=_rules(card, options),
+        rules=setting.said | ({} if options.limit is None else {"limit": options.limit}),
         seconds=seconds,
+        distraction=Distraction(setting.distractors, rules.distractors, str(options.wording.vocabulary)),
     )
-
-
-def vectors_of(segmenter: Segmenter, card: Card, options: EvaluateOptions) -> Tensor:
-    """Unit vectors of the classes that text names [C, D]."""
-    return class_vectors(segmenter, card, options.templates, options.prompts)
 
 
 def _make_room(out: Path, checkpoint: Mapping[str, Any], opened: Sequence[Opened], overwrite: bool) -> None:
@@ -257,21 +254,6 @@ def _remove_results(out: Path, there: Mapping[str, Any]) -> None:
         written += sorted((folder / gallery.PICTURES).glob("*.png"))
     for file in written:
         file.unlink(missing_ok=True)
-
-
-def _rules(card: Card, options: EvaluateOptions) -> dict[str, Any]:
-    """What results.json says of how it was measured, beyond the card."""
-    said: dict[str, Any] = {
-        "templates": options.templates,
-        "prompts": options.prompts,
-        "best classes": options.rules.best,
-    }
-    if card.background:
-        threshold = options.rules.threshold
-        said["background threshold"] = card.background.threshold if threshold is None else threshold
-    if options.limit is not None:
-        said["limit"] = options.limit
-    return said
 
 
 def _names(wanted: Sequence[tuple[Card, Path]]) -> set[str]:

@@ -17,7 +17,8 @@ MOST_LISTED = 10  # bad pictures; results.json has all
 
 def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
     """The figures of a run, what was left out, where the rest is, and last what gives reason to doubt the figures."""
-    from evaluation.results.text import overview_row, percent
+    from evaluation.results.distractors import distractor_lines
+    from evaluation.results.text import overview_row, percent, told
 
     heads = [
         "benchmark",
@@ -33,6 +34,12 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
     ]
     print_table(heads, [overview_row(one) for one in content["benchmarks"]], right=range(2, 10))
     for one in content["benchmarks"]:
+        rules = one["rules"]
+        words = rules.get("background words", ())
+        named = f", {len(words)} background words of {rules['background words from']}: {told(words)}" if words else ""
+        tell(f"{one['name']}: protocol {rules['protocol']}{named}")
+        for said in distractor_lines(one["distractors"]) if "distractors" in one else ():
+            tell(f"{one['name']}: {said}")
         if swept := one.get("background_sweep"):
             tell(
                 f"{one['name']}: background threshold {swept['best_threshold']:g} gives "

@@ -22,6 +22,7 @@ from data_cards.layouts.benchmark import Benchmark
 from data_cards.layouts.decoding import BadItem
 from evaluation.figures.boundary import boundary_counts
 from evaluation.figures.confusion import confusion, counts_of
+from evaluation.figures.distraction import distracted_counts, taken_pixels
 from evaluation.labels.inference import Labelled, Rules, segment_images, too_large
 from evaluation.models.segmenters import Segmenter
 from files.errors import CocuError
@@ -51,6 +52,8 @@ class PictureTally:
     indices: of the pictures in the benchmark, ascending, [N]. counts: pixels right, of the truth, predicted, int64
     [N, 3, C]. boundary: the same near outlines. matrix: the confusion matrix over all of them, int64 [C, C], rows the
     truth. swept: counts over all of them for each threshold of Rules.sweep, int64 [T, 3, C]. bad: what was left out.
+    distracted: counts beside each number of Rules.distractors, int64 [N, M, 3, C]. taken: pixels over all of them that
+    each distractor took from each class beside the last of these numbers, int64 [D, C].
     """
 
     indices: NDArray[np.int64]
@@ -59,6 +62,8 @@ class PictureTally:
     matrix: NDArray[np.int64]
     swept: NDArray[np.int64]
     bad: tuple[Bad, ...] = ()
+    distracted: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 3, 0), np.int64))
+    taken: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
 
 def chosen_pictures(total: int, limit: int | None) -> NDArray[np.int64]:
@@ -91,11 +96,11 @@ def tally(
 ) -> PictureTally:
     """Segment the pictures of `indices` and count.
 
-    vectors: of the card's text classes [C', D]. batch: pictures that are segmented together. progress: told how many
-    are done. Raises BadItem, which names the file, unless skip_bad.
+    vectors: of the card's text classes [C', D], or what else the rules expect. batch: pictures that are segmented
+    together. progress: told how many are done. Raises BadItem, which names the file, unless skip_bad.
     """
     classes = len(benchmark.card.classes)
-    counter = _Counter(segmenter.device, classes, benchmark.card.ignore_index, len(rules.sweep))
+    counter = _Counter(segmenter.device, classes, benchmark.card.ignore_index, len(rules.sweep), rules.distractors)
     batches = [indices[start : start + batch].tolist() for start in range(0, len(indices), batch)]
     bad: list[Bad] = []
     for wanted, found in _decoded(benchmark, batches[share.number :: share.of], threads, rules):
@@ -125,6 +130,8 @@ def merged(parts: Sequence[PictureTally]) -> PictureTally:
         matrix=np.sum([part.matrix for part in parts], axis=0),
         swept=np.sum([part.swept for part in parts], axis=0),
         bad=tuple(sorted((one for part in parts for one in part.bad), key=lambda one: one.key)),
+        distracted=np.concatenate([part.distracted for part in parts])[order],
+        taken=np.sum([part.taken for part in parts], axis=0),
     )
 
 
@@ -148,13 +155,17 @@ class _Counter:
     classes: int
     ignore_index: int | None
     thresholds: int
+    distractors: tuple[int, ...] = ()
     indices: list[int] = field(default_factory=list)
     counts: list[Tensor] = field(default_factory=list)
     boundary: list[Tensor] = field(default_factory=list)
+    distracted: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.matrix = torch.zeros(self.classes, self.classes, dtype=torch.int64, device=self.device)
         self.swept = torch.zeros(self.thresholds, 3, self.classes, dtype=torch.int64, device=self.device)
+        self.most = max(self.distractors, default=0)
+        self.taken = torch.zeros(self.most, self.classes, dtype=torch.int64, device=self.device)
 
     def add(self, index: int, truth: NDArray[np.unsignedinteger], result: Labelled) -> None:
         """Count a picture."""
@@ -168,10 +179,16 @@ class _Counter:
         self.boundary.append(boundary_counts(predicted, true, *rest).cpu())
         if result.swept is not None:
             self.swept += torch.stack([counts_of(confusion(labels, true, *rest)) for labels in result.swept])
+        if result.distracted is not None:
+            self.distracted.append(
+                torch.stack([distracted_counts(labels, true, *rest) for labels in result.distracted]).cpu()
+            )
+            self.taken += taken_pixels(result.distracted[-1], true, self.classes, self.most, rest[1])
 
     def tally(self, bad: tuple[Bad, ...]) -> PictureTally:
         """What was counted."""
         nothing = torch.zeros(0, 3, self.classes, dtype=torch.int64)
+        undistracted = torch.zeros(len(self.indices), len(self.distractors), 3, self.classes, dtype=torch.int64)
         return PictureTally(
             indices=np.array(self.indices, np.int64),
             counts=(torch.stack(self.counts) if self.counts else nothing).numpy(),
@@ -179,6 +196,8 @@ class _Counter:
             matrix=self.matrix.cpu().numpy(),
             swept=self.swept.cpu().numpy(),
             bad=bad,
+            distracted=(torch.stack(self.distracted) if self.distracted else undistracted).numpy(),
+            taken=self.taken.cpu().numpy(),
         )
 
 

@@ -5,13 +5,15 @@
 
 Windows of equal size go through the model together, whichever picture they are of. Only a few classes can win in a
 window, so the pixels of a picture are scored for these alone: equal to scoring all, at a fraction of the work.
+
+Under the protocol clip (Rules.words) windows and features are the same, labels come from them by words.py.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from torch.nn import functional as F
 from data_cards.cards import Card
 from evaluation.labels import labelling, windows
 from evaluation.labels.windows import Box
+from evaluation.labels.words import WordRules, WordScores, labels_of, word_scores
 from evaluation.models.segmenters import Segmenter
 from files.errors import CocuError
 from training.models.learner import DenseFeatures
@@ -40,7 +43,8 @@ class Rules:
 
     best: classes that a window can have. threshold: of the background, in place of the card's. sweep: thresholds of
     which each gives labels of its own, besides. windows_at_once: through the model. groups, confidence: whether to
-    give these maps too.
+    give these maps too. words: the protocol clip's; None: the rules of GroupViT. distractors: ascending; of so many
+    further texts, which follow those of the classes, each number gives labels of its own, besides.
     """
 
     best: int = 5
@@ -49,6 +53,12 @@ class Rules:
     windows_at_once: int = 8
     groups: bool = False
     confidence: bool = False
+    words: WordRules | None = None
+    distractors: tuple[int, ...] = ()
+
+    def texts(self, card: Card) -> int:
+        """How many texts stand for the classes of a card."""
+        return len(self.words.owners) if self.words else len(card.text_classes())
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class Labelled:
     """A segmented picture, on the segmenter's device.
 
     labels: class indices of the card, int16 [H, W]. swept: the same for each threshold of Rules.sweep, [T, H, W].
-    groups: the region of the model that a pixel belongs to most, seen in one view of the whole picture, int16
+    distracted: the same beside each number of Rules.distractors, [N, H, W]; distractor i is class C + i. groups: the
+    region of the model that a pixel belongs to most, seen in one view of the whole picture, int16
     [H, W]; None where the model has no groups. confidence: score of the best class that text names, 0 to 1, [H, W].
     """
 
@@ -64,6 +75,7 @@ class Labelled:
     swept: Tensor | None = None
     groups: Tensor | None = None
     confidence: Tensor | None = None
+    distracted: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -72,23 +84,21 @@ def segment_images(
 ) -> list[Labelled]:
     """Pictures uint8 [H, W, 3] of any sizes -> their labels, in order.
 
-    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them. Raises CocuError where the model's
-    scores are no numbers.
+    class_vectors: [C, D], of Card.text_classes, as evaluation.prompts makes them, or of the words that Rules.words has;
+    after them those of distractors. Raises CocuError where the model's scores are no numbers.
     """
-    if len(class_vectors) != len(card.text_classes()):
-        raise ValueError(f"{len(class_vectors)} class vectors for {len(card.text_classes())} classes of {card.name}")
+    if len(class_vectors) != (wanted := rules.texts(card) + max(rules.distractors, default=0)):
+        raise ValueError(f"{len(class_vectors)} class vectors for {wanted} classes of {card.name}")
     resized = [_resized(segmenter, card, image) for image in images]
     boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
-    scores = _window_scores(segmenter, class_vectors, resized, boxes, rules)
-    _refuse_not_numbers(segmenter, [window.scores for windows_of_one in scores for window in windows_of_one])
-    results = []
-    for image, picture, places, of_windows in zip(images, resized, boxes, scores, strict=True):
-        sides = (int(image.shape[0]), int(image.shape[1]))
-        has_groups = rules.groups and of_windows[0].maps is not None
-        groups = _group_map(segmenter, picture, sides) if has_groups else None
-        pixels = _pixel_scores(of_windows, places, picture.shape[1:], _thresholds(card, rules))
-        results.append(_labelled(pixels, sides, card, rules, groups))
-    return results
+    label = _by_words if rules.words else _by_best_classes
+    found, grouped = label(segmenter, card, class_vectors, images, resized, boxes, rules)
+    if rules.groups and grouped:
+        return [
+            replace(one, groups=_group_map(segmenter, picture, (int(image.shape[0]), int(image.shape[1]))))
+            for one, picture, image in zip(found, resized, images, strict=True)
+        ]
+    return found
 
 
 def too_large(card: Card, sides: tuple[int, int], rules: Rules = Rules()) -> str | None:
@@ -99,12 +109,18 @@ def too_large(card: Card, sides: tuple[int, int], rules: Rules = Rules()) -> str
         view = min(card.window.size, height) * min(card.window.size, width)
         for side in (height, width):
             seen *= windows.how_many(side, card.window.size, card.window.stride)
-    scores = height * width * (min(len(card.classes), rules.best * seen) + len(rules.sweep) + 1)
+    among = max(rules.distractors, default=0)
+    if rules.words:
+        kept = len(rules.words.owners) + among
+    else:
+        kept = min(len(card.classes) + among, rules.best * seen) + len(rules.sweep) + 1
+    scores = height * width * kept
     if scores <= MOST_SCORES and seen <= MOST_WINDOWS and view <= windows.LARGE:
         return None
     return (
         f"is {sides[1]} x {sides[0]} pixels, of which the model would have to see {width} x {height} in {seen:,} "
         f"windows with {scores:,} scores; give the card {card.name} a smaller `resize`"
+        + (", or fewer --distractors" if among else "")
     )
 
 
@@ -157,31 +173,113 @@ def _features(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:
     return segmenter.dense(windows.to_model_sides((levels - mean) / std, segmenter.multiple))
 
 
-def _window_scores(
-    segmenter: Segmenter,
-    class_vectors: Tensor,
-    pictures: Sequence[Tensor],
-    boxes: Sequence[Sequence[Box]],
-    rules: Rules,
-) -> list[list[_WindowScores]]:
-    """For each picture, for each of its windows."""
+def _seen(
+    segmenter: Segmenter, pictures: Sequence[Tensor], boxes: Sequence[Sequence[Box]], rules: Rules
+) -> Iterator[tuple[list[tuple[int, int]], DenseFeatures]]:
+    """All windows through the model, so many of one size together: which of which picture, and their regions."""
     by_size: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for picture, places in enumerate(boxes):
         for place, box in enumerate(places):
             by_size[box.height, box.width].append((picture, place))
-    found: dict[tuple[int, int], _WindowScores] = {}
     for alike in by_size.values():
         for start in range(0, len(alike), rules.windows_at_once):
             chosen = alike[start : start + rules.windows_at_once]
             levels = torch.stack([boxes[picture][place].of(pictures[picture]) for picture, place in chosen])
-            regions = _features(segmenter, levels)
-            texts = class_vectors.to(regions.vectors.dtype)
+            yield chosen, _features(segmenter, levels)
+
+
+def _by_best_classes(
+    segmenter: Segmenter,
+    card: Card,
+    class_vectors: Tensor,
+    images: Sequence[Picture],
+    pictures: Sequence[Tensor],
+    boxes: Sequence[Sequence[Box]],
+    rules: Rules,
+) -> tuple[list[Labelled], bool]:
+    """Labels by the rules of GroupViT; and whether the model has groups."""
+    numbers = [rules.texts(card) + count for count in (0, *rules.distractors)]
+    scores: dict[tuple[int, int], list[_WindowScores]] = {}
+    for chosen, regions in _seen(segmenter, pictures, boxes, rules):
+        for number in numbers:
+            texts = class_vectors[:number].to(regions.vectors.dtype)
             best = labelling.best_classes(segmenter.similarity(regions.whole, texts), rules.best)
-            scores = labelling.region_scores(regions.vectors @ texts.mT, best, segmenter.scale)
+            found = labelling.region_scores(regions.vectors @ texts.mT, best, segmenter.scale)
             for i, window in enumerate(chosen):
                 maps = None if regions.maps is None else regions.maps[i]
-                found[window] = _WindowScores(best[i], scores[i], maps, regions.grid)
-    return [[found[picture, place] for place in range(len(places))] for picture, places in enumerate(boxes)]
+                scores.setdefault(window, []).append(_WindowScores(best[i], found[i], maps, regions.grid))
+    _refuse_not_numbers(segmenter, [one.scores for of_window in scores.values() for one in of_window])
+    results = []
+    for picture, (image, places) in enumerate(zip(images, boxes, strict=True)):
+        of_windows = [scores[picture, place] for place in range(len(places))]
+        ways = [[one[way] for one in of_windows] for way in range(len(numbers))]
+        resized, sides = pictures[picture].shape[1:], (int(image.shape[0]), int(image.shape[1]))
+        results.append(_labelled_in_ways(ways, places, resized, sides, card, rules))
+    return results, any(one[0].maps is not None for one in scores.values())
+
+
+def _labelled_in_ways(
+    ways: Sequence[Sequence[_WindowScores]],
+    places: Sequence[Box],
+    resized: Sequence[int],
+    sides: tuple[int, int],
+    card: Card,
+    rules: Rules,
+) -> Labelled:
+    """A picture's labels; ways: scores of its windows, first without distractors, then beside each number of them."""
+    thresholds = _thresholds(card, rules)
+    alone = replace(rules, sweep=(), confidence=False)
+    own = _labelled(_pixel_scores(ways[0], places, resized, thresholds), sides, card, rules)
+    others = [_pixel_scores(way, places, resized, thresholds[:1]) for way in ways[1:]]
+    beside = [_labelled(pixels, sides, card, alone).labels for pixels in others]
+    return replace(own, distracted=torch.stack(beside)) if beside else own
+
+
+def _by_words(
+    segmenter: Segmenter,
+    card: Card,
+    class_vectors: Tensor,
+    images: Sequence[Picture],
+    pictures: Sequence[Tensor],
+    boxes: Sequence[Sequence[Box]],
+    rules: Rules,
+) -> tuple[list[Labelled], bool]:
+    """Labels by the best of all words (words.py); and whether the model has groups."""
+    assert rules.words is not None
+    regions: dict[tuple[int, int], DenseFeatures] = {}
+    for chosen, found in _seen(segmenter, pictures, boxes, rules):
+        for i, window in enumerate(chosen):
+            maps = None if found.maps is None else found.maps[i : i + 1]
+            regions[window] = DenseFeatures(found.vectors[i : i + 1], found.grid, maps, found.whole[i : i + 1])
+    further = range(len(card.classes), len(card.classes) + max(rules.distractors, default=0))
+    names = torch.tensor([*rules.words.owners, *further], dtype=torch.int16, device=segmenter.device)
+    results = []
+    for picture, (image, places) in enumerate(zip(images, boxes, strict=True)):
+        resized = (int(pictures[picture].shape[1]), int(pictures[picture].shape[2]))
+        of_windows = [regions[picture, place] for place in range(len(places))]
+        scores = word_scores(of_windows, places, resized, class_vectors, rules.words.scale)
+        _refuse_not_numbers(segmenter, [scores])
+        sides = (int(image.shape[0]), int(image.shape[1]))
+        results.append(_labelled_by_words(WordScores(scores, names), sides, card, rules, rules.words))
+    return results, any(one.maps is not None for one in regions.values())
+
+
+def _labelled_by_words(
+    scores: WordScores, sides: tuple[int, int], card: Card, rules: Rules, words: WordRules
+) -> Labelled:
+    """A picture's labels, and those beside each number of distractors."""
+    background, thresholds, own = card.background_index, _thresholds(card, rules), len(words.owners)
+    labels, probability = labels_of(scores.first(own), sides, words, background, thresholds)
+    beside = [
+        labels_of(scores.first(own + count), sides, words, background, thresholds[:1])[0][0]
+        for count in rules.distractors
+    ]
+    return Labelled(
+        labels=labels[0],
+        swept=torch.stack(labels[1:]) if len(labels) > 1 else None,
+        confidence=probability if rules.confidence else None,
+        distracted=torch.stack(beside) if beside else None,
+    )
 
 
 def _refuse_not_numbers(segmenter: Segmenter, scores: Sequence[Tensor]) -> None:
@@ -239,12 +337,11 @@ def _parts(sides: tuple[int, int], channels: int) -> Iterator[Box]:
     return windows.tiles(*sides, whole if whole <= SCORES_AT_ONCE else max(1, SCORES_AT_ONCE // (8 * channels)))
 
 
-def _labelled(
-    pixels: _PixelScores, sides: tuple[int, int], card: Card, rules: Rules, groups: Tensor | None
-) -> Labelled:
+def _labelled(pixels: _PixelScores, sides: tuple[int, int], card: Card, rules: Rules) -> Labelled:
     """The highest score of each pixel -> its label, at the picture's own size; of equal ones the first."""
     background = card.background_index
-    named = [index for index in range(len(card.classes)) if index != background]
+    further = max(rules.distractors, default=0)
+    named = [index for index in range(len(card.classes) + further) if index != background]
     device = pixels.scores.device
     labels = torch.empty(1 + len(rules.sweep if card.background else ()), *sides, dtype=torch.int16, device=device)
     confidence = pixels.scores.new_empty(sides) if rules.confidence else None
@@ -263,7 +360,7 @@ def _labelled(
             box.of(whole).copy_(part)
         if confidence is not None:
             box.of(confidence).copy_(best)
-    return Labelled(labels[0], labels[1:] if len(labels) > 1 else None, groups, confidence)
+    return Labelled(labels[0], labels[1:] if len(labels) > 1 else None, confidence=confidence)
 
 
 def _group_map(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor:

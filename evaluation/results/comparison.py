@@ -24,6 +24,8 @@ from evaluation.figures.confusion import ious
 from evaluation.results.result import PictureCounts, read_counts, read_results
 from files.errors import CocuError, MisuseError
 
+OLDER = "groupvit"  # the protocol of results that name none
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -47,7 +49,8 @@ class Compared:
 def compare(folders: Sequence[Path]) -> list[Compared]:
     """Compare result folders, the first is what the others are held against.
 
-    Raises MisuseError: fewer than two folders, one without results, no benchmark or no picture in common.
+    Raises MisuseError: fewer than two folders, one without results, no benchmark or no picture in common, a benchmark
+    that was measured under other protocols.
     CocuError: results that are damaged.
     """
     if len(folders) < 2:
@@ -77,6 +80,13 @@ def result_names(folders: Sequence[Path]) -> tuple[str, ...]:
 def _compared(
     benchmark: str, folders: Sequence[Path], names: tuple[str, ...], said: Sequence[Mapping[str, Any]]
 ) -> Compared:
+    protocols = [one["rules"].get("protocol", OLDER) for one in said]
+    for folder, protocol in zip(folders, protocols, strict=True):
+        if protocol != protocols[0]:
+            raise MisuseError(
+                f"{folder}: {benchmark} was measured under the protocol {protocol}, {folders[0]} under {protocols[0]}: "
+                "such figures cannot be compared; measure both with one --protocol"
+            )
     found = [read_counts(folder / benchmark) for folder in folders]
     for folder, one in zip(folders, found, strict=True):
         if one.classes != found[0].classes:
@@ -118,7 +128,7 @@ def _notes(names: Sequence[str], said: Sequence[Mapping[str, Any]], measured: Se
     for name, one in zip(names[1:], said[1:], strict=True):
         if one["card_sha256"] != said[0]["card_sha256"]:
             notes.append(f"{name} was measured with another card than {names[0]}")
-        rules = [{**each["rules"], "split": each["split"]} for each in (said[0], one)]
+        rules = [{"protocol": OLDER, **each["rules"], "split": each["split"]} for each in (said[0], one)]
         for rule in dict.fromkeys([*rules[0], *rules[1]]):
             if (first := rules[0].get(rule)) != (other := rules[1].get(rule)):
                 notes.append(f"{name} was measured with {rule} {other}, {names[0]} with {first}")

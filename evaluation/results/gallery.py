@@ -72,13 +72,19 @@ def choose(scores: NDArray[np.float64], count: int, seed: int = SEED) -> dict[st
 
 
 def write_pictures(
-    folder: Path, result: Result, benchmark: Benchmark, segmenter: Segmenter, vectors: Tensor, count: int
+    folder: Path,
+    result: Result,
+    benchmark: Benchmark,
+    segmenter: Segmenter,
+    vectors: Tensor,
+    rules: Rules,
+    count: int,
 ) -> BenchmarkGallery:
     """Segment the chosen pictures once more, groups and all, and write their PNGs; the benchmark's part of the page."""
     scores = mean_ious(result.tally.counts.astype(np.float64))
     chosen = choose(scores, count)
     colours = colours_of(result.card)
-    rules = replace(Rules(), best=result.rules["best classes"], groups=True)
+    rules = replace(rules, groups=True)
     cards: dict[str, list[PictureCard]] = {}
     for kind, places in chosen.items():
         for place in places:

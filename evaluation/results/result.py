@@ -25,6 +25,7 @@ from data_cards.cards import Card
 from evaluation.figures.bootstrap import Interval, mean_iou_interval
 from evaluation.figures.confusion import IouFigures, figures
 from evaluation.figures.tally import PictureTally
+from evaluation.results.distractors import Distraction, distracted_summary
 from evaluation.results.doubts import doubts_about
 from files.atomic import atomic, write_text
 from files.errors import CocuError, MisuseError, one_line
@@ -43,7 +44,8 @@ class Result:
     """A benchmark that was measured.
 
     path, split: what was opened; available: how many pictures it has. keys: of the pictures counted, in the order of
-    tally. rules: what the run chose, by name. seconds: of segmenting and counting.
+    tally. rules: what the run chose, by name. seconds: of segmenting and counting. distraction: which names stood
+    beside the classes.
     """
 
     card: Card
@@ -54,6 +56,7 @@ class Result:
     tally: PictureTally
     rules: Mapping[str, Any]
     seconds: float
+    distraction: Distraction | None = None
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -76,8 +79,12 @@ class Result:
 
 
 def card_digest(card: Card) -> str:
-    """SHA-256 of all that a card's front matter says, however it is written down, hexadecimal."""
-    said = json.dumps(card.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+    """SHA-256 of all that a card's front matter says, however it is written down, hexadecimal.
+
+    What it says of the protocol clip counts where that is in use, in the places that it then takes (Card.under).
+    """
+    unused: dict[str, Any] = {"clip": True, "classes": {"__all__": {"clip"}}}
+    said = json.dumps(card.model_dump(mode="json", exclude=unused), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -108,6 +115,7 @@ def summary(result: Result) -> dict[str, Any]:
         "classes": class_rows(result),
         "warnings": list(doubts_about(counts, result.card)),
         "rules": dict(result.rules),
+        **_distractors(result),
         "seconds": round(result.seconds, 3),
         "pictures_per_second": round(pictures / result.seconds, 3) if result.seconds else None,
     }
@@ -204,6 +212,11 @@ def read_counts(folder: Path) -> PictureCounts:
         return PictureCounts(tuple(keys.tolist()), tuple(classes.tolist()), counts)
     except Exception as error:  # zip, numpy and the system each raise kinds of their own
         raise CocuError(f"{path}: cannot be read ({one_line(error)}); evaluate again") from error
+
+
+def _distractors(result: Result) -> dict[str, Any]:
+    told = result.distraction
+    return {"distractors": distracted_summary(told, result.tally, result.card)} if told and told.words else {}
 
 
 def _of_kind(result: Result, kind: Literal["stuff", "thing"]) -> dict[str, Any] | None:

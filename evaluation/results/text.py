@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.results.distractors import distractor_lines
 from evaluation.results.result import RESULTS, TABLE
 from files.atomic import write_json, write_text
 
@@ -77,6 +78,11 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
+def told(value: Any) -> str:
+    """A rule's value in a line."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Lines of a Markdown table; right: columns of numbers."""
     bars = ["---:" if index in right else "---" for index in range(len(head))]
@@ -89,7 +95,7 @@ def _cell(text: str) -> str:
 
 def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
     rows = [[row["class"], row["kind"], *_shares(row), f"{row['pictures']:,}"] for row in one["classes"]]
-    rules = "; ".join(f"{name}: {value}" for name, value in one["rules"].items())
+    rules = "; ".join(f"{name}: {told(value)}" for name, value in one["rules"].items())
     lines = [
         "",
         f"## {one['name']}: {one['pretty_name']}",
@@ -104,6 +110,8 @@ def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
             f"{len(swept['thresholds'])}, tuned on the evaluated data, and no result.",
             "",
         ]
+    if beside := one.get("distractors"):
+        lines += [*(f"- {said}." for said in distractor_lines(beside)), ""]
     if one["warnings"]:
         lines += [*(f"- Warning: {said}." for said in one["warnings"]), ""]
     lines += markdown_table(["class", "kind", "IoU", "accuracy", "boundary IoU", "pictures"], rows, right=range(2, 6))

@@ -80,7 +80,7 @@ def test_cards_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {line.split()[0]: re.split(r"\s{2,}", line) for line in lines if line}
     assert rows["voc2012"] == ["voc2012", "PASCAL VOC 2012", "20 + background", "1,449", "val", "other"]
     assert rows["miniature"][2:4] == ["52", "-"]
-    assert len(rows) == 13 + 2  # and the head, and what to do next
+    assert len(rows) == 14 + 2  # and the head, and what to do next
 
 
 def test_a_card_is_shown_with_its_facts_classes_and_text(capsys: pytest.CaptureFixture[str]) -> None:

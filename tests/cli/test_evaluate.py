@@ -83,6 +83,18 @@ def test_what_was_left_out_is_printed(tmp_path: Path, checkpoint: Path) -> None:
     assert "tuned on the evaluated data" in answer.out
 
 
+def test_a_protocol_is_named(tmp_path: Path, checkpoint: Path, val: Path, results: Path) -> None:
+    named = ["--benchmark", f"miniature={val}", "--device", "cpu", "--gallery", 0]
+    out = tmp_path / "clip"
+    answer = succeed("eval", checkpoint, *named, "--out", out, "--protocol", "clip", "--templates", "simple")
+    assert "miniature: protocol clip" in answer.out
+    (one,) = json.loads((out / "results.json").read_text())["benchmarks"]
+    assert (one["rules"]["protocol"], one["rules"]["templates"], one["rules"]["words"]) == ("clip", "simple", 52)
+    (other,) = json.loads((results / "results.json").read_text())["benchmarks"]
+    assert other["rules"]["protocol"] == "groupvit"
+    refused(cocu("eval", "compare", results, out), 2, "under the protocol clip", "measure both with one --protocol")
+
+
 def test_wrong_arguments(tmp_path: Path, checkpoint: Path, val: Path, results: Path) -> None:
     out = ["--out", tmp_path / "out", "--device", "cpu"]
     named = ["--benchmark", f"miniature={val}"]
@@ -99,6 +111,14 @@ def test_wrong_arguments(tmp_path: Path, checkpoint: Path, val: Path, results: P
     refused(cocu("eval", checkpoint, *named, *out, "--precision", "fp8"), 2, "fp8")
     refused(cocu("eval", checkpoint, *named, *out, "--limit", 0), 2, "--limit")
     refused(cocu("eval", checkpoint, *named, *out, "--sweep-background"), 2, "has a background")
+    refused(cocu("eval", checkpoint, *named, *out, "--protocol", "sclip"), 2, "--protocol")
+    refused(cocu("eval", checkpoint, *named, *out, "--distractors", -1), 2, "--distractors")
+    refused(cocu("eval", checkpoint, *named, *out, "--distractors", 5), 2, "--distractors: give --vocabulary INDEX")
+    words = ["--protocol", "clip", "--background-words", "sky, sea"]
+    refused(cocu("eval", checkpoint, *named, *out, *words), 2, "none of the benchmarks has a background")
+    refused(cocu("eval", checkpoint, *named, *out, *words[2:]), 2, "give --protocol clip")
+    distracted = ["--distractors", 5, "--vocabulary", tmp_path / "empty"]
+    refused(cocu("eval", checkpoint, *named, *out, *distracted), 2, "holds no concepts.parquet")
     refused(cocu("eval", checkpoint, *named, "--out", results), 2, "holds results", "--overwrite")
     assert not (tmp_path / "out" / "results.json").exists()
 

@@ -24,6 +24,7 @@ CLASSES = {
     "imagenet-s-300": 301,
     "imagenet-s-50": 51,
     "miniature": 52,
+    "voc20": 20,
     "voc2012": 21,
 }
 BACKGROUND = {
@@ -48,6 +49,7 @@ SIZES = {
     "imagenet-s-300": (448, 448, 224),
     "imagenet-s-50": (448, 448, 224),
     "miniature": (64, 64, 64),
+    "voc20": (448, 448, 224),
     "voc2012": (448, 448, 224),
 }
 KINDS = {
@@ -58,7 +60,20 @@ KINDS = {
     "coco-object": (80, 0),
     "coco-stuff": (80, 91),
     "miniature": (32, 20),
+    "voc20": (20, 0),
     "voc2012": (20, 0),
+}
+# Under the protocol clip: short side, logit scale, threshold, least area, words of the background, of all classes.
+CLIP = {
+    "ade20k": (336, 40, 0, None, 0, 150),
+    "cityscapes": (560, 40, 0, None, 0, 19),
+    "coco-mini": (336, 50, 0.1, None, 26, 87),
+    "coco-object": (336, 50, 0.1, None, 26, 87),
+    "coco-stuff": (448, 40, 0, None, 0, 171),
+    "context59": (336, 40, 0, None, 0, 59),
+    "context60": (336, 50, 0.1, None, 1, 59),
+    "voc20": (336, 40, 0, None, 0, 30),
+    "voc2012": (336, 65, 0.1, 0.1, 26, 30),
 }
 # What a hub takes for a licence; "other" comes with its name and a link.
 LICENCES = {"apache-2.0", "cc-by-4.0", "other", "unknown"}
@@ -106,6 +121,43 @@ def test_sizes_and_thresholds_are_those_of_the_release(name: str) -> None:
     assert (card.resize.short_side, card.window.size, card.window.stride) == SIZES[name]
     assert (card.background.threshold if card.background else None) == BACKGROUND.get(name)
     assert card.background_index == (0 if name in BACKGROUND else None)
+
+
+@pytest.mark.parametrize("name", CLIP)
+def test_the_protocol_clip_is_that_of_the_public_configuration(name: str) -> None:
+    card = read_card(name).under("clip")
+    assert card.clip is not None
+    assert card.resize is not None
+    assert card.window is not None
+    words = sum(map(len, card.prompts()))
+    assert (card.resize.short_side, card.clip.logit_scale, card.clip.threshold, card.clip.least_area) == CLIP[name][:4]
+    assert (len(card.clip.background), words) == CLIP[name][4:]
+    assert (card.window.size, card.window.stride, card.clip.templates) == (224, 112, "full")
+    assert (card.background.threshold if card.background else 0) == CLIP[name][2]
+    assert "SCLIP" in card.clip.source
+    assert len(set(chain.from_iterable(card.prompts()))) == words
+
+
+def test_words_of_the_protocol_clip() -> None:
+    voc, twenty, context = (read_card(name).under("clip") for name in ("voc2012", "voc20", "context60"))
+    assert voc.prompts() == twenty.prompts()
+    said = dict(zip(voc.text_classes(), voc.prompts(), strict=True))
+    assert said["person"][:2] == ("person", "person in shirt")
+    assert (said["boat"], said["pottedplant"], said["diningtable"]) == (("ship",), ("pottedplant",), ("table",))
+    assert said["tvmonitor"] == ("television monitor", "tv monitor", "monitor", "television", "screen")
+    assert voc.clip is not None
+    assert context.clip is not None
+    assert (voc.clip.background[:3], voc.clip.background[-1]) == (("sky", "wall", "tree"), "fence")
+    assert context.clip.background == ("background",)
+    ade = read_card("ade20k").under("clip").prompts()
+    assert (("chestofdrawers",) in ade, ("chest of drawers",) in ade) == (True, False)
+    stuff = [words for (words,) in read_card("coco-stuff").under("clip").prompts()]
+    assert {"trafficlight", "building-other", "wall-brick", "teddybear"} <= set(stuff)
+
+
+def test_voc20_is_voc2012_without_its_background() -> None:
+    assert names("voc20") == names("voc2012")[1:]
+    assert values("voc20") == {**values("voc2012"), 0: "ignored"}
 
 
 @pytest.mark.parametrize("name", CLASSES)

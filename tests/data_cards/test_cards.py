@@ -125,6 +125,7 @@ def test_all_that_a_benchmarks_card_can_say_is_read(tmp_path: Path) -> None:
         ("{name: background, threshold", "{name: nothing, threshold", "background: 'nothing' is none of the classes"),
         ("threshold: 0.9", "threshold: 1.9", "background.threshold: 1.9: input should be less than or equal to 1"),
         ("[monitor, television]", "[monitor, cup]", "'cup' names both 'tvmonitor' and 'cup'"),
+        ("{name: background}", "{name: background, clip: [air]}", "give the background's words as clip: background"),
         ("long_side: 2048", "long_side: 20", "long_side 20 is smaller than short_side 448"),
     ],
 )
@@ -192,6 +193,11 @@ def test_synonyms_are_what_the_scoring_reads(tmp_path: Path) -> None:
         ("pretty_name: Tiny", "pretty_name: ''", "pretty_name: '': string should have at least 1 character"),
         ("name: tiny\n", "name: 3\n", "name: 3: input should be a valid string"),
         ("name: tiny\n", "name: [\n", "front matter cannot be read in line 4: did not find expected"),
+        ("kind: stuff}", "clip: [puppy, dog]}", "classes: 'dog' names both 'dog' and 'grass'"),
+        ("classes:", "clip: {logit_scale: 50}\nclasses:", "clip.source is missing"),
+        ("classes:", "clip: {source: here, logit_scale: 0}\nclasses:", "clip.logit_scale: 0: input should be greater"),
+        ("classes:", "clip: {source: here, templates: many}\nclasses:", "clip.templates: 'many': input should be"),
+        ("classes:", "clip: {source: here, background: [sky]}\nclasses:", "background, and the card has none"),
         ("---\nname", "name", "no front matter; begin the file with YAML between two lines of ---"),
     ],
 )

@@ -22,11 +22,12 @@ from data_cards.cards import Background, Card, read_card
 from data_cards.layouts.benchmark import open_benchmark
 from data_cards.layouts.decoding import BadItem
 from data_cards.miniature.pairs import draw_pair
-from evaluation.evaluate import EvaluateOptions, Opened, evaluate, evaluate_all, vectors_of
+from evaluation.evaluate import EvaluateOptions, Opened, evaluate, evaluate_all
 from evaluation.figures.tally import PictureTally, Share, chosen_pictures, merged, tally
 from evaluation.labels.inference import Rules, segment_images
 from evaluation.models.segmenters import Segmenter, load_segmenter
 from evaluation.results.background_sweep import THRESHOLDS
+from evaluation.setting import TextSetting, Wording, setting_of
 from evaluation.training_measure import validation_measure
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
@@ -56,12 +57,16 @@ def run(
     return evaluate_all(segmenter, [(card, path)], out, chosen, ALONE, overwrite=overwrite)
 
 
+def setting(segmenter: Segmenter, card: Card = MINIATURE, **wording: Any) -> TextSetting:
+    return setting_of(segmenter, card, Wording(**wording), Rules(), ALONE)
+
+
 def label_maps(
     segmenter: Segmenter, path: Path, card: Card = MINIATURE, batch: int = 8, rules: Rules = PLAIN
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Truth and prediction of every picture, in batches as the evaluation makes them."""
     benchmark = open_benchmark(card, path)
-    vectors = vectors_of(segmenter, card, EvaluateOptions())
+    vectors = setting(segmenter, card).vectors
     found = []
     for start in range(0, len(benchmark), batch):
         items = [benchmark.item(index) for index in range(start, min(start + batch, len(benchmark)))]
@@ -127,7 +132,7 @@ def test_stuff_and_things_are_means_over_their_classes(tmp_path: Path, segmenter
 
 def parts_of(segmenter: Segmenter, val: Path, shares: int, batch: int) -> list[PictureTally]:
     benchmark = open_benchmark(MINIATURE, val)
-    vectors = vectors_of(segmenter, MINIATURE, EvaluateOptions())
+    vectors = setting(segmenter, MINIATURE).vectors
     indices = np.arange(PICTURES)
     return [
         tally(segmenter, benchmark, vectors, Rules(), indices=indices, batch=batch, share=Share(number, shares))
@@ -290,10 +295,10 @@ def test_a_card_without_ignore_index(tmp_path: Path, segmenter: Segmenter, val: 
 def test_the_first_prompt_alone(segmenter: Segmenter) -> None:
     classes = tuple(one.model_copy(update={"prompts": (one.name, f"{one.name} thing")}) for one in MINIATURE.classes)
     card = MINIATURE.model_copy(update={"classes": classes})
-    both, first = (vectors_of(segmenter, card, EvaluateOptions(prompts=said)) for said in ("all", "first"))
-    assert torch.equal(first, vectors_of(segmenter, MINIATURE, EvaluateOptions()))
+    both, first = (setting(segmenter, card, prompts=said).vectors for said in ("all", "first"))
+    assert torch.equal(first, setting(segmenter, MINIATURE).vectors)
     assert not torch.allclose(both, first, atol=1e-3)
-    assert torch.equal(first, vectors_of(segmenter, card, EvaluateOptions()))
+    assert torch.equal(first, setting(segmenter, card).vectors)
 
 
 @given(total=st.integers(1, 2000), limit=st.integers(1, 2500))
@@ -312,10 +317,10 @@ def test_a_run_is_measured_as_its_checkpoint_is(segmenter: Segmenter, val: Path)
     learner: Any = segmenter.model
     learner.eval()
     opened = Opened(MINIATURE, val, open_benchmark(MINIATURE, val))
-    expected = evaluate(segmenter, opened, EvaluateOptions(), ALONE).figures.mean_iou
+    expected = evaluate(segmenter, opened, setting(segmenter), EvaluateOptions(), ALONE).figures.mean_iou
     assert measure(learner) == {"miou": expected}
     some = validation_measure(MINIATURE, val, limit=3, batch=8)(learner)["miou"]
-    limited = evaluate(segmenter, opened, EvaluateOptions(limit=3), ALONE)
+    limited = evaluate(segmenter, opened, setting(segmenter), EvaluateOptions(limit=3), ALONE)
     assert limited.keys == ("val-00000000", "val-00000004", "val-00000008")
     assert some == limited.figures.mean_iou
 

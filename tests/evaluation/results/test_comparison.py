@@ -64,6 +64,16 @@ def test_pictures_are_paired_by_key(tmp_path: Path) -> None:
     assert overview(one)[1][3] == f"{100 * expected.value:+.2f} *"
 
 
+def test_results_of_other_protocols_are_refused(tmp_path: Path) -> None:
+    older = write(tmp_path / "a", counts(2, 0.5))
+    same = write(tmp_path / "b", counts(3, 0.5), protocol="groupvit")
+    other = write(tmp_path / "c", counts(3, 0.5), protocol="clip")
+    assert compare([older, same])[0].notes == ()
+    for first, second in ((older, other), (other, same)):
+        with pytest.raises(MisuseError, match=r"four was measured under the protocol .* cannot be compared"):
+            compare([first, second])
+
+
 def test_pictures_that_one_lacks_are_left_out_of_all(tmp_path: Path) -> None:
     first, second = counts(2, 0.5), counts(3, 0.6)
     a = write(tmp_path / "a", first)
