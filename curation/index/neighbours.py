@@ -27,6 +27,8 @@ DEPTHS = (80, 272, 1040)
 DEEP_QUERIES = 200
 # Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
 TIE = 2e-4
+# Where an index of FAISS keeps the indexes that it is made of.
+_INSIDE = ("index", "quantizer", "base_index", "refine_index", "storage")
 _COPY = "put back a copy of it, or build its folder anew under another name"
 
 
@@ -130,6 +132,8 @@ class NearestRows:
         self.vectors = vectors
         self.path = path
         self.index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        if not _is_whole(self.index):
+            raise ValueError("an index in it is none")
         found = self.index.d, self.index.ntotal, self.index.metric_type, self.index.is_trained
         if found != (vectors.shape[1], len(vectors), faiss.METRIC_INNER_PRODUCT, True):
             raise ValueError(f"it is no index of {len(vectors):,} vectors of {vectors.shape[1]} dimensions")
@@ -253,6 +257,17 @@ def tune_deeper(index: NearestRows, queries: np.ndarray, target: float) -> list[
     chosen = queries[::step][:DEEP_QUERIES]
     exact = exact_search(index.vectors, chosen, depths[-1])
     return [tune(index, chosen, target, np.ascontiguousarray(exact[:, :k])) for k in depths]
+
+
+def _is_whole(index: Any) -> bool:
+    """Whether neither it nor an index inside it is the one that FAISS calls null, and ends the process with."""
+    import faiss
+
+    if index is None:
+        return False
+    index = faiss.downcast_index(index)
+    inside = [getattr(index, name) for name in _INSIDE if hasattr(index, name)]
+    return all(_is_whole(one) for one in inside)
 
 
 def _ivf(index: Any) -> Any:

@@ -1,5 +1,6 @@
 """FAISS indexes: the factory rule, search and re-ranking against brute force, recall, reading by memory map."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,3 +277,23 @@ def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
         build_one(folder, "images", VECTORS, rows, options, GB)
     for hint in ("--memory", "--factory", "IVF32,PQ4x4fs", "0.9999"):
         assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF4,SQ8", "PCA8,Flat", "IVF4,Flat,RFlat", "HNSW8", "IVF8_HNSW4,Flat"])
+def test_an_index_that_holds_none_is_refused(tmp_path: Path, factory: str) -> None:
+    vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    build(tmp_path / "whole", vectors, factory)
+    assert NearestRows(tmp_path / "whole", vectors, SearchSettings(), gpu=False).search(vectors[:1], 2)[1].shape == (
+        1,
+        2,
+    )
+    whole = (tmp_path / "whole").read_bytes()
+    inside = [found.start() for found in re.finditer(rb"I[xwHp][A-Za-z0-9]{2}", whole)]
+    (tmp_path / "none").write_bytes(b"null" + whole[4:])
+    with pytest.raises(ValueError, match="an index in it is none"):
+        NearestRows(tmp_path / "none", vectors, SearchSettings(), gpu=False)
+    for start in inside[1:]:  # what it is made of, each with what stood there left out
+        for end in [*(other for other in inside if other > start), len(whole)]:
+            (tmp_path / "none").write_bytes(whole[:start] + b"null" + whole[end:])
+            with pytest.raises((ValueError, RuntimeError)):
+                NearestRows(tmp_path / "none", vectors, SearchSettings(), gpu=False)
