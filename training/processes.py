@@ -22,7 +22,7 @@ import torch.distributed as dist
 
 from files.errors import MisuseError
 
-MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's validation
+MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's mIoU
 
 PATIENCE = 5.0  # seconds that a run asked to end still waits for the batch of the step at hand
 
@@ -146,6 +146,28 @@ def of_all(mine: T, place: Place) -> list[T]:
     everyone: list[Any] = [None] * place.world
     dist.all_gather_object(everyone, mine, group=place.control)
     return everyone
+
+
+def by_all(work: Callable[[], T], place: Place) -> list[T]:
+    """What `work` gives on every process, in order; where it raises on some, the first one's error on all."""
+    if place.world == 1:
+        return [work()]
+    mine: T | _Raised
+    try:
+        mine = work()
+    except Exception as error:
+        mine = _Raised(error)
+    given: list[T] = []
+    for one in of_all(mine, place):
+        if isinstance(one, _Raised):
+            raise one.error
+        given.append(one)
+    return given
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
 
 
 def by_leader(work: Callable[[], T], place: Place) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.training_processes import ROOT, Running, arguments, losses
+from tests.integration.training_processes import ROOT, Running, arguments, losses, validations
 from tests.training.curated_world import make_curated
 
 
@@ -71,8 +72,8 @@ def test_a_run_asked_to_end_does_so_whatever_its_workers_do(tmp_path: Path, data
         os.kill(worker, 0)
 
 
-# A batch is the whole data set, so that its pairs are the same however they are shared out.
-WHOLE = ("data.batch=48", "optimizer.warmup_epochs=0", "data.augment=none", "steps=6")
+# With all that is drawn at random for a sample.
+WHOLE = ("data.batch=24", "data.streams=4", "data.augment=deit", "model.drop_path=0.3", "steps=6")
 
 
 def test_two_ranks_are_one_with_the_same_batches(tmp_path: Path, data: Path) -> None:
@@ -97,8 +98,29 @@ def test_two_ranks_end_together_and_go_on_exactly(tmp_path: Path, data: Path) ->
     Running(tmp_path / "asked", data, *settings, ranks=2).end()
     Running(tmp_path / "undisturbed", data, *settings, ranks=2).end()
     assert losses(tmp_path / "asked") == losses(tmp_path / "undisturbed")
-    printed = Running(tmp_path / "asked", data, *settings).end(2)
-    assert "is of a run with 2 processes, this one has 1" in printed
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path, data: Path, before: int, after: int) -> None:
+    run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
+    settings = (
+        *WHOLE,
+        "checkpoints.every_steps=3",
+        "checkpoints.keep=9",
+        "validation.every_steps=2",
+        "validation.batch=7",
+    )
+    Running(run, data, *settings, "--val", str(data), ranks=before).end()
+    shutil.copytree(run, undisturbed, symlinks=True)
+    for later in (4, 6):
+        shutil.rmtree(run / f"checkpoints/step-0000000{later}")
+    printed = Running(run, data, *settings, "--val", str(data), ranks=after).end()
+    assert f"{after} x cpu, 6 steps, going on from {run / 'checkpoints/step-00000003'}" in printed
+    assert losses(run) == pytest.approx(losses(undisturbed), rel=1e-4)
+    found, expected = validations(run), validations(undisturbed)
+    assert list(found) == [2, 4, 6]
+    for step, figures in expected.items():
+        assert found[step] == pytest.approx(figures, rel=1e-4)
 
 
 def test_every_rank_reports_what_the_leading_one_refuses(tmp_path: Path, data: Path) -> None:

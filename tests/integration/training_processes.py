@@ -91,8 +91,18 @@ def _become(command: Sequence[str], log: str, environment: dict[str, str]) -> No
 
 def losses(run: Path) -> dict[int, float]:
     """The loss after each step, by the log; a line that is being written is not looked at."""
+    return {line["step"]: line["loss"] for line in _lines(run) if line["event"] == "train"}
+
+
+def validations(run: Path) -> dict[int, dict[str, float]]:
+    """The figures of each validation, by the log."""
+    known = ("event", "step", "time")
+    lines = [line for line in _lines(run) if line["event"] == "validation"]
+    return {line["step"]: {name: value for name, value in line.items() if name not in known} for line in lines}
+
+
+def _lines(run: Path) -> list[dict[str, Any]]:
     path = run / "log.jsonl"
-    lines: list[dict[str, Any]] = []
-    if path.exists():
-        lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return {line["step"]: line["loss"] for line in lines if line["event"] == "train"}
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

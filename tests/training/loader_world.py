@@ -85,7 +85,7 @@ def take(source: Iterator[Batch], count: int) -> list[Batch]:
 
 def digest(batch: Batch) -> str:
     """Hash of all that training sees of a batch."""
-    found = blake2b(str((batch.keys, batch.seed)).encode())
+    found = blake2b(str((batch.keys, batch.seeds.tolist())).encode())
     for tensor in (batch.pixels, batch.erase, batch.captions, batch.caption_ids, batch.concepts, batch.concept_ids):
         found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         found.update(tensor.contiguous().numpy().tobytes())

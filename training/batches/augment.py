@@ -83,24 +83,32 @@ class Augmentation:
 def finish(
     pixels: Tensor,
     erase: Tensor | None = None,
-    seed: int = 0,
+    seeds: Tensor | None = None,
     mean: tuple[float, ...] = MEAN,
     std: tuple[float, ...] = STD,
 ) -> Tensor:
     """uint8 [B, 3, H, W] -> normalised float32, on the device of the pixels, with rectangles erased.
 
     erase: int64 [B, 4] on the CPU: top, left, height, width; height 0: none. They are filled with normal noise that is
-    a function of the seed and the kind of device. mean, std: of levels 0 to 1. Nothing waits for the device.
+    a function of the picture's seed, int64 [B] on the CPU, and the kind of device. mean, std: of levels 0 to 1. Nothing
+    waits for the device.
     """
     device = pixels.device
     centre, spread = _of_pixels(mean, device), _of_pixels(std, device)
     normal = (pixels.float() - centre) / spread
-    if erase is None or not len(erase):
+    if erase is None or seeds is None:
         return normal
-    count = 3 * int((erase[:, 2] * erase[:, 3]).sum())
-    if count == 0:
+    areas = (erase[:, 2] * erase[:, 3]).tolist()
+    if not any(areas):
         return normal
-    noise = torch.randn(count, device=device, generator=torch.Generator(device).manual_seed(seed))
+    generator = torch.Generator(device)
+    noise = torch.cat(
+        [
+            torch.randn(3 * area, device=device, generator=generator.manual_seed(seed))
+            for area, seed in zip(areas, seeds.tolist(), strict=True)
+            if area
+        ]
+    )
     top, left, height, width = (column.view(-1, 1) for column in erase.to(device, non_blocking=True).unbind(1))
     row = torch.arange(pixels.shape[2], device=device)
     column = torch.arange(pixels.shape[3], device=device)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from files.errors import CocuError
 from training.batches.pair_maker import Made
+from training.batches.shares import StreamShare
 
 EXAMPLES = 10
 SHOWN = 5  # reasons, shards
@@ -25,23 +26,24 @@ MOST_UNWEIGHTED = 100_000
 class Batch:
     """Pairs as the losses take them, on the CPU.
 
-    pixels: uint8 [B, 3, S, S], augmented, not normalised; erase: int64 [B, 4] rectangles; seed: of the noise in them
-    (training.augment.finish takes the three). captions: int64 [B, T] token ids; caption_ids: int64 [B].
+    pixels: uint8 [B, 3, S, S], augmented, not normalised; erase: int64 [B, 4] rectangles; seeds: int64 [B], of the
+    noise in these (training.augment.finish takes the three), and of what the model draws for a pair.
+    captions: int64 [B, T] token ids; caption_ids: int64 [B].
     concepts: int64 [B, K, T] token ids of prompted concepts, captions where an archive was short; concept_ids: int64
     [B, K]. Ids are of 63 bits: equal in all processes exactly where the concept (without its prompt) or the caption is
-    equal; those of captions and of concepts differ. keys: "shard/key". position: what `Loader(resume=...)` takes to go
-    on after this batch.
+    equal; those of captions and of concepts differ. keys: "shard/key". position: of each stream by its number, what
+    `Loader(resume=...)` takes to go on after this batch.
     """
 
     pixels: Tensor
     erase: Tensor
-    seed: int
+    seeds: Tensor
     captions: Tensor
     caption_ids: Tensor
     concepts: Tensor
     concept_ids: Tensor
     keys: list[str]
-    position: dict[str, Any]
+    position: dict[int, dict[str, Any]]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,7 +70,7 @@ class SampleCounts:
 
     @property
     def bad_share(self) -> float:
-        """Share of the samples that could not be used."""
+        """StreamShare of the samples that could not be used."""
         return self.bad / max(1, self.good + self.bad)
 
     def left_out(self) -> str:
@@ -134,8 +136,9 @@ def _some(shown: Sequence[str], of: int) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """What was made of some places. position: of the stream before the first of them."""
+    """What was made of some places of a stream. position: of the stream before the first of them."""
 
+    stream: int
     position: dict[str, Any]
     made: Made
 
@@ -153,19 +156,39 @@ class _Slice:
         return {"stream": self.part.position, "skip": passed}
 
 
-def join_parts(parts: Iterable[Part], size: int, *, pin: bool = False, keep_last: bool = False) -> Iterator[Batch]:
-    """Batches of `size` pairs, in order. pin: in page-locked memory. keep_last: a shorter one at the end, too."""
-    waiting: deque[_Slice] = deque()
-    have = 0
+def join_parts(
+    parts: Iterable[Part], shares: Sequence[StreamShare], *, pin: bool = False, keep_last: bool = False
+) -> Iterator[Batch]:
+    """Batches of a rank's shares of the streams, each in its order. pin: in page-locked memory.
+
+    keep_last: a shorter one at the end, too, of all that is left.
+    """
+    waiting: dict[int, deque[_Slice]] = {share.stream: deque() for share in shares}
+    have = dict.fromkeys(waiting, 0)
     for part in parts:
         if part.made.good:
-            waiting.append(_Slice(part, 0, len(part.made.good)))
-            have += len(part.made.good)
-        while have >= size:
-            yield _join(_first(waiting, size), pin)
-            have -= size
-    if keep_last and have:
-        yield _join(list(waiting), pin)
+            waiting[part.stream].append(_Slice(part, 0, len(part.made.good)))
+            have[part.stream] += len(part.made.good)
+        while all(have[share.stream] >= share.pairs for share in shares):
+            for share in shares:
+                have[share.stream] -= share.pairs
+            yield _one(waiting, shares, pin)
+    if keep_last and any(have.values()):
+        rest = [replace(share, pairs=have[share.stream], last=have[share.stream]) for share in shares]
+        yield _one(waiting, [share for share in rest if share.pairs], pin)
+
+
+def _one(waiting: Mapping[int, deque[_Slice]], shares: Sequence[StreamShare], pin: bool) -> Batch:
+    kept: list[_Slice] = []
+    position = {}
+    for share in shares:
+        pieces = waiting[share.stream]
+        before = _first(pieces, share.first)
+        mine = _first(pieces, share.last - share.first)
+        after = _first(pieces, share.pairs - share.last)
+        kept += mine
+        position[share.stream] = [*before, *mine, *after][-1].position()
+    return _join(kept, position, pin)
 
 
 def _first(waiting: deque[_Slice], size: int) -> list[_Slice]:
@@ -181,7 +204,7 @@ def _first(waiting: deque[_Slice], size: int) -> list[_Slice]:
     return taken
 
 
-def _join(slices: list[_Slice], pin: bool) -> Batch:
+def _join(slices: list[_Slice], position: dict[int, dict[str, Any]], pin: bool) -> Batch:
     def whole(name: str) -> Tensor:
         pieces = [getattr(piece.part.made, name)[piece.begin : piece.end] for piece in slices]
         tensor = torch.from_numpy(np.concatenate(pieces).astype(np.int64))
@@ -194,11 +217,11 @@ def _join(slices: list[_Slice], pin: bool) -> Batch:
     return Batch(
         pixels=pixels[0],
         erase=whole("erase"),
-        seed=slices[0].part.made.seeds[slices[0].begin],
+        seeds=whole("seeds"),
         captions=whole("captions"),
         caption_ids=whole("caption_ids"),
         concepts=whole("concepts"),
         concept_ids=whole("concept_ids"),
         keys=[key for piece in slices for key in piece.part.made.keys[piece.begin : piece.end]],
-        position=slices[-1].position(),
+        position=position,
     )

@@ -1,15 +1,16 @@
 """Batches for training: stream, decoding, augmentation, concepts and tokens put together.
 
 The order of samples is made here, in the main process (training/shards/stream.py); worker processes make arrays of some
-samples at a time, and batches are joined from those in order. So the batches of a rank are the same for any number of
-workers, a broken pair lets the next move up instead of leaving a gap, and the position after a batch says exactly which
-sample comes next, whatever has been read ahead.
+samples at a time, and batches are joined from those in order. So batches are the same for any number of workers, and
+those of all ranks together for any number of ranks (training/batches/shares.py), a broken pair lets the next of its
+stream move up instead of leaving a gap, and the position after a batch says exactly which sample comes next, whatever
+has been read ahead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from training.batches.augment import Augmentation
 from training.batches.batch import Batch, SampleCounts, join_parts
 from training.batches.pair_maker import ConceptChoice, PairMaker
 from training.batches.raw_pairs import NO_CONCEPTS
+from training.batches.shares import StreamShare, shares_of
 from training.batches.tokens import TextTokenizer, tokenizer_of
 from training.batches.workers import Ahead, Crew, make_parts
 from training.shards.files import ShardFiles
@@ -28,15 +30,16 @@ from training.shards.weights import PairWeights, read_weights
 
 # What workers make at once: little enough for a small /dev/shm, enough that handing it over costs nothing.
 PART_BYTES = 4 << 20
+LEAST_PART = 16  # pairs, if they are no more bytes than that, of streams that give few to a batch
 
 
 @dataclass(frozen=True)
 class BatchOptions:
     """What training's and validation's batches have in common. Raises MisuseError for what cannot be used.
 
-    batch_size: of this rank. concepts: none, caption, curated-top or curated-cluster (concepts.py). tokenizer: of the
-    learner; None: CLIP's. workers: processes; 0 makes all in this one. cache: folder that keeps copies of remote shards
-    and indexes of tars from run to run.
+    batch_size: of this rank. streams: of the order of samples; a divisor of the batch of all ranks. concepts: none,
+    caption, curated-top or curated-cluster (concepts.py). tokenizer: of the learner; None: CLIP's. workers: processes;
+    0 makes all in this one. cache: folder that keeps copies of remote shards and indexes of tars from run to run.
     """
 
     batch_size: int
@@ -49,6 +52,7 @@ class BatchOptions:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    streams: int = 1
     workers: int = 0
     pin_memory: bool = False
     cache: Path | None = None
@@ -61,6 +65,14 @@ class BatchOptions:
             raise MisuseError(
                 f"rank {self.rank} of {self.world_size} with {self.workers} workers: there is no such loader"
             )
+        batch = self.batch_size * self.world_size
+        if self.streams < 1 or batch % self.streams:
+            raise MisuseError(f"streams: {self.streams}; give a divisor of the batch of all ranks, {batch}")
+
+    @property
+    def shares(self) -> tuple[StreamShare, ...]:
+        """What this rank takes of which streams."""
+        return shares_of(self.batch_size * self.world_size, self.streams, self.rank, self.world_size)
 
     def files(self, shards: Sequence[TarShard]) -> ShardFiles:
         """The shards as files."""
@@ -74,9 +86,10 @@ class BatchOptions:
 
     @property
     def part(self) -> int:
-        """Samples that a worker makes at once: about PART_BYTES of pixels, in equal parts of a batch."""
-        most = max(1, PART_BYTES // (3 * self.image_size * self.image_size))
-        return -(-self.batch_size // -(-self.batch_size // most))
+        """Samples that a worker makes at once: about PART_BYTES of pixels, in equal parts of what a stream gives."""
+        most, pairs = max(1, PART_BYTES // (3 * self.image_size * self.image_size)), self.shares[0].pairs
+        least = min(most, LEAST_PART) if self.streams > 1 else 1
+        return max(least, -(-pairs // -(-pairs // most)))
 
 
 class Loader:
@@ -85,8 +98,9 @@ class Loader:
     sources: names of shards, or `Source`s with weights (training/shards/found.py). augment: none, light or deit
     (augment.py); True is deit, False is none. shuffle_buffer: samples that are shuffled together, across shards; only
     their places are kept. samples: of all sources, for `steps_per_epoch`; None: counted by reading headers. resume: the
-    position of a batch of a run with the same data, seed, ranks and shuffle buffer; workers, batch size and the rest
-    may differ. weights: a table of how likely an epoch sees each pair (training/shards/weights.py). look_up: called now
+    positions of the streams after a batch of a run with the same data, seed, streams and shuffle buffer; ranks,
+    workers, batch size and the rest may differ.
+    weights: a table of how likely an epoch sees each pair (training/shards/weights.py). look_up: called now
     and then while a batch of workers is waited for; what it raises ends the wait.
     """
 
@@ -99,7 +113,7 @@ class Loader:
         crop_scale: tuple[float, float] = (0.08, 1.0),
         shuffle_buffer: int = 10_000,
         samples: int | None = None,
-        resume: dict[str, Any] | None = None,
+        resume: Mapping[int, dict[str, Any]] | None = None,
         weights: Path | None = None,
         look_up: Callable[[], None] = lambda: None,
     ) -> None:
@@ -112,19 +126,28 @@ class Loader:
             raise MisuseError("--weights: says how often each pair is seen, and so cannot go with --shares")
         thinned = read_weights(weights, shards) if weights else None
         self.counts = SampleCounts()
+        # A stream that other ranks read, too, is counted by one of them.
+        self._counts = {share.stream: self.counts if share.counts else SampleCounts() for share in options.shares}
         self._options, self._look_up = options, look_up
         self._samples = thinned.pairs_an_epoch if thinned else samples
         self._files = options.files(shards)
+        digest = thinned.digest if thinned else None
+        self._streams: dict[int, Stream] = {}
         try:
-            slot = Slot(options.seed, options.rank, options.world_size, shuffle_buffer)
-            at, digest = resume and resume["stream"], thinned.digest if thinned else None
-            self._stream = Stream(collections, self._files, slot, position=at, pair_weights=digest)
-            self._stream.take(resume["skip"] if resume else 0)
+            for share in options.shares:
+                slot = Slot(options.seed, share.stream, options.streams, shuffle_buffer)
+                at = resume[share.stream] if resume else None
+                stream = Stream(collections, self._files, slot, position=at and at["stream"], pair_weights=digest)
+                stream.take(at["skip"] if at else 0)
+                self._streams[share.stream] = stream
         except BaseException:
             self._files.close()
             raise
         self._maker = options.maker(self._files, augmentation, thinned)
-        self._state = resume or {"stream": self._stream.position(), "skip": 0}
+        self._state = {
+            number: resume[number] if resume else {"stream": stream.position(), "skip": 0}
+            for number, stream in self._streams.items()
+        }
         self._ahead: Ahead | None = None
         self._closed = False
 
@@ -140,8 +163,8 @@ class Loader:
         """Batches of all ranks in which as many samples are seen as there are, at the least 1."""
         return max(1, self.samples // (self._options.batch_size * self._options.world_size))
 
-    def state(self) -> dict[str, Any]:
-        """Position after the last batch given out: plain numbers, strings, lists and dicts."""
+    def state(self) -> dict[int, dict[str, Any]]:
+        """Position of each of its streams after the last batch given out: plain numbers, strings, lists and dicts."""
         return self._state
 
     def __iter__(self) -> Loader:
@@ -153,8 +176,8 @@ class Loader:
             raise RuntimeError("the loader is closed")
         if self._ahead is None:
             o, crew = self._options, Crew(self._options.workers)
-            parts = make_parts(self._stream, self._files, self._maker, o.part, crew, self.counts)
-            self._ahead = Ahead(join_parts(parts, o.batch_size, pin=o.pin_memory), crew, self._look_up)
+            parts = make_parts(self._streams, self._files, self._maker, o.part, crew, self._counts)
+            self._ahead = Ahead(join_parts(parts, o.shares, pin=o.pin_memory), crew, self._look_up)
         batch = next(self._ahead)
         self._state = batch.position
         return batch
@@ -194,18 +217,18 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """One pass over the shards in their own order, without augmentation; the last batch may be shorter.
 
-    The same every time, concepts and prompts included. Of several ranks each gets a part, by bytes of the shards, so
-    that their numbers of batches may differ. counts: filled with what could not be used.
+    The same every time, concepts and prompts included, and on every rank. counts: filled with what could not be used.
     """
     shards, collections = find_data([source if isinstance(source, str) else Source(source.names) for source in sources])
+    options = replace(options, rank=0, world_size=1, streams=1)
     files = options.files(shards)
     try:
-        slot = Slot(options.seed, options.rank, options.world_size, window=4096, shuffle=False)
+        slot = Slot(options.seed, 0, 1, window=4096, shuffle=False)
         stream = Stream(collections, files, slot, epochs=1)
         maker, crew = options.maker(files, Augmentation(options.image_size, "none")), Crew(options.workers)
         counts = SampleCounts() if counts is None else counts
-        parts = make_parts(stream, files, maker, options.part, crew, counts)
-        batches = join_parts(parts, options.batch_size, pin=options.pin_memory, keep_last=True)
+        parts = make_parts({0: stream}, files, maker, options.part, crew, {0: counts})
+        batches = join_parts(parts, options.shares, pin=options.pin_memory, keep_last=True)
         ahead = Ahead(batches, crew)
         try:
             yield from ahead

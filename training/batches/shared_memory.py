@@ -26,7 +26,8 @@ def held(options: BatchOptions, workers: int) -> int:
     """The most bytes of shared memory that batches and their parts take at once, on one rank."""
     if not workers:
         return 0
-    parts = -(-options.batch_size // options.part)
+    shares = options.shares
+    parts = len(shares) * -(-shares[0].pairs // options.part) + (len(shares) > 1) * len(shares)
     # A batch of one part is that part; others, and those in page-locked memory, are copies.
     batches = parts if parts > 1 or options.pin_memory else BATCHES_AHEAD + 3
     return (PARTS_AHEAD * workers + batches + 2) * options.part * 3 * options.image_size**2

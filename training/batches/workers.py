@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -56,21 +56,31 @@ class Crew:
 
 
 def make_parts(
-    stream: Stream, files: ShardFiles, maker: PairMaker, size: int, crew: Crew, counts: SampleCounts
+    streams: Mapping[int, Stream],
+    files: ShardFiles,
+    maker: PairMaker,
+    size: int,
+    crew: Crew,
+    counts: Mapping[int, SampleCounts],
 ) -> Iterator[Part]:
-    """Parts of `size` places each in the order of the stream, made by the crew; without workers by this process.
+    """Parts of `size` places each in the order of their stream, made by the crew; without workers by this process.
 
-    counts is kept up to date. Raises CocuError when a shard cannot be had, a process dies, or nothing is usable.
+    Of several streams, by their numbers, the one that has fallen behind is next. counts, of each stream, are kept up to
+    date. Raises CocuError when a shard cannot be had, a process dies, or nothing is usable.
     """
-    on_their_way: deque[tuple[dict[str, Any], int, set[int]]] = deque()
+    on_their_way: deque[tuple[int, dict[str, Any], int, set[int]]] = deque()
+    pairs = dict.fromkeys(streams, 0)  # of each stream, made or on their way
 
     def take() -> Iterator[np.ndarray]:
         while True:
+            number = min(pairs, key=pairs.__getitem__)
+            stream = streams[number]
             position = stream.position()
             places = stream.take(size)
             if not len(places):
                 return
-            on_their_way.append((position, stream.taken, set(places[:, SHARD].tolist())))
+            pairs[number] += len(places)
+            on_their_way.append((number, position, stream.taken, set(places[:, SHARD].tolist())))
             yield places
 
     workers = crew.workers
@@ -87,13 +97,15 @@ def make_parts(
     made = iter(batches)
     crew.processes += getattr(made, "_workers", [])  # torch has no other name for them
     while (one := _next(made, workers)) is not None:
-        position, taken, shards = on_their_way.popleft()
-        stream.read(taken)
-        counts.add(one, shards, len(files.shards))
-        for number, (fault, lost) in files.faults.items():
-            name = files.shards[number].name
-            counts.broken_shards[name], counts.lost_pairs[name] = fault, lost
-        yield Part(position, one)
+        number, position, taken, shards = on_their_way.popleft()
+        streams[number].read(taken)
+        pairs[number] -= one.count - len(one.good)
+        counted = counts[number]
+        counted.add(one, shards, len(files.shards))
+        for shard, (fault, lost) in files.faults.items():
+            name = files.shards[shard].name
+            counted.broken_shards[name], counted.lost_pairs[name] = fault, lost
+        yield Part(number, position, one)
 
 
 def _next(made: Iterator[Made | _Unshared], workers: int) -> Made | None:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from files.errors import MisuseError
 from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
+from training.models.noise import uniform
 from training.models.text_encoder import TextConfig, TextEncoder
 from training.models.transformer import MLP, Block, attend
 
@@ -239,7 +240,7 @@ class GroupingBlock(nn.Module):
     def __init__(self, config: GroupViTConfig, group_tokens: int, output_groups: int) -> None:
         super().__init__()
         width = config.width
-        self.config = config
+        self.config, self.draws = config, 0
         self.token_norm = nn.LayerNorm(width)
         self.group_norm = nn.LayerNorm(width)
         self.group_mixer = TokenMixer(group_tokens, width // 2, output_groups)
@@ -270,7 +271,7 @@ class GroupingBlock(nn.Module):
     def _assign(self, logits: Tensor) -> Tensor:
         """Weights of the groups for each token, [B, N, G]; with noise in training."""
         if self.training:
-            logits = (logits + self.config.gumbel_noise * gumbel_noise(logits)) / self.config.gumbel_tau
+            logits = (logits + self.config.gumbel_noise * gumbel_noise(logits, self.draws)) / self.config.gumbel_tau
         soft = logits.softmax(dim=-1)
         if not self.config.hard_assignment:
             return soft
@@ -323,10 +324,12 @@ class ProjectionHead(nn.Module):
         return F.normalize(vectors, dim=-1).unflatten(0, features.shape[:-1])
 
 
-def gumbel_noise(logits: Tensor) -> Tensor:
-    """Independent draws from the standard Gumbel distribution, in the shape of the logits; never infinite."""
-    uniform = torch.rand_like(logits).clamp_min(torch.finfo(logits.dtype).tiny)
-    return -torch.log(-torch.log(uniform))
+def gumbel_noise(logits: Tensor, draw: int = 0) -> Tensor:
+    """Independent draws from the standard Gumbel distribution, in the shape of the logits; never infinite.
+
+    draw: training/models/noise.py.
+    """
+    return -torch.log(-torch.log(uniform(tuple(logits.shape), draw, logits.device))).to(logits.dtype)
 
 
 def _soft(logits: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.models.noise import uniform
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -94,7 +96,7 @@ class Block(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.drop_path = drop_path
+        self.drop_path, self.draws = drop_path, 0
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, causal=causal)
         self.mlp_norm = nn.LayerNorm(width)
@@ -102,19 +104,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, width] -> [B, N, width]."""
-        x = x + self._dropped(self.attention(self.attention_norm(x)))
-        return x + self._dropped(self.mlp(self.mlp_norm(x)))
+        x = x + self._dropped(self.attention(self.attention_norm(x)), 0)
+        return x + self._dropped(self.mlp(self.mlp_norm(x)), 1)
 
     def at(self, x: Tensor, place: Tensor) -> Tensor:
         """What a causal block gives at one token of each row, at less cost: [B, N, width], [B] -> [B, width]."""
         token = x[torch.arange(len(x), device=x.device), place]
-        token = token + self._dropped(self.attention.at(self.attention_norm(x), place))
-        return token + self._dropped(self.mlp(self.mlp_norm(token)))
+        token = token + self._dropped(self.attention.at(self.attention_norm(x), place), 0)
+        return token + self._dropped(self.mlp(self.mlp_norm(token)), 1)
 
-    def _dropped(self, branch: Tensor) -> Tensor:
+    def _dropped(self, branch: Tensor, which: int) -> Tensor:
         """The branch, zero for the samples that skip it, the others scaled up to keep the mean."""
         if not self.training or self.drop_path == 0.0:
             return branch
         keep = 1.0 - self.drop_path
-        kept = torch.rand(len(branch), *[1] * (branch.ndim - 1), device=branch.device) < keep
+        kept = uniform((len(branch), *[1] * (branch.ndim - 1)), self.draws + which, branch.device) < keep
         return branch * (kept / keep).to(branch.dtype)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from training.models.learner import LEARNERS, Learner
+from training.models.noise import number_draws
 
 ConceptSource = Literal["caption", "curated-top", "curated-cluster", "none"]
 
@@ -30,8 +31,10 @@ class Data(Section):
     batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the encoders at
     once; null: all of its share of the batch. The loss is that of the whole batch either way
     (training/step/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale:
-    training/batches/augment.py. shuffle_buffer: samples that are shuffled together, on each rank. samples: how many
-    the shards hold; null: they are counted.
+    training/batches/augment.py. streams: of the order of samples, read side by side (training/batches/shares.py); the
+    batch has to be divisible by them, or as many are as divide both. Best a multiple of the number of ranks.
+    shuffle_buffer: samples of a stream that are shuffled together. samples: how many the shards hold; null: they are
+    counted.
     """
 
     batch: Count = 4096
@@ -40,6 +43,7 @@ class Data(Section):
     concept_temperature: Annotated[float, Field(gt=0)] = 1.0
     augment: Literal["none", "light", "deit"] = "deit"
     crop_scale: tuple[Share, Share] = (0.08, 1.0)
+    streams: Count = 8
     shuffle_buffer: Count = 10000
     samples: Count | None = None
 
@@ -160,4 +164,6 @@ def recipe_kind(learner: str) -> type[Recipe]:
 
 def build_learner(recipe: Recipe) -> Learner:
     """The learner that a recipe names, with fresh weights from torch's global random state."""
-    return LEARNERS[recipe.learner].build(recipe.model)
+    learner = LEARNERS[recipe.learner].build(recipe.model)
+    number_draws(learner)
+    return learner

@@ -42,12 +42,8 @@ STATE_SHAPE = {
     "optimizer": {"state": {int: {str: Tensor}}, "param_groups": [{"params": [int]}]},
     "weights?": {str: Tensor},
     "scaler?": {"scale": float},
-    "ranks": [
-        {
-            "random": {"cpu": Tensor, "cuda?": Tensor},
-            "position": {"stream": {"taken": count, "collections": [{str: count}]}, "skip": count},
-        }
-    ],
+    "ranks": [{"random": {"cpu": Tensor, "cuda?": Tensor}}],
+    "streams": {int: {"stream": {"taken": count, "collections": [{str: count}]}, "skip": count}},
 }
 NAME = re.compile(r"step-(\d{8})")
 
@@ -158,9 +154,15 @@ def take_up(
                 shapes = [tuple(kept[name].shape) for name in ("exp_avg", "exp_avg_sq") if kept]
                 if any(shape != tuple(parameter.shape) for shape in shapes):
                     raise ValueError(f"a moment of shape {shapes}, of a parameter of shape {tuple(parameter.shape)}")
-        now = random_states(place.device)
-        set_random_states(state["ranks"][place.rank]["random"], place.device)
-        set_random_states(now, place.device)
+        if random := random_of(state, place):
+            now = random_states(place.device)
+            set_random_states(random, place.device)
+            set_random_states(now, place.device)
+
+
+def random_of(state: Mapping[str, Any], place: Place) -> dict[str, Any] | None:
+    """The random states that this process goes on from; None where there were more or fewer processes."""
+    return state["ranks"][place.rank]["random"] if len(state["ranks"]) == place.world else None
 
 
 def no_checkpoint(folder: Path, missing: str) -> MisuseError:

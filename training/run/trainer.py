@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from training.batches.batch import Batch, SampleCounts, all_counts
 from training.batches.check import check_all
 from training.batches.loader import BatchOptions, Loader, repeated, validation_batches
 from training.batches.shared_memory import free_bytes, workers_that_fit
+from training.batches.shares import made_more_than_once, streams_of
 from training.models.layers import forget_activations
 from training.processes import (
     Asked,
@@ -42,7 +44,7 @@ from training.processes import (
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
-from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, take_up
+from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, random_of, take_up
 from training.run.ema import Ema
 from training.run.options import TrainOptions
 from training.run.run_folder import enter
@@ -50,7 +52,7 @@ from training.run.run_log import SKIPPED, RunLog
 from training.run.start import begin, with_init
 from training.run.throughput import LogWindow, Utilisation
 from training.run.trained import Outcome, RunProgress
-from training.run.validation import validation_figures
+from training.run.validation import Sums, measured, validation_sums
 from training.step.gradient_cache import Features, MicroBatch, accumulate, wrapped
 from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
@@ -92,13 +94,8 @@ class Run:
         by_leader(lambda: stack.enter_context(locked(options.run, CONFIG)), place)
         found = by_leader(lambda: enter(options.run, recipe, options.resume), place)
         state = load_state(found) if found else None
-        if state and len(state["ranks"]) != place.world:
-            raise MisuseError(
-                f"{found}: is of a run with {len(state['ranks'])} processes, this one has {place.world}; go on with as "
-                "many, or begin a new run from its weights with --init"
-            )
 
-        # The same weights in every process, and noise of its own.
+        # The same weights in every process; noise of its own where it is not the samples' (training/models/noise.py).
         seed_everything(recipe.seed)
         self.learner = learner = build_learner(recipe)
         if found:
@@ -108,7 +105,7 @@ class Run:
         learner.freeze(recipe.freeze)
         if recipe.checkpoint_activations:
             forget_activations(learner)
-        seed_everything(recipe.seed + 1 + place.rank)
+        seed_everything(recipe.seed + 1 + place.rank + (state["step"] << 16 if state else 0))
         learner.to(place.device).train()
         if place.world > 1 and place.device.type == "cuda":  # PyTorch has no synchronised batch norm for CPUs
             nn.SyncBatchNorm.convert_sync_batchnorm(learner)
@@ -118,20 +115,19 @@ class Run:
         self.guard = GuardedStep(learner, self.optimizer, recipe.optimizer.clip, self.scaler)
         self.ema = Ema(learner, recipe.ema) if recipe.ema else None
 
-        mine = state["ranks"][place.rank] if state else None
         self.workers = 1
-        loaders = [self._batches(recipe.data.batch // place.world)]
+        loaders = [self._of_training()]
         loaders += [self._batches(recipe.validation.batch)] if options.val else []
         usual, ranks = fitting_workers(place), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         self.workers = workers_that_fit(options.workers, usual, loaders, free, ranks, place.leads)
         with going_on(found) if found else nullcontext():
-            self.loader = stack.enter_context(self._loader(mine and mine["position"]))
+            self.loader = stack.enter_context(self._loader(state["streams"] if state else None))
         by_epochs = recipe.steps is None or (options.val and recipe.validation.every_steps is None)
         self.epoch = self.loader.steps_per_epoch if by_epochs else None
         self.rate = learning_rate(recipe, self.epoch)
 
         self.progress = RunProgress(**state["progress"]) if state else RunProgress()
-        self.random, self.utilisation = mine and mine["random"], Utilisation(place)
+        self.random, self.utilisation = random_of(state, place) if state else None, Utilisation(place)
         if found and state:
             take_up(found, state, self.optimizer, self.scaler, self.ema, place)
         self.checkpoints = Checkpoints(options.run, recipe.checkpoints.keep)
@@ -220,7 +216,7 @@ class Run:
         recipe, device = self.recipe, self.place.device
         learner = self.learner
         pixels = batch.pixels.to(device, non_blocking=True)
-        pixels = finish(pixels, batch.erase, batch.seed, learner.mean, learner.std)
+        pixels = finish(pixels, batch.erase, batch.seeds, learner.mean, learner.std)
         texts = torch.cat([batch.captions[:, None], batch.concepts], dim=1)
         multiple = TOKENS_MULTIPLE if self.options.compile else 1
         trimmed = learner.trimmed(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
@@ -229,9 +225,9 @@ class Run:
         captions, concepts = sent_texts.split([1, batch.concepts.shape[1]], dim=1)
         size = recipe.data.micro_batch or len(pixels)
         pieces = [
-            MicroBatch(some_pixels, some_captions.squeeze(1), some_concepts if recipe.concepts != "none" else None)
-            for some_pixels, some_captions, some_concepts in zip(
-                pixels.split(size), captions.split(size), concepts.split(size), strict=True
+            MicroBatch(some, its_captions.squeeze(1), its_concepts if recipe.concepts != "none" else None, seeds)
+            for some, its_captions, its_concepts, seeds in zip(
+                *(whole.split(size) for whole in (pixels, captions, concepts, sent(batch.seeds, device))), strict=True
             )
         ]
         caption_ids, concept_ids = sent(batch.caption_ids, device), sent(batch.concept_ids, device)
@@ -303,7 +299,7 @@ class Run:
 
     def _validate(self) -> None:
         """Measure the learner, and note it if it is the best so far. A signal ends it with nothing measured."""
-        figures = by_leader(self._measured, self.place)
+        figures = self._measured()
         if not figures:
             return
         progress = self.progress
@@ -314,25 +310,21 @@ class Run:
             self.log.validation(progress.step, figures)
 
     def _measured(self) -> dict[str, float]:
-        # By one process, however many there are, so that the figures do not depend on their number.
-        recipe, learner = self.recipe, self.learner
-        learner.eval()
-        devices = [self.place.device] if self.place.device.type == "cuda" else []
-        try:
-            with self.signals.interruptible(), torch.random.fork_rng(devices), self.averaged():
-                self.val_counts = SampleCounts()
-                wanted = self._batches(recipe.validation.batch)
-                batches = validation_batches(self.options.val, wanted, self.val_counts)
-                most = recipe.validation.pairs
-                figures = validation_figures(learner, batches, self.place.device, recipe.loss, most, self.autocast)
-                return figures | dict(self.options.measure(learner) if self.options.measure else {})
-        except Asked:
-            return {}
-        finally:
-            learner.train()
+        recipe, learner, place = self.recipe, self.learner, self.place
+        self.val_counts = SampleCounts()
+
+        def sums() -> Sums:
+            batches = validation_batches(self.options.val, self._batches(recipe.validation.batch), self.val_counts)
+            return validation_sums(learner, batches, place, recipe.loss, recipe.validation.pairs, self.autocast)
+
+        def others() -> dict[str, float]:
+            return dict(self.options.measure(learner)) if self.options.measure else {}
+
+        return measured(learner, sums, others, place, self.signals, self.averaged)
 
     def _save(self) -> None:
-        ranks = of_all({"random": random_states(self.place.device), "position": self.loader.state()}, self.place)
+        streams, place = self.loader.state(), self.place
+        each = of_all((random_states(place.device), streams), place)
         progress = self.progress
 
         def write() -> None:
@@ -340,7 +332,8 @@ class Run:
                 "step": progress.step,
                 "progress": asdict(progress),
                 "optimizer": self.optimizer.state_dict(),
-                "ranks": ranks,
+                "ranks": [{"random": random} for random, _ in each],
+                "streams": {number: position for _, some in each for number, position in some.items()},
                 **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
                 **({"weights": self.ema.weights()} if self.ema else {}),
             }
@@ -354,19 +347,25 @@ class Run:
         """Inside the block the learner is what is measured and kept: the running mean, where the recipe wants one."""
         return self.ema.in_place() if self.ema else nullcontext()
 
-    def _loader(self, position: dict[str, Any] | None) -> Loader:
-        data, place = self.recipe.data, self.place
+    def _loader(self, positions: Mapping[int, Any] | None) -> Loader:
+        data = self.recipe.data
         return Loader(
             self.options.data,
-            replace(self._batches(data.batch // place.world), rank=place.rank, world_size=place.world),
+            self._of_training(),
             augment=data.augment,
             crop_scale=data.crop_scale,
             shuffle_buffer=data.shuffle_buffer,
             samples=data.samples,
-            resume=position,
+            resume=positions,
             weights=self.options.weights,
             look_up=self.signals.give_up,
         )
+
+    def _of_training(self) -> BatchOptions:
+        data, place = self.recipe.data, self.place
+        wanted = self._batches(data.batch // place.world)
+        streams = streams_of(data.batch, data.streams)
+        return replace(wanted, rank=place.rank, world_size=place.world, streams=streams)
 
     def _batches(self, size: int) -> BatchOptions:
         """What training's and validation's batches have in common."""
@@ -387,7 +386,9 @@ class Run:
     def _greeting(self, found: Path | None) -> str:
         count = sum(parameter.numel() for parameter in self.learner.parameters()) / 1e6
         what = f"{self.recipe.learner}, {count:.1f} million parameters, {self.place.world} x {self.place.device.type}"
-        return f"{what}, {self.rate.steps:,} steps" + (f", going on from {found}" if found else "")
+        what += f", {self.rate.steps:,} steps" + (f", going on from {found}" if found else "")
+        costly = made_more_than_once(self.recipe.data.batch, self._of_training().streams, self.place.world)
+        return what + (f"\n{costly}" if costly else "")
 
 
 def due(step: int, every: int | None) -> bool:

@@ -1,13 +1,14 @@
-"""The order in which a rank sees the samples of a collection: a function of seed, epoch, rank and ranks alone.
+"""The order of the samples of a collection in one of several streams: a function of seed, epoch and stream alone.
 
 In every epoch the shards, shuffled, laid end to end, make a tape. It is cut into as many stretches of equal length as
-there are ranks, and a sample belongs to the stretch in which its first byte lies: none is lost or seen twice, however
-few the shards, and nobody needs to know how many samples the shards of others hold. Ranks change stretches from epoch
-to epoch, so that each gets samples even if there are fewer samples than ranks.
+there are streams, and a sample belongs to the stretch in which its first byte lies: none is lost or seen twice, however
+few the shards, and no stream needs to know how many samples the shards of others hold. Streams change stretches from
+epoch to epoch, so that each gets samples even if there are fewer samples than streams. How many streams there are is
+the run's own choice; which rank reads which is settled elsewhere (training/batches/shares.py).
 
-A rank reads its stretch in windows of so many samples and shuffles inside a window. Nothing of a sample but its place
-is known here, which makes large windows cheap; reading and decoding is for the workers, who take what comes in this
-order, however many they are.
+A stream goes through its stretch in windows of so many samples and shuffles inside a window. Nothing of a sample but
+its place is known here, which makes large windows cheap; reading and decoding is for the workers, who take what comes
+in this order, however many they are.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from files.errors import CocuError
 
 # Columns of an array of places.
 SHARD, EPOCH, START, STOP = range(4)
-# In a row, times ranks: with fewer samples than ranks most epochs of a rank are empty, but never so many.
+# In a row, times streams: with fewer samples than streams most epochs of one are empty, but never so many.
 MOST_EMPTY_EPOCHS = 100
 
 
@@ -91,17 +92,17 @@ def cut(order: Sequence[int], lengths: Sequence[int], stretch: int, stretches: i
 
 @dataclass(frozen=True)
 class Slot:
-    """Which rank of how many, and what its order depends on besides. window: samples that are shuffled together."""
+    """Which stream of how many, and what its order depends on besides. window: samples that are shuffled together."""
 
     seed: int
-    rank: int
-    ranks: int
+    stream: int
+    streams: int
     window: int
     shuffle: bool = True
 
 
 class Order:
-    """Places of the samples of one collection for one rank, epoch after epoch; its position is five numbers.
+    """Places of the samples of one collection in one stream, epoch after epoch; its position is five numbers.
 
     shards: their numbers among all of the run. sizes: their bytes, 0 for unknown. label: tells collections of a run
     apart. epochs: how many; None: without end.
@@ -177,14 +178,14 @@ class Order:
             self._begin_window()
             if len(self._places):
                 return True
-            if empty > MOST_EMPTY_EPOCHS * self._slot.ranks:
+            if empty > MOST_EMPTY_EPOCHS * self._slot.streams:
                 raise CocuError(f"no samples in {len(self._shards):,} shards; see whether they are WebDataset tars")
 
     def _begin_epoch(self) -> None:
         slot, count = self._slot, len(self._shards)
         order = permutation(count, slot.seed, "shards", self._label, self._epoch) if slot.shuffle else range(count)
-        stretch = (slot.rank + self._epoch) % slot.ranks if slot.shuffle else slot.rank
-        self._pieces = cut([int(i) for i in order], self._lengths, stretch, slot.ranks)
+        stretch = (slot.stream + self._epoch) % slot.streams if slot.shuffle else slot.stream
+        self._pieces = cut([int(i) for i in order], self._lengths, stretch, slot.streams)
         self._next = (0, 0)
 
     def _begin_window(self) -> None:
@@ -216,7 +217,7 @@ class Order:
         self._next = (piece, sample)
         places = np.concatenate(parts)
         if slot.shuffle:
-            names = (slot.seed, "window", self._label, self._epoch, slot.rank, self._number)
+            names = (slot.seed, "window", self._label, self._epoch, slot.stream, self._number)
             places = places[permutation(len(places), *names)]
         self._places = places
 

@@ -1,8 +1,8 @@
-"""The samples of all collections as one endless stream for one rank, and the position to go on from, exactly.
+"""The samples of all collections as an endless stream, one of several, and the position to go on from, exactly.
 
 Which collection the next sample comes from is drawn by weight; each collection has epochs of its own
-(training/shards/order.py). An epoch of a rank ends when its share is used up: there is no boundary between ranks, and
-ranks with unequal shares never wait for each other.
+(training/shards/order.py). An epoch of a stream ends when its stretch is used up: there is no boundary between streams,
+and streams with unequal stretches never wait for each other.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from training.shards.files import ShardFiles
 from training.shards.found import Collection, TarShard
 from training.shards.order import Order, Slot, spread
 
-VERSION = 1
+VERSION = 2
 
 
 class Stream:
     """Places of samples, in order. position: what an earlier stream's `position` gave; None: from the beginning.
 
-    Raises MisuseError when the position is that of a run with other data, seed, ranks, window or weights.
+    Raises MisuseError when the position is that of a run with other data, seed, streams, window or weights.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Stream:
         if len(self._orders) == 1:
             places = self._orders[0].take(count)
         else:
-            chosen = spread(self._weights, self._taken, count, self._slot.seed, "sources", self._slot.rank)
+            chosen = spread(self._weights, self._taken, count, self._slot.seed, "sources", self._slot.stream)
             places = np.empty((count, 4), np.int64)
             for number, order in enumerate(self._orders):
                 mine = chosen == number
@@ -108,8 +108,8 @@ def identity(shards: Sequence[TarShard], collections: Sequence[Collection], slot
     return {
         "version": VERSION,
         "seed": slot.seed,
-        "rank": slot.rank,
-        "ranks": slot.ranks,
+        "stream": slot.stream,
+        "streams": slot.streams,
         "shuffle_buffer": slot.window if slot.shuffle else 0,
         "weights": [collection.weight for collection in collections],
         "shards": len(shards),
@@ -120,8 +120,8 @@ def identity(shards: Sequence[TarShard], collections: Sequence[Collection], slot
 _NAMES = {
     "version": "format of the position",
     "seed": "seed",
-    "ranks": "number of ranks",
-    "rank": "rank",
+    "streams": "number of streams (data.streams)",
+    "stream": "stream",
     "shuffle_buffer": "shuffle buffer",
     "weights": "weights of the data sources",
     "shards": "number of shards",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.models.learner import Learner
+from training.models.noise import of_samples
 from training.processes import Place
 from training.step.losses import LossParts
 
@@ -32,11 +33,15 @@ class Features(NamedTuple):
 
 
 class MicroBatch(NamedTuple):
-    """A micro-batch: normalised pixels [b, 3, H, W], token ids of captions [b, T] and of concepts [b, K, T] or None."""
+    """A micro-batch: normalised pixels [b, 3, H, W], token ids of captions [b, T] and of concepts [b, K, T] or None.
+
+    seeds: int64 [b], of what is drawn for each (training/models/noise.py); None: drawn by torch.
+    """
 
     pixels: Tensor
     captions: Tensor
     concepts: Tensor | None
+    seeds: Tensor | None = None
 
 
 class Encoders(nn.Module):
@@ -81,9 +86,10 @@ def accumulate(
     frozen again.
     """
     if len(pieces) == 1:
-        with autocast():
-            parts = loss_of(encoders(*pieces[0]))
-        _backward([parts.total], [_seed(parts, scale)], encoders if no_sync else None)
+        with of_samples(pieces[0].seeds):
+            with autocast():
+                parts = loss_of(encoders(*pieces[0][:3]))
+            _backward([parts.total], [_seed(parts, scale)], encoders if no_sync else None)
         return replace(parts, total=parts.total.detach())
 
     without_sync = no_sync or contextlib.nullcontext
@@ -91,8 +97,8 @@ def accumulate(
     with without_sync(), torch.no_grad():
         for piece in pieces:
             states.append(_random_state(piece.pixels.device))
-            with autocast():
-                cached.append(encoders(*piece))
+            with of_samples(piece.seeds), autocast():
+                cached.append(encoders(*piece[:3]))
     sizes = [len(part.image) for part in cached]
     features = _joined(cached)
     del cached
@@ -103,9 +109,9 @@ def accumulate(
     gradients = [_gradient(x).split(sizes) for x in features if x is not None]
     for i, (piece, state) in enumerate(zip(pieces, states, strict=True)):
         last = i == len(pieces) - 1
-        with contextlib.nullcontext() if last else without_sync():
+        with contextlib.nullcontext() if last else without_sync(), of_samples(piece.seeds):
             with _replayed(state), autocast():
-                again = [x for x in encoders(*piece) if x is not None]
+                again = [x for x in encoders(*piece[:3]) if x is not None]
             learnt = [(x, gradient[i]) for x, gradient in zip(again, gradients, strict=True) if x.requires_grad]
             if not learnt and no_sync is None:
                 break

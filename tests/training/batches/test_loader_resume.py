@@ -11,7 +11,7 @@ import torch
 import training.batches.augment
 from files.errors import MisuseError
 from tests.training.loader_world import digest, loader, make_shards, take
-from training.batches.batch import Batch
+from training.batches.batch import Batch, all_counts
 
 # More workers than cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -80,9 +80,59 @@ def test_what_is_passed_over_is_not_decoded(folder: Path, whole: list[Batch], mo
     assert len(decoded) <= 8
 
 
+def of_ranks(folder: Path, ranks: int, streams: int, resume: Any = None, count: int = 12) -> list[list[Batch]]:
+    """Batches of 12 pairs, each as the ranks have it."""
+    loaders = [
+        loader(folder, batch_size=12 // ranks, rank=rank, world_size=ranks, streams=streams, resume=resume, workers=1)
+        for rank in range(ranks)
+    ]
+    made = [take(one, count) for one in loaders]
+    for one in loaders:
+        one.close()
+    return [list(some) for some in zip(*made, strict=True)]
+
+
+def pairs(batches: list[Batch]) -> list[tuple[str, bytes, list[int], int]]:
+    """All that a step sees of a batch, pair by pair, in the order of ranks."""
+    return [
+        (key, pixels.numpy().tobytes(), [*caption.tolist(), *concepts.flatten().tolist()], int(seed))
+        for batch in batches
+        for key, pixels, caption, concepts, seed in zip(
+            batch.keys, batch.pixels, batch.captions, batch.concepts, batch.seeds, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3, 4, 12])
+def test_ranks_see_together_what_one_sees(folder: Path, streams: int) -> None:
+    one = of_ranks(folder, 1, streams)
+    for ranks in (2, 3, 4, 6):
+        several = of_ranks(folder, ranks, streams)
+        assert [pairs(batch) for batch in several] == [pairs(batch) for batch in one]
+
+
+@pytest.mark.parametrize(("before", "after", "streams"), [(1, 2, 4), (4, 1, 4), (2, 3, 1), (3, 4, 6), (6, 2, 3)])
+def test_another_number_of_ranks_goes_on_with_the_same_batches(
+    folder: Path, before: int, after: int, streams: int
+) -> None:
+    undisturbed = of_ranks(folder, before, streams)
+    positions = {number: at for batch in undisturbed[4] for number, at in batch.position.items()}
+    assert sorted(positions) == list(range(streams))
+    again = of_ranks(folder, after, streams, positions, count=7)
+    assert [pairs(batch) for batch in again] == [pairs(batch) for batch in undisturbed[5:]]
+
+
+def test_samples_that_two_ranks_make_are_counted_once(folder: Path) -> None:
+    loaders = [loader(folder, batch_size=6, rank=rank, world_size=2) for rank in range(2)]
+    for one in loaders:
+        take(one, 4)
+    assert [one.counts.good + one.counts.bad > 0 for one in loaders] == [True, False]
+    assert all_counts(one.counts for one in loaders).good >= 48
+
+
 def test_another_run_is_refused(folder: Path, whole: list[Batch]) -> None:
-    with pytest.raises(MisuseError, match="number of ranks: 1 then, 2 now"):
-        loader(folder, world_size=2, resume=whole[0].position)
+    with pytest.raises(MisuseError, match=r"number of streams \(data.streams\): 1 then, 2 now"):
+        loader(folder, streams=2, resume=whole[0].position)
     with pytest.raises(MisuseError, match="seed: 5 then, 6 now"):
         loader(folder, seed=6, resume=whole[0].position)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import training.batches.batch
+import training.batches.loader
 from files.errors import CocuError, MisuseError
 from tests.training.loader_world import GOOD, digest, loader, make_shards, take
 from training.batches.batch import Batch
@@ -45,7 +46,7 @@ def drawn(epoch: int) -> list[str]:
 
 
 def epoch_of(batch: Batch) -> int:
-    return int(batch.position["stream"]["collections"][0]["epoch"])
+    return int(next(iter(batch.position.values()))["stream"]["collections"][0]["epoch"])
 
 
 def test_an_epoch_sees_what_is_drawn(folder: Path, weights: Path) -> None:
@@ -58,13 +59,14 @@ def test_an_epoch_sees_what_is_drawn(folder: Path, weights: Path) -> None:
     assert seen[0] != seen[1]
 
 
-def test_ranks_draw_the_pairs_that_one_draws(folder: Path, weights: Path) -> None:
+def test_ranks_draw_the_pairs_that_one_draws(folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.batches.loader, "LEAST_PART", 1)  # so that a position says which epoch it is
     alone: list[str] = []
     with loader(folder, batch_size=1, weights=weights) as batches:
         alone = [batch.keys[0] for batch in take(batches, len(drawn(0)))]
     shared: list[str] = []
     for rank in range(2):
-        with loader(folder, batch_size=1, weights=weights, rank=rank, world_size=2) as batches:
+        with loader(folder, batch_size=1, weights=weights, rank=rank, world_size=2, streams=2) as batches:
             shared += [batch.keys[0] for batch in takewhile(lambda batch: epoch_of(batch) == 0, batches)]
     assert sorted(alone) == drawn(0)
     assert sorted(shared) == drawn(0)
@@ -94,7 +96,7 @@ def test_other_weights_are_another_run(folder: Path, weights: Path, tmp_path: Pa
     with loader(folder) as batches:
         take(batches, 2)
         state = batches.state()
-    assert "pair_weights" not in state["stream"]
+    assert "pair_weights" not in state[0]["stream"]
     with pytest.raises(MisuseError, match="table of weights"):
         loader(folder, weights=weights, resume=state)
 

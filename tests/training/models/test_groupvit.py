@@ -220,7 +220,7 @@ def test_segments_are_what_their_tokens_add_up_to(
     torch.manual_seed(4)
     tokens, groups = torch.randn(2, 9, 32), torch.randn(2, 6, 32)
     noise = gumbel_noise(torch.zeros(2, 9, 5))
-    monkeypatch.setattr(training.models.groupvit, "gumbel_noise", lambda logits: noise)
+    monkeypatch.setattr(training.models.groupvit, "gumbel_noise", lambda *_: noise)
     segments, logits = block(tokens, groups)
     weights = ((logits + 0.5 * noise) / 0.7 if training_mode else logits).softmax(dim=-1)
     if hard:

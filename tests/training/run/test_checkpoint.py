@@ -27,6 +27,7 @@ STATE = {
     "progress": {"step": 0, "skipped": 0, "skipped_in_a_row": 0, "best": {}},
     "optimizer": {"state": {}, "param_groups": []},
     "ranks": [],
+    "streams": {},
 }
 
 
@@ -235,7 +236,7 @@ def test_a_process_killed_while_it_writes_leaves_whole_checkpoints_only(
         (lambda state: {**state, "optimizer": {"state": {"a": {}}, "param_groups": []}}, "not a whole number"),
         (lambda state: {**state, "ranks": {}}, "ranks: a dict, not a list"),
         (
-            lambda state: {**state, "ranks": [{"random": {"cpu": 3}, "position": {}}]},
+            lambda state: {**state, "ranks": [{"random": {"cpu": 3}}]},
             r"ranks\[0\].random.cpu: 3, not Tensor",
         ),
     ],

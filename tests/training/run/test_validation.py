@@ -13,9 +13,10 @@ from training.batches.augment import finish
 from training.batches.batch import Batch
 from training.batches.loader import BatchOptions, validation_batches
 from training.models.learner import Learner
+from training.processes import Place
 from training.recipes.recipe import Loss, build_learner
 from training.recipes.recipe_file import load_recipe
-from training.run.validation import validation_figures
+from training.run.validation import means, validation_sums
 from training.step.losses import total_loss
 
 CPU = torch.device("cpu")
@@ -31,6 +32,10 @@ def batches(shards: Path, size: int, concepts: str = "curated-cluster") -> list[
     return list(validation_batches([str(shards)], BatchOptions(size, 16, concepts, context_length=32)))
 
 
+def validation_figures(model: Learner, some: list[Batch], losses: Loss, pairs: int | None = None) -> dict[str, float]:
+    return means([validation_sums(model, some, Place(0, 1, CPU), losses, pairs)])
+
+
 def learner(name: str) -> Learner:
     torch.manual_seed(0)
     return build_learner(load_recipe(name, SMALL)).eval()
@@ -40,7 +45,7 @@ def learner(name: str) -> Learner:
 def test_figures_are_those_of_the_training_loss(shards: Path, name: str) -> None:
     model = learner(name)
     (batch,) = batches(shards, 22)
-    figures = validation_figures(model, [batch], CPU, Loss(concept_weight=0.3))
+    figures = validation_figures(model, [batch], Loss(concept_weight=0.3))
     texts = model.encode_text(torch.cat([batch.captions[:, None], batch.concepts], 1).flatten(0, 1)).unflatten(
         0, (22, 4)
     )
@@ -63,16 +68,16 @@ def test_figures_are_means_over_whole_batches(shards: Path) -> None:
     model = learner("miniature")
     some = batches(shards, 8)
     assert [len(batch.keys) for batch in some] == [8, 8, 6]
-    first, second = (validation_figures(model, [batch], CPU, Loss())["loss"] for batch in some[:2])
-    assert validation_figures(model, some, CPU, Loss())["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
-    assert validation_figures(model, some, CPU, Loss(), pairs=8)["loss"] == pytest.approx(first, rel=1e-6)
-    assert validation_figures(model, some, CPU, Loss(), pairs=3)["loss"] == pytest.approx(first, rel=1e-6)
-    assert validation_figures(model, some[2:], CPU, Loss())["loss"] > 0  # the only one there is
-    assert validation_figures(model, [], CPU, Loss()) == {}
+    first, second = (validation_figures(model, [batch], Loss())["loss"] for batch in some[:2])
+    assert validation_figures(model, some, Loss())["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
+    assert validation_figures(model, some, Loss(), pairs=8)["loss"] == pytest.approx(first, rel=1e-6)
+    assert validation_figures(model, some, Loss(), pairs=3)["loss"] == pytest.approx(first, rel=1e-6)
+    assert validation_figures(model, some[2:], Loss())["loss"] > 0  # the only one there is
+    assert validation_figures(model, [], Loss()) == {}
 
 
 def test_captions_alone(shards: Path) -> None:
-    figures = validation_figures(learner("miniature"), batches(shards, 22, "none"), CPU, Loss())
+    figures = validation_figures(learner("miniature"), batches(shards, 22, "none"), Loss())
     assert set(figures) == {"loss", "caption_loss", "caption_recall"}
     assert figures["loss"] == figures["caption_loss"]
     assert figures["loss"] == pytest.approx(math.log(22), abs=1.5)  # an untrained model guesses

@@ -20,7 +20,7 @@ from training.shards.found import Source, find_data
 from training.shards.order import EPOCH, SHARD, START, Slot
 from training.shards.stream import Stream
 
-SLOT = Slot(seed=4, rank=0, ranks=1, window=16)
+SLOT = Slot(seed=4, stream=0, streams=1, window=16)
 COUNTS = {"a": [7, 0, 12], "b": [5], "c": [1, 1, 30]}
 
 
@@ -72,7 +72,7 @@ def test_a_stream_goes_on_from_any_position(
     world: Path, taken: int, rank: int, pooled: bool, data: st.DataObject
 ) -> None:
     sources = [str(world)] if pooled else weighed(world)
-    slot = replace(SLOT, rank=rank, ranks=3)
+    slot = replace(SLOT, stream=rank, streams=3)
     whole = make(sources, slot).take(taken + 50)
     stream, done = make(sources, slot), 0
     while done < taken:
@@ -101,7 +101,7 @@ def test_going_on_opens_only_the_shards_that_are_needed(tmp_path: Path) -> None:
     ("change", "what"),
     [
         ({"seed": 5}, "seed: 4 then, 5 now"),
-        ({"ranks": 2}, "number of ranks: 1 then, 2 now"),
+        ({"streams": 2}, "number of streams .data.streams.: 1 then, 2 now"),
         ({"window": 17}, "shuffle buffer: 16 then, 17 now"),
     ],
 )

@@ -33,7 +33,7 @@ def whole_batch_loss(learner: Any):
 
 def kept_in_memory(learner: Any, batch: list[MicroBatch]) -> LossParts:
     """The oracle where there is noise: the same forward passes in the same order, all graphs kept, one backward."""
-    each = [Encoders(learner)(*piece) for piece in batch]
+    each = [Encoders(learner)(*piece[:3]) for piece in batch]
     parts = total_loss(learner, *(torch.cat(xs) for xs in zip(*each, strict=True)), concept_weight=0.5)
     parts.total.backward()
     return parts
