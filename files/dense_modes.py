@@ -12,30 +12,35 @@ apart, d the width of a head:
                   (Hajimiri et al., WACV 2025)
     procrustes    softmax(q (k R)' / sqrt d) v without residual and MLP; q and k centred, R the rotation that brings k
                   nearest to q (the alignment of PEARL, Pei et al., CVPR 2026; its propagation is left out)
+
+MODE:N has the attention in the last N blocks, one after the other: what the blocks before the last have blurred is not
+there to begin with. (CLIP Surgery and GEM do so beside the tower's own path.) All but the last keep residual and MLP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from files.errors import MisuseError
 from files.registry import Registry
 
 # Queries, keys, values of tokens [B, heads, N, d], the cells' grid (h, w) -> [B, heads, N, d]. The cells come last.
 HeadAttention = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 NEIGHBOURHOOD = 5.0  # standard deviation of NACLIP's, in cells
+MOST_BLOCKS = 1000  # that a number may ask for; more is a slip of the pen
 
 
 @dataclass(frozen=True)
 class DenseMode:
     """A way to read cells.
 
-    attention: in place of the last one's, called so in words. whole_block: with the block's residual and MLP. source:
+    attention: in place of the last one, in words; {} is where. whole_block: with the block's residual and MLP. source:
     whose it is.
     """
 
@@ -47,8 +52,15 @@ class DenseMode:
     @property
     def help(self) -> str:
         """What the cells of a ViT are."""
+        return self.said(1)
+
+    def said(self, blocks: int) -> str:
+        """What they are where so many blocks, the last ones, have the attention."""
+        words = self.words.format("the last block" if blocks == 1 else f"the last {blocks} blocks")
         rest = "with its residual and MLP" if self.whole_block else "without its residual and MLP"
-        return f"{self.words}, {rest}{f' ({self.source})' if self.source else ''}"
+        if blocks > 1:
+            rest = "with residuals and MLPs" if self.whole_block else "the last of them without residual and MLP"
+        return f"{words}, {rest}{f' ({self.source})' if self.source else ''}"
 
 
 DENSE_MODES: Registry[DenseMode] = Registry("dense mode")
@@ -101,21 +113,39 @@ def rotated(query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) ->
     return F.scaled_dot_product_attention(query, key @ (left @ right).to(key.dtype), value)
 
 
-_OWN = "values of the last block without its query-key attention"
-_OF_BLOCK = "attention in the last block"
+_OWN = "values of {} without its query-key attention"
 for _name, _mode in {
     "maskclip": DenseMode(_OWN, own_value, True, "MaskCLIP"),
     "value": DenseMode(_OWN, own_value, False, "MaskCLIP's variant"),
-    "query-query": DenseMode(f"query-query {_OF_BLOCK}", query_query, True),
-    "key-key": DenseMode(f"key-key {_OF_BLOCK}", key_key, True),
-    "value-value": DenseMode(f"value-value {_OF_BLOCK}", value_value, True),
-    "sclip": DenseMode(f"query-query and key-key {_OF_BLOCK}", correlative, True, "SCLIP"),
-    "clearclip": DenseMode(f"query-query {_OF_BLOCK}", query_query, False, "ClearCLIP"),
-    "naclip": DenseMode(f"key-key {_OF_BLOCK}, more to near cells", neighbourly, False, "NACLIP"),
-    "procrustes": DenseMode(f"query-key {_OF_BLOCK}, keys rotated", rotated, False, "PEARL's first step"),
-    "clip": DenseMode(f"query-key {_OF_BLOCK}, as it was trained", query_key, True),
+    "query-query": DenseMode("query-query attention in {}", query_query, True),
+    "key-key": DenseMode("key-key attention in {}", key_key, True),
+    "value-value": DenseMode("value-value attention in {}", value_value, True),
+    "sclip": DenseMode("query-query and key-key attention in {}", correlative, True, "SCLIP"),
+    "clearclip": DenseMode("query-query attention in {}", query_query, False, "ClearCLIP"),
+    "naclip": DenseMode("key-key attention, more to near cells, in {}", neighbourly, False, "NACLIP"),
+    "procrustes": DenseMode("query-key attention, keys rotated, in {}", rotated, False, "PEARL's first step"),
+    "clip": DenseMode("query-key attention in {}, as it was trained", query_key, True),
 }.items():
     DENSE_MODES.add(_name, _mode)
+
+
+def read_mode(said: str) -> tuple[DenseMode, int]:
+    """A mode as it is asked for, NAME or NAME:BLOCKS -> the mode, and how many blocks have it.
+
+    Raises MisuseError for a name that nobody has, or a number that is none.
+    """
+    name, mark, number = said.partition(":")
+    mode = DENSE_MODES[name]
+    if mark and not (number.isascii() and number.isdigit() and 0 < int(number) <= MOST_BLOCKS):
+        raise MisuseError(f"dense mode {said}: behind the colon stands how many of the last blocks have it, 1 or more")
+    return mode, int(number) if mark else 1
+
+
+def through_blocks(blocks: Sequence[Any], x: Tensor, grid: tuple[int, int], mode: DenseMode) -> Tensor:
+    """Tokens [B, N, width] through the last blocks of a tower, of which only the last may do without residual."""
+    for block in blocks[:-1]:
+        x = through_block(block, x, grid, replace(mode, whole_block=True))
+    return through_block(blocks[-1], x, grid, mode)
 
 
 def through_block(block: Any, x: Tensor, grid: tuple[int, int], mode: DenseMode) -> Tensor:

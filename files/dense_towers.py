@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from files.dense_modes import DENSE_MODES, DenseMode, own_value, through_block
+from files.dense_modes import DENSE_MODES, DenseMode, own_value, read_mode, through_blocks
 from files.errors import MisuseError
 
 # Normalised pixels [B, 3, H, W] -> vectors of cells [B, h * w, D], grid (h, w), vectors of pictures [B, D]; not unit.
@@ -29,6 +29,7 @@ Tower = Callable[[Tensor], tuple[Tensor, tuple[int, int], Tensor]]
 # Queries [B, M, heads, d], keys and values [B, N, heads, d] -> [B, M, heads * d].
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 MASKCLIP = "maskclip"  # the mode that every tower has
+_DEEPER = (MASKCLIP, "key-key", "value-value", "sclip", "naclip")  # those that are tried in several blocks
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -41,12 +42,14 @@ def dense_tower(visual: Any, name: str, attention: Attention = attend, mode: str
     """An image tower -> its dense features, what they are in words, what divides the sides of its pictures.
 
     name: what an error calls it. attention: of the pooling, where that is one of queries and keys. mode: one of
-    DENSE_MODES. Raises MisuseError for a tower that has none, or not in this mode.
+    DENSE_MODES, MODE or MODE:BLOCKS. Raises MisuseError for a tower that has none, or not in this mode.
     """
-    chosen = DENSE_MODES[mode]
+    chosen, blocks = read_mode(mode)
     kind = type(visual).__name__
+    if blocks > (depth := len(visual.transformer.resblocks) if _is_vit(visual) else 1):
+        raise MisuseError(f"{name}: dense mode {mode}: blocks with attention in its image tower: {depth}; give no more")
     if _is_vit(visual):
-        return lambda pixels: _vit(visual, pixels, chosen), chosen.help, visual.patch_size[0]
+        return lambda pixels: _vit(visual, pixels, chosen, blocks), chosen.said(blocks), visual.patch_size[0]
     if kind == "ModifiedResNet":
         what = "values" if chosen.attention is own_value else f"{mode}'s attention among the cells"
         how = f"{what} of the attention pooling (MaskCLIP)"
@@ -75,9 +78,12 @@ def dense_tower(visual: Any, name: str, attention: Attention = attend, mode: str
 
 
 def modes_of(visual: Any) -> tuple[str, ...]:
-    """The dense modes of an image tower, none twice that are one to it."""
+    """The dense modes of an image tower, none twice that are one to it; of a ViT in a share of its blocks, too."""
     if _is_vit(visual):
-        return tuple(DENSE_MODES)
+        depth = len(visual.transformer.resblocks)
+        shares = sorted(n for n in {2, depth // 4, depth // 2, depth * 2 // 3} if 1 < n <= depth)
+        deeper = [f"{name}:{count}" for name in _DEEPER for count in shares]
+        return (*DENSE_MODES, *deeper)
     if type(visual).__name__ == "ModifiedResNet":
         first = {mode.attention: name for name, mode in reversed(list(DENSE_MODES.items()))}
         return tuple(name for name in DENSE_MODES if name in first.values())
@@ -85,8 +91,13 @@ def modes_of(visual: Any) -> tuple[str, ...]:
 
 
 def default_mode(visual: Any) -> str:
-    """The mode in which an image tower is read where none is asked for: by its kind, as measured."""
-    return MASKCLIP
+    """The mode in which an image tower is read where none is asked for: by its kind, as measured (docs/evaluation.md).
+
+    A class token lets the residual forget where its cell is; a mean over cells does not.
+    """
+    if not _is_vit(visual):
+        return MASKCLIP
+    return "naclip" if visual.pool_type == "tok" else f"key-key:{max(1, len(visual.transformer.resblocks) // 2)}"
 
 
 def _is_vit(visual: Any) -> bool:
@@ -95,24 +106,26 @@ def _is_vit(visual: Any) -> bool:
     return is_one and visual.attn_pool is None and visual.pool_type in ("tok", "avg")
 
 
-def _vit(tower: Any, pixels: Tensor, mode: DenseMode) -> tuple[Tensor, tuple[int, int], Tensor]:
+def _vit(tower: Any, pixels: Tensor, mode: DenseMode, count: int) -> tuple[Tensor, tuple[int, int], Tensor]:
     """open_clip's VisionTransformer at any size that its patch divides."""
     patches = tower.conv1(pixels)
     grid = (patches.shape[2], patches.shape[3])
     first = tower.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     x = torch.cat([first, patches.flatten(2).mT], dim=1)
     x = tower.ln_pre(x + _stretched(tower.positional_embedding, tower.grid_size, grid).to(x.dtype))
-    *blocks, last = tower.transformer.resblocks
-    for block in blocks:
+    blocks = list(tower.transformer.resblocks)
+    for block in blocks[:-count]:
         x = block(x)
-    if mode is DENSE_MODES[MASKCLIP]:
+    if mode is DENSE_MODES[MASKCLIP] and count == 1:
         # To see itself alone is to keep one's own value: no softmax is left to weigh. By torch's own block, to the bit.
         alone = torch.full((x.shape[1], x.shape[1]), -torch.inf, dtype=x.dtype, device=x.device).fill_diagonal_(0)
-        tokens = last(x, attn_mask=alone)
+        tokens = blocks[-1](x, attn_mask=alone)
     else:
-        tokens = through_block(last, x, grid, mode)
+        tokens = through_blocks(blocks[-count:], x, grid, mode)
     cells = tower.ln_post(tokens[:, 1:])
-    whole, _ = tower._pool(last(x))
+    for block in blocks[-count:]:
+        x = block(x)
+    whole, _ = tower._pool(x)
     return cells @ tower.proj, grid, whole @ tower.proj
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from files.dense_modes import DENSE_MODES
+from files.dense_modes import read_mode
 from files.dense_towers import Tower, default_mode, dense_tower, modes_of
 from training.models.learner import DenseFeatures, capped_scale_of
 from training.models.pretrained import TextTokenizer, load_open_clip
@@ -79,7 +79,7 @@ def load_dense_clip(
     dense features or the mode, CocuError for weights that cannot be had or read.
     """
     if mode is not None:
-        DENSE_MODES[mode]  # a mode that nobody has is told before the weights are read
+        read_mode(mode)  # one that nobody has is told before the weights are read
     clip = load_open_clip(name, device, trust_remote_code)
     # Channels last: convolutions on the CPU take half the time; transformers do not care.
     model: Any = clip.model.to(memory_format=torch.channels_last)

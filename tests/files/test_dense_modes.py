@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
+from torch import Tensor
 from torch.nn import functional as F
 
 from files.dense_modes import DENSE_MODES
-from files.dense_towers import dense_tower, modes_of
+from files.dense_towers import default_mode, dense_tower, modes_of
 from files.errors import MisuseError
 from tests.files.test_dense_towers import VIT, pixels, random_tower
 
@@ -87,46 +88,64 @@ def attended(parts: list[Array], grid: tuple[int, int], weights: Weights) -> Arr
     return np.concatenate(heads, axis=1)
 
 
+def through(block: Any, tokens: Tensor, grid: tuple[int, int], weights: Weights, whole_block: bool) -> Tensor:
+    """A block of two heads of 8 on one picture's tokens [N, 16], its attention the formula's."""
+    layer, custom = block.attn, hasattr(block, "ln_attn")
+    projected = F.linear(block.ln_1(tokens), layer.in_proj_weight, layer.in_proj_bias)
+    q, k, v = (part.unflatten(1, (2, 8)).transpose(0, 1) for part in projected.split(16, dim=1))
+    if custom:
+        q, k = layer.ln_q(q), layer.ln_k(k)
+    got = attended([part.numpy() for part in (q, k, v)], grid, weights)
+    if custom:
+        got = got.reshape(-1, 2, 8) * layer.head_scale.reshape(1, 2, 1).numpy()
+        got = layer.ln_inner(torch.from_numpy(got.reshape(-1, 16))).numpy()
+    out: Tensor = layer.out_proj(torch.from_numpy(got))
+    if not whole_block:
+        return out
+    out = tokens + (block.ln_attn(out) * block.ls_1.gamma if custom else out)
+    return out + block.mlp(block.ln_2(out)) * (block.ls_2.gamma if custom else 1)
+
+
 @pytest.mark.parametrize("pooling", [*POOLINGS, CUSTOM], ids=["token", "mean", "mean before norm", "custom block"])
-@pytest.mark.parametrize("mode", FORMULAS)
+@pytest.mark.parametrize("mode", [*FORMULAS, "key-key:2", "maskclip:3", "naclip:2"])
 @torch.no_grad()
 def test_cells_of_a_vit_are_those_of_the_formula(mode: str, pooling: dict[str, Any]) -> None:
     tower = random_tower(VisionTransformer(**{**VIT, "image_size": 24}, **pooling))
-    found, how, _ = dense_tower(tower, "tiny", mode=mode)
     images = pixels(24, 16)
-    cells, grid, whole = found(images)
-    assert (grid, cells.shape, mode in modes_of(tower)) == ((3, 2), (2, 6, 12), True)
-    assert how == DENSE_MODES[mode].help
+    cells, grid, whole = dense_tower(tower, "tiny", mode=mode)[0](images)
+    assert (grid, cells.shape, mode.partition(":")[0] in modes_of(tower)) == ((3, 2), (2, 6, 12), True)
 
-    weights, whole_block = FORMULAS[mode]
+    weights, whole_block = FORMULAS[mode.partition(":")[0]]
+    count = int(mode.partition(":")[2] or 1)
     x = tower.conv1(images).flatten(2).mT
     x = torch.cat([tower.class_embedding.expand(2, 1, -1), x], dim=1)
     places = tower.positional_embedding[1:].T.reshape(1, 16, 3, 3)
     places = F.interpolate(places, (3, 2), mode="bicubic").reshape(16, 6).T
     x = tower.ln_pre(x + torch.cat([tower.positional_embedding[:1], places]))
-    *blocks, last = tower.transformer.resblocks
-    for block in blocks:
+    blocks = list(tower.transformer.resblocks)
+    for block in blocks[:-count]:
         x = block(x)
-    layer, custom = last.attn, "block_type" in pooling
     for picture in range(2):
         tokens = x[picture]
-        projected = F.linear(last.ln_1(tokens), layer.in_proj_weight, layer.in_proj_bias)
-        q, k, v = (part.reshape(7, 2, 8).transpose(0, 1) for part in projected.split(16, dim=1))
-        if custom:
-            q, k = layer.ln_q(q), layer.ln_k(k)
-        got = attended([part.numpy() for part in (q, k, v)], grid, weights)
-        if custom:
-            got = got.reshape(7, 2, 8) * layer.head_scale.reshape(1, 2, 1).numpy()
-            got = layer.ln_inner(torch.from_numpy(got.reshape(7, 16))).numpy()
-        out = layer.out_proj(torch.from_numpy(got))
-        if whole_block:
-            if custom:
-                out = last.ln_attn(out) * last.ls_1.gamma
-            out = tokens + out
-            out = out + last.mlp(last.ln_2(out)) * (last.ls_2.gamma if custom else 1)
-        expected = tower.ln_post(out[1:]) @ tower.proj
+        for block in blocks[-count:]:
+            tokens = through(block, tokens, grid, weights, whole_block or block is not blocks[-1])
+        expected = tower.ln_post(tokens[1:]) @ tower.proj
         torch.testing.assert_close(cells[picture], expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(whole, dense_tower(tower, "tiny")[0](images)[2], rtol=0, atol=0)
+    torch.testing.assert_close(whole, dense_tower(tower, "tiny")[0](images)[2], rtol=1e-9, atol=1e-9)
+
+
+def test_modes_of_several_blocks_are_offered_and_said_so() -> None:
+    tower = VisionTransformer(**{**VIT, "layers": 12}).eval()
+    assert {"key-key:2", "key-key:3", "key-key:6", "key-key:8", "naclip:6"} <= set(modes_of(tower))
+    assert not {"key-key:1", "key-key:4", "clip:2"} & set(modes_of(tower))
+    assert dense_tower(tower, "tiny", mode="key-key:6")[1] == (
+        "key-key attention in the last 6 blocks, with residuals and MLPs"
+    )
+    assert "values of the last block without its query-key attention" in dense_tower(tower, "tiny", mode="value")[1]
+    assert modes_of(VisionTransformer(**{**VIT, "layers": 1})) == tuple(DENSE_MODES)
+    assert default_mode(tower) == "naclip"
+    assert default_mode(VisionTransformer(**{**VIT, "layers": 12}, pool_type="avg")) == "key-key:6"
+    assert default_mode(VisionTransformer(**{**VIT, "layers": 1}, pool_type="avg")) == "key-key:1"
 
 
 @pytest.mark.parametrize("mode", FORMULAS)
@@ -156,3 +175,10 @@ def test_a_mode_that_nobody_has_or_that_the_tower_cannot_have_is_refused() -> No
     assert modes_of(network) == ("maskclip",)
     with pytest.raises(MisuseError, match=r"tiny: dense mode naclip: .*EfficientNet of timm.* give maskclip"):
         dense_tower(network, "tiny", mode="naclip")
+    for wrong in ("key-key:0", "key-key:", "key-key:-1", "key-key:two", "key-key:99999", "key-key:２"):
+        with pytest.raises(MisuseError, match=f"dense mode {wrong}: behind the colon stands how many"):
+            dense_tower(vit, "tiny", mode=wrong)
+    with pytest.raises(MisuseError, match=r"tiny: dense mode key-key:4: .*image tower: 3; give no more"):
+        dense_tower(vit, "tiny", mode="key-key:4")
+    with pytest.raises(MisuseError, match=r"tiny: dense mode naclip:2: .*image tower: 1; give"):
+        dense_tower(ModifiedResNet([1, 1, 1, 1], 10, 4, 64, 8).eval(), "tiny", mode="naclip:2")

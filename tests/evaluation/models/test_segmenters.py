@@ -155,7 +155,7 @@ def test_the_clip_of_the_miniature_segments_it_without_having_learnt_to() -> Non
     pairs = [draw_pair("val", 5, index, 64) for index in range(24)]
     segmenter = load_segmenter("miniature")
     assert (segmenter.multiple, segmenter.mean) == (8, (0.5, 0.5, 0.5))
-    assert "MaskCLIP" in segmenter.kind
+    assert "key-key attention in the last 3 blocks" in segmenter.kind
     found = segment_images(segmenter, card, class_vectors(segmenter, card), [pair.image for pair in pairs])
     matrix = sum(
         confusion(one.labels, torch.from_numpy(pair.mask.astype(np.int64)), len(card.classes), 255)
