@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +42,12 @@ class ClipTowers(nn.Module):
                 "local-dir:FOLDER or open_clip:NAME@WEIGHTS (or --init)"
             )
         return cls(form, mode)
+
+    def save_text_form(self, folder: Path) -> None:
+        """Write what the text tower and the tokenizer are rebuilt from besides the form, if they are of transformers."""
+        for part in (getattr(self.text, "config", None), getattr(self.tokenizer, "tokenizer", None)):
+            if hasattr(part, "save_pretrained"):
+                part.save_pretrained(folder)
 
     def begin_from(self, clip: PretrainedClip) -> None:
         """Take the weights of a CLIP of the same form, loaded with `custom_text`."""
