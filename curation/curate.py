@@ -115,13 +115,13 @@ def run_curation(
         if ranking.fitted:
             say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
             support = fit_support(index, statistics, expansions, options.neighbours)
+        judge = _judge(index, options, statistics, support)
         if support and ranking.everything:
             shown = grounded(statistics, index.rows) if options.grounded else np.ones(len(index.vocabulary), bool)
-            picture = fit_picture_weight(index, statistics, support, expansions, shown)
+            picture = fit_picture_weight(index, statistics, support, judge, expansions, shown)
             say(picture.because())
         if (support or options.grounded or options.synonyms) and statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
-        judge = _judge(index, options, statistics, support)
         localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
         curator = Curator(index, options, statistics, support, picture, localiser, judge)
         first_rows = _first_rows(shards, embedded["shards"], anchors is None)
@@ -188,7 +188,8 @@ def _judge(
     """What tells the confidence of claims: for rankings that are fitted, and where a least one is asked for."""
     if support is None and options.confidence == 0:
         return None
-    judge = fit_confidence(index, statistics, parse_expansion(options.expansion), neighbours_of(options, support))
+    expansions, neighbours = parse_expansion(options.expansion), neighbours_of(options, support)
+    judge = fit_confidence(index, statistics, expansions, neighbours, support)
     if judge is None and options.confidence > 0:
         raise MisuseError(
             f"--confidence {options.confidence:g}: {index.path} has too few pairs with captions that name things to "

@@ -21,7 +21,7 @@ from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
 from curation.ranking.confidence import ConfidenceModel, Entries, confidence
-from curation.ranking.evidence import PictureWeight, with_nearest
+from curation.ranking.evidence import PictureWeight, rate_of_naming, with_nearest
 from curation.ranking.expansion import Retrieved, expand, parse_expansion
 from curation.ranking.filters import filters_of
 from curation.ranking.localisation import Localiser
@@ -162,7 +162,10 @@ class Curator:
             archives = with_concepts(archives, anchors, vocabulary.vectors, tags.pair, tags.concept)
             log_odds = self.witness[1].added(archives, tags, self.witness[0].known)
         seeds = seeds_of(keys, options.seed)
-        context = RankingContext(vocabulary, self.support, seeds, log_odds, self.picture, anchors.image_vectors)
+        naming = None
+        if self.picture and self.support:
+            naming = rate_of_naming(archives, self.support, self.judge, anchors, retrieved.rows)
+        context = RankingContext(vocabulary, self.support, seeds, log_odds, self.picture, anchors.image_vectors, naming)
         scores = rank(archives, options.ranking, context)
         gone = scores.gone
         tally.count_out("without support", int(gone.sum()))

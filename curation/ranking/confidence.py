@@ -13,6 +13,10 @@ have but one. prior: of all indexed captions. likeness: of the picture to those 
 w is a logistic regression, steps a rising function that mends its form. No score takes part: any ranking's concepts
 can be asked for.
 
+Of one picture's concepts the captions retrieved tell more than the pictures do, so that the order within a picture has
+a regression of its own, the *naming rate*, with the log of support.py's posterior beside these: the ranking by evidence
+takes it (evidence.py). Claims of different pictures it orders worse.
+
 Where pictures have one caption only, that one is held out in place of the others, retrieval asks with the picture
 alone, and a second caption that would not name what the first leaves out is allowed for by `REPEATED`.
 """
@@ -29,15 +33,24 @@ from curation.ranking.archives import gather
 from curation.ranking.expansion import Retrieved, by_picture_alone, without_repeats
 from curation.ranking.picture_captions import PictureCaptions, group_captions, pictures_of, share_of_pictures, texts_of
 from curation.ranking.picture_statistics import PictureStatistics
-from curation.ranking.support import FIT_BLOCK, FIT_MENTIONS, FIT_PAIRS, FIT_SEED, SECOND_PAIRS, retrieve_held_out
+from curation.ranking.support import (
+    FIT_BLOCK,
+    FIT_MENTIONS,
+    FIT_PAIRS,
+    FIT_SEED,
+    SECOND_PAIRS,
+    SupportModel,
+    posterior,
+    retrieve_held_out,
+)
 from curation.ranking.witness import Witness, fit_witness
 
 if TYPE_CHECKING:
     from curation.index.opened import Index
     from curation.ranking.anchor import Anchors
 
-# Shares and priors so small are as good as none.
-LEAST = 1e-3, 1e-6
+# Shares, priors and posteriors so small are as good as none.
+LEAST = 1e-3, 1e-6, 1e-4
 # How much less likely another caption names c once the own one is known to leave it out, at the same evidence:
 # measured where pictures have five captions (docs/curation-quality.md).
 REPEATED = 0.7
@@ -50,7 +63,8 @@ class ConfidenceModel:
     """weights float64 [F]; steps_at, steps float64 [S]: knots of the rising function, between which it is linear.
 
     prior float32 [C]. captions: None where pictures have one caption. diagram: how it fared on pairs that it was not
-    fitted to, rows of (mean confidence, share named, entries).
+    fitted to, rows of (mean confidence, share named, entries). naming float64 [F + 1]: weights of the naming rate; None
+    where no posterior was fitted.
     """
 
     weights: np.ndarray
@@ -61,20 +75,27 @@ class ConfidenceModel:
     captions: PictureCaptions | None
     diagram: tuple[tuple[float, float, int], ...]
     report: dict[str, Any]
+    naming: np.ndarray | None = None
 
     def describe(self) -> dict[str, Any]:
         """For the manifest."""
-        weights = dict(zip(("constant", "share", "prior", "likeness"), self.weights.round(4).tolist(), strict=True))
-        return {"weights": weights, **self.report, "diagram": [list(row) for row in self.diagram]}
+        names = ("constant", "share", "prior", "likeness", "posterior")
+        weights = dict(zip(names, self.weights.round(4).tolist(), strict=False))
+        naming = {} if self.naming is None else {"naming": dict(zip(names, self.naming.round(4).tolist(), strict=True))}
+        return {"weights": weights, **naming, **self.report, "diagram": [list(row) for row in self.diagram]}
 
 
 @dataclass(frozen=True)
 class Entries:
-    """P (anchor, concept) entries to judge: anchor int64, concept int32, support int32: captions that name it."""
+    """P (anchor, concept) entries to judge: anchor int64, concept int32, support int32: captions that name it.
+
+    posterior float32: support.py's; None where it is not asked for.
+    """
 
     anchor: np.ndarray
     concept: np.ndarray
     support: np.ndarray
+    posterior: np.ndarray | None = None
 
 
 def confidence(model: ConfidenceModel, anchors: Anchors, rows: np.ndarray, entries: Entries) -> np.ndarray:
@@ -83,10 +104,26 @@ def confidence(model: ConfidenceModel, anchors: Anchors, rows: np.ndarray, entri
     return np.interp(logit, model.steps_at, model.steps).astype(np.float32)
 
 
+def naming_rate(model: ConfidenceModel, anchors: Anchors, rows: np.ndarray, entries: Entries) -> np.ndarray:
+    """float32 [P]: how likely another caption names the concept, for the order within a picture. rows as above."""
+    assert model.naming is not None, "naming rates need a fitted posterior"
+    assert entries.posterior is not None, "naming rates need the posterior of the entries"
+    told = _evidence(model.prior, model.witness, model.captions, anchors, rows, entries)
+    logit = told @ model.naming[:-1] + model.naming[-1] * np.log(entries.posterior + LEAST[2])
+    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+
+
 def fit_confidence(
-    index: Index, statistics: PictureStatistics, expansions: Sequence[str], neighbours: int
+    index: Index,
+    statistics: PictureStatistics,
+    expansions: Sequence[str],
+    neighbours: int,
+    support: SupportModel | None = None,
 ) -> ConfidenceModel | None:
-    """Fit to the indexed pairs, on half of a seeded sample; the other half gives the diagram. None of too few pairs."""
+    """Fit to the indexed pairs, on half of a seeded sample; the other half gives the diagram. None of too few pairs.
+
+    support: gives the posterior; None fits no naming rate.
+    """
     rows = index.rows
     pictures = pictures_of(rows)
     texts = texts_of(rows, pictures)
@@ -99,7 +136,7 @@ def fit_confidence(
     asked = expansions if by_others else by_picture_alone(expansions)
     # a pair's own picture must not bear witness of what its own caption names
     witness = fit_witness(statistics, rows, None if by_others else sample)
-    evidence, named, half = [np.zeros((0, 4))], [np.zeros(0, bool)], [np.zeros(0, bool)]
+    evidence, told, named, half = [np.zeros((0, 4))], [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, bool)]
     for start in range(0, len(sample), FIT_BLOCK):
         block = sample[start : start + FIT_BLOCK]
         anchors, found = retrieve_held_out(index, block, asked, neighbours)
@@ -108,13 +145,17 @@ def fit_confidence(
         judged = ~archives.in_caption if by_others else np.ones(len(archives.concept), bool)
         entries = Entries(archives.anchor[judged], archives.concept[judged], archives.support[judged])
         evidence.append(_evidence(prior, witness, captions, anchors, flat, entries))
+        told.append(np.zeros(judged.sum()) if support is None else posterior(archives, support)[judged])
         others = _named_by_others(index, pictures, block, entries) if by_others else archives.in_caption
         named.append(others)
         half.append((entries.anchor + start) % 2 == 0)
     x, y, fitted = np.concatenate(evidence), np.concatenate(named), np.concatenate(half)
     if min(y[fitted].sum(), y[~fitted].sum()) < FIT_MENTIONS:
         return None
-    weights = _logistic(x[fitted], y[fitted])
+    weights, naming = _logistic(x[fitted], y[fitted]), None
+    if support is not None:
+        both = np.column_stack([x, np.log(np.concatenate(told) + LEAST[2])])
+        naming = _logistic(both[fitted], y[fitted])
     factor = 1.0 if by_others else REPEATED
     at, steps = _rising(x[fitted] @ weights, y[fitted])
     diagram = _diagram(np.interp(x[~fitted] @ weights, at, steps), y[~fitted])
@@ -126,7 +167,7 @@ def fit_confidence(
     }
     if not by_others:
         witness = fit_witness(statistics, rows)
-    return ConfidenceModel(weights, at, factor * steps, prior, witness, captions, diagram, report)
+    return ConfidenceModel(weights, at, factor * steps, prior, witness, captions, diagram, report, naming)
 
 
 def _evidence(

@@ -4,7 +4,8 @@ Captions tell what is worth saying, and of what is never said nothing; an encode
 Both speak on all concepts, not only on those of the archive:
 
     score(c) = (r(c) + FLOOR)^(1 - weight) * q(c)^weight
-    r(c)     the rate at which captions of such a picture name c: support.py's posterior, 0 where none retrieved does
+    r(c)     how likely captions of such a picture name c, by all that is retrieved: confidence.py's naming rate, or
+             support.py's posterior where too few pairs tell that; 0 where no retrieved caption names c
     q(c)     = exp((s(c) - the highest s of the archive) / width)
     s(c)     = t(c)·v(x) of a concept that is proven to be shown (grounding.py); of others, about the mean of these
 
@@ -30,6 +31,7 @@ import numpy as np
 from curation.index.encoder_knowledge import among_nearest
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
+from curation.ranking.confidence import ConfidenceModel, Entries, naming_rate
 from curation.ranking.expansion import Retrieved, by_picture_alone, without_repeats
 from curation.ranking.grounding import proven
 from curation.ranking.picture_statistics import PictureStatistics
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 FLOOR = 0.02
 WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Of what captions name, the share that a larger weight may cost.
-PRICE = 0.02
+PRICE = 0.005
 FIT_PAIRS = 1_000
 FIT_BLOCK = 250
 FIT_SEED = 1
@@ -77,17 +79,20 @@ class PictureWeight:
             return f"picture weight {self.weight:g} (0 to 1): too few pairs with pictures to fit it, so captions decide"
         most, here = max(shares.values()), shares[f"{self.weight:g}"]
         return (
-            f"picture weight {self.weight:g} (0 to 1), the largest that costs captions no more than {PRICE:.0%}: of "
+            f"picture weight {self.weight:g} (0 to 1), the largest that costs captions no more than {PRICE:.1%}: of "
             f"what they name, held out, {here:.1%} is among the best {self.report['best']} of {len(self.lift):,} "
             f"concepts ({most:.1%} at most, {shares[f'{WEIGHTS[-1]:g}']:.1%} at {WEIGHTS[-1]:g})"
         )
 
 
-def evidence(archives: Archives, support: SupportModel, picture: PictureWeight) -> np.ndarray:
-    """Scores float32 [P], in (0, 1 + FLOOR]: how well captions and picture together speak for a concept."""
+def evidence(archives: Archives, rate: np.ndarray, picture: PictureWeight) -> np.ndarray:
+    """Scores float32 [P], in (0, 1 + FLOOR]: how well captions and picture together speak for a concept.
+
+    rate: r(c), float32 [P].
+    """
     shown = archives.similarity + picture.lift[archives.concept]
     q = (shown - _highest(archives, shown)[archives.anchor]) / picture.width
-    return _score(naming_rate(archives, support), q, picture.weight)
+    return _score(rate, q, picture.weight)
 
 
 def has_evidence(archives: Archives, score: np.ndarray, pictures: np.ndarray, picture: PictureWeight) -> np.ndarray:
@@ -97,9 +102,16 @@ def has_evidence(archives: Archives, score: np.ndarray, pictures: np.ndarray, pi
     return score >= _score(np.zeros(len(q), np.float32), q, picture.weight)[archives.anchor]
 
 
-def naming_rate(archives: Archives, support: SupportModel) -> np.ndarray:
-    """r(c), float32 [P]."""
-    return np.where(archives.support > 0, posterior(archives, support), np.float32(0))
+def rate_of_naming(
+    archives: Archives, support: SupportModel, judge: ConfidenceModel | None, anchors: Anchors, rows: np.ndarray
+) -> np.ndarray:
+    """r(c), float32 [P]. rows int64 [B, L]: the captions retrieved, -1 for none. judge None: too few pairs for it."""
+    some = archives.support > 0
+    rate = np.where(some, posterior(archives, support), np.float32(0))
+    if judge is not None:
+        entries = Entries(archives.anchor[some], archives.concept[some], archives.support[some], rate[some])
+        rate[some] = naming_rate(judge, anchors, rows, entries)
+    return rate
 
 
 def _score(rate: np.ndarray, log_q: np.ndarray, weight: float) -> np.ndarray:
@@ -135,11 +147,17 @@ def with_nearest(
 
 
 def fit_picture_weight(
-    index: Index, statistics: PictureStatistics, support: SupportModel, expansions: Sequence[str], kept: np.ndarray
+    index: Index,
+    statistics: PictureStatistics,
+    support: SupportModel,
+    judge: ConfidenceModel | None,
+    expansions: Sequence[str],
+    kept: np.ndarray,
 ) -> PictureWeight:
     """Fit the weight on a seeded sample of indexed pairs whose own captions are held out.
 
-    kept: bool [C], the concepts that no filter takes out. Memory is that of a block of pairs times the concepts.
+    judge: as in `rate_of_naming`. kept: bool [C], the concepts that no filter takes out. Memory is that of a block of
+    pairs times the concepts.
     """
     rows, concepts = index.rows, index.vocabulary.vectors
     sure = proven(statistics, rows)
@@ -155,7 +173,7 @@ def fit_picture_weight(
     width = float(np.concatenate(deviations).mean()) if deviations else 0.0
     unfitted = PictureWeight(WEIGHTS[0], width or 1.0, ids, lift, typical)
     blind = by_picture_alone(expansions)
-    ranks = [_ranks_of_named(index, support, unfitted, block, blind, kept) for block in blocks]
+    ranks = [_ranks_of_named(index, support, judge, unfitted, block, blind, kept) for block in blocks]
     if sum(map(len, ranks)) < FIT_MENTIONS or not width:
         return unfitted
     best = among_nearest(len(concepts))
@@ -168,6 +186,7 @@ def fit_picture_weight(
 def _ranks_of_named(
     index: Index,
     support: SupportModel,
+    judge: ConfidenceModel | None,
     picture: PictureWeight,
     block: np.ndarray,
     blind: Sequence[str],
@@ -180,7 +199,7 @@ def _ranks_of_named(
     anchors, rows = retrieve_held_out(index, block, blind, support.neighbours)
     retrieved = Retrieved(without_repeats(rows.reshape(len(rows), -1)), np.zeros(len(rows), bool))
     archives = gather(anchors, retrieved, index.rows, index.vocabulary.vectors)
-    rate = np.log(naming_rate(archives, support) + FLOOR)
+    rate = np.log(rate_of_naming(archives, support, judge, anchors, retrieved.rows) + FLOOR)
     seen = (archives.similarity + picture.lift[archives.concept]) / picture.width
     elsewhere = anchors.image_vectors @ index.vocabulary.vectors[picture.proven].T / picture.width
     column = np.full(len(kept), -1)

@@ -60,7 +60,8 @@ class RankingContext:
 
     seeds uint64 [B]: one per anchor, for random order. log_odds float32 [P]: what other witnesses add to the scores of
     a ranking that is fitted, as of probabilities (tags.py); None: there are none. pictures: v(x), unit rows
-    float32 [B, D].
+    float32 [B, D]. naming float32 [P]: how likely captions name a concept (`evidence.rate_of_naming`), where all
+    concepts compete.
     """
 
     vocabulary: Vocabulary
@@ -69,6 +70,7 @@ class RankingContext:
     log_odds: np.ndarray | None = None
     picture: PictureWeight | None = None
     pictures: np.ndarray | None = None
+    naming: np.ndarray | None = None
 
     @property
     def fitted(self) -> SupportModel:
@@ -114,7 +116,8 @@ def _has_support(archives: Archives, score: np.ndarray, context: RankingContext)
 def _evidence(archives: Archives, parts: PaperParts, context: RankingContext) -> np.ndarray:
     from curation.ranking.evidence import evidence
 
-    return evidence(archives, context.fitted, context.weighed)
+    assert context.naming is not None, "rankings by evidence need the rate of naming"
+    return evidence(archives, context.naming, context.weighed)
 
 
 def _has_evidence(archives: Archives, score: np.ndarray, context: RankingContext) -> np.ndarray:

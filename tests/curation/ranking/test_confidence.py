@@ -13,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.index.neighbours import NearestRows, SearchSettings, build
 from curation.ranking import confidence as module
 from curation.ranking.archives import gather
-from curation.ranking.confidence import REPEATED, ConfidenceModel, Entries, confidence, fit_confidence
+from curation.ranking.confidence import REPEATED, ConfidenceModel, Entries, confidence, fit_confidence, naming_rate
 from curation.ranking.expansion import Retrieved
 from curation.ranking.picture_statistics import PictureStatistics
-from curation.ranking.support import retrieve_held_out
+from curation.ranking.support import fit_support, posterior, retrieve_held_out
 from tests.examples import examples
 
 KINDS, THINGS, DIM = 12, 40, 16
@@ -136,6 +137,43 @@ def test_of_what_is_claimed_with_some_confidence_so_much_is_right(tmp_path: Path
     assert means[-1][0] > 5 * means[0][0]
     for said, was in means:
         assert said == pytest.approx(was, abs=0.06 if others else 0.1)
+
+
+@pytest.mark.parametrize("others", [OTHERS, 0])
+def test_the_naming_rate_orders_the_concepts_of_a_picture(tmp_path: Path, others: int) -> None:
+    """By the formula, and no worse than what it is made of; confidence stays as it is without."""
+    index, shown = world(tmp_path, others=others)
+    statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
+    support = fit_support(index, statistics, ["mixed"], 40)
+    model = fit_confidence(index, statistics, ("mixed",), 40, support)
+    plain = fit_confidence(index, statistics, ("mixed",), 40)
+    assert model is not None
+    assert plain is not None
+    np.testing.assert_array_equal(model.weights, plain.weights)
+    assert plain.naming is None
+    pairs = np.arange(2_500, 3_000)
+    anchors, found = retrieve_held_out(index, pairs, ("mixed",), 40)
+    rows = found[:, 0]
+    archives = gather(anchors, Retrieved(rows, np.zeros(len(pairs), bool)), index.rows, index.vocabulary.vectors)
+    told = posterior(archives, support)
+    entries = Entries(archives.anchor, archives.concept, archives.support, told)
+    got = naming_rate(model, anchors, rows, entries)
+    assert model.naming is not None
+    features = module._evidence(model.prior, model.witness, model.captions, anchors, rows, entries)
+    logit = np.column_stack([features, np.log(told + module.LEAST[2])]) @ model.naming
+    assert got == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-4)
+    right = shown[pairs[archives.anchor], archives.concept]
+    left = ~archives.in_caption
+
+    def ordered(score: np.ndarray) -> float:
+        areas = []
+        for pair in range(len(pairs)):
+            mine = left & (archives.anchor == pair)
+            if right[mine].any() and not right[mine].all():
+                areas.append(roc_auc_score(right[mine], score[mine]))
+        return float(np.mean(areas))
+
+    assert ordered(got) >= max(ordered(told), ordered(features[:, 1])) - 0.01
 
 
 def test_a_copy_of_the_own_caption_is_no_other_caption(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from curation.index.vocabulary import Vocabulary
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather
 from curation.ranking.company import explained
+from curation.ranking.confidence import fit_confidence
 from curation.ranking.evidence import (
     FIT_PAIRS,
     FIT_SEED,
@@ -27,6 +28,7 @@ from curation.ranking.evidence import (
     evidence,
     fit_picture_weight,
     has_evidence,
+    rate_of_naming,
     with_nearest,
 )
 from curation.ranking.expansion import Retrieved
@@ -72,7 +74,11 @@ def world(folder: Path, noise: float, seed: int = 0, pairs: int = 500) -> Index:
 def fitted(index: Index) -> tuple[SupportModel, PictureWeight]:
     statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
     support = fit_support(index, statistics, ["mixed"], 20)
-    return support, fit_picture_weight(index, statistics, support, ["mixed"], np.ones(CONCEPTS, bool))
+    return support, fit_picture_weight(index, statistics, support, None, ["mixed"], np.ones(CONCEPTS, bool))
+
+
+def rate(archives: Archives, support: SupportModel) -> np.ndarray:
+    return np.where(archives.support > 0, posterior(archives, support), np.float32(0))
 
 
 def held_out(index: Index, block: np.ndarray) -> tuple[Archives, Anchors]:
@@ -91,7 +97,7 @@ def test_scores_are_those_of_the_formula(index: Index) -> None:
     picture = replace(picture, weight=0.4)
     archives, anchors = held_out(index, np.arange(30))
     archives = with_nearest(archives, anchors, index.vocabulary.vectors, picture, 12)
-    score = evidence(archives, support, picture)
+    score = evidence(archives, rate(archives, support), picture)
     kept = has_evidence(archives, score, anchors.image_vectors, picture)
     rates = posterior(archives, support)
     sure = set(picture.proven.tolist())
@@ -105,9 +111,9 @@ def test_scores_are_those_of_the_formula(index: Index) -> None:
             lift = level - index.rows.image_vectors.astype(np.float64).mean(0) @ vector
             nearness[e] = anchors.image_vectors[x] @ vector + (0 if archives.concept[e] in sure else lift)
         for e in entries:
-            rate = rates[e] if archives.support[e] else 0
+            r = rates[e] if archives.support[e] else 0
             q = math.exp((nearness[e] - max(nearness.values())) / picture.width)
-            assert score[e] == pytest.approx((rate + FLOOR) ** 0.6 * q**0.4, rel=1e-3)
+            assert score[e] == pytest.approx((r + FLOOR) ** 0.6 * q**0.4, rel=1e-3)
             q = math.exp((anchors.image_vectors[x] @ typical + picture.width - max(nearness.values())) / picture.width)
             least = FLOOR**0.6 * q**0.4
             assert bool(kept[e]) == (score[e] >= least) or score[e] == pytest.approx(least, rel=1e-3)
@@ -143,7 +149,7 @@ def test_no_further_concept_would_be_among_the_best(index: Index) -> None:
     found = []
     for count in (8, CONCEPTS):
         joined = with_nearest(archives, anchors, index.vocabulary.vectors, picture, count)
-        score = evidence(joined, support, picture)
+        score = evidence(joined, rate(joined, support), picture)
         parts = np.split(np.arange(len(score)), joined.offsets[1:-1])
         found.append([joined.concept[part[np.argsort(-score[part], kind="stable")[:8]]].tolist() for part in parts])
     assert found[0] == found[1]
@@ -161,7 +167,7 @@ def test_empty_archives_and_no_pictures_are_no_trouble(index: Index) -> None:
     )
     filled = with_nearest(nothing, anchors, index.vocabulary.vectors, picture, 5)
     assert np.diff(filled.offsets).tolist() == [5, 5, 5]
-    assert len(evidence(nothing, support, picture)) == 0
+    assert len(evidence(nothing, rate(nothing, support), picture)) == 0
     assert len(has_evidence(nothing, np.zeros(0, np.float32), anchors.image_vectors, picture)) == 0
 
 
@@ -190,6 +196,18 @@ def test_the_weight_is_the_largest_that_costs_little(index: Index) -> None:
     assert picture.report["best"] == best
     enough = [w for w, share in zip(WEIGHTS, shares, strict=True) if share >= (1 - PRICE) * max(shares)]
     assert picture.weight == enough[-1]
+
+
+def test_what_no_retrieved_caption_names_has_no_rate(index: Index) -> None:
+    support, picture = fitted(index)
+    archives, anchors = held_out(index, np.arange(20))
+    joined = with_nearest(archives, anchors, index.vocabulary.vectors, picture, 9)
+    judge = fit_confidence(index, support.statistics, ["mixed"], 20, support)
+    rows = np.full((20, 0), -1)
+    np.testing.assert_array_equal(rate_of_naming(joined, support, None, anchors, rows), rate(joined, support))
+    got = rate_of_naming(joined, support, judge, anchors, rows)
+    np.testing.assert_array_equal(got > 0, joined.support > 0)
+    assert not np.allclose(got, rate(joined, support), rtol=0.05)
 
 
 def test_the_weight_follows_what_the_encoder_knows(tmp_path: Path) -> None:
