@@ -44,8 +44,9 @@ class ClipTowers(nn.Module):
         return cls(form, mode)
 
     def save_text_form(self, folder: Path) -> None:
-        """Write what the text tower and the tokenizer are rebuilt from besides the form, if they are of transformers."""
-        for part in (getattr(self.text, "config", None), getattr(self.tokenizer, "tokenizer", None)):
+        """Write what a text tower and a tokenizer of transformers are rebuilt from, besides the form."""
+        parts: list[Any] = [getattr(self.text, "config", None), getattr(self.tokenizer, "tokenizer", None)]
+        for part in parts:
             if hasattr(part, "save_pretrained"):
                 part.save_pretrained(folder)
 

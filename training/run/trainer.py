@@ -99,10 +99,7 @@ class Run:
         # The same weights in every process; noise of its own where it is not the samples' (training/models/noise.py).
         seed_everything(recipe.seed)
         self.learner = learner = rebuilt(recipe, found) if found else build_learner(recipe)
-        if found:
-            load_weights(learner, found)
-        else:
-            begin(learner, recipe, clip)
+        load_weights(learner, found) if found else begin(learner, recipe, clip)
         learner.freeze(recipe.freeze)
         if recipe.checkpoint_activations:
             forget_activations(learner)
