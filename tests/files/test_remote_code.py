@@ -19,9 +19,14 @@ from curation.index.opened import Index, index_nouns, open_encoder
 from data_cards.miniature.clip import built_in
 from evaluation.models.segmenters import load_segmenter
 from files.errors import CocuError, MisuseError
+from files.remote_code import trusting
 from training.models.groupvit_weights import load_huggingface
+from training.models.pretrained import build_open_clip
+from training.recipes.recipe import recipe_kind
+from training.run.start import with_init
 
 WEIGHTS = built_in.FOLDER / "open_clip_model.safetensors"
+CLIP_RECIPE = recipe_kind("clip-alignment")(learner="clip-alignment", concepts="none")
 REFUSED = r"{}: brings Python code of its own, which is not run(.|\n)*--trust-remote-code"
 
 
@@ -86,7 +91,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-@pytest.mark.parametrize("form", ["folder", "config file", "segmenter"])
+@pytest.mark.parametrize("form", ["folder", "config file", "segmenter", "towers of a learner", "init"])
 def test_code_of_a_model_does_not_run(model: dict[str, Any], form: str, tmp_path: Path) -> None:
     folder, ran = model_folder(tmp_path, **model)
     config = tmp_path / f"{tmp_path.name}.json"
@@ -95,6 +100,8 @@ def test_code_of_a_model_does_not_run(model: dict[str, Any], form: str, tmp_path
         "folder": lambda: Encoder(EncoderSpec(f"local-dir:{folder}"), "cpu"),
         "config file": lambda: Encoder(EncoderSpec(str(config), str(WEIGHTS)), "cpu"),
         "segmenter": lambda: load_segmenter(f"local-dir:{folder}"),
+        "towers of a learner": lambda: build_open_clip({"model_cfg": json.loads(config.read_text())}),
+        "init": lambda: with_init(CLIP_RECIPE, f"local-dir:{folder}", tmp_path / "run"),
     }[form]
     with pytest.raises(MisuseError, match=REFUSED.format(folder)):
         load()
@@ -109,6 +116,13 @@ def test_with_the_option_it_runs(model: dict[str, Any], tmp_path: Path) -> None:
     assert ran.exists()
     with suppress(CocuError):
         Encoder(EncoderSpec(f"local-dir:{folder}", trust_remote_code=True), "cpu")
+
+
+def test_with_the_option_it_runs_for_what_a_run_begins_with(tmp_path: Path) -> None:
+    folder, ran = model_folder(tmp_path, by="tower")
+    with suppress(CocuError), trusting(True):  # as train and evaluate do with the option
+        with_init(CLIP_RECIPE, f"local-dir:{folder}", tmp_path / "run")
+    assert ran.exists()
 
 
 def test_trust_is_given_for_one_model_only(tmp_path: Path) -> None:

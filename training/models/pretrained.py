@@ -95,7 +95,7 @@ def load_open_clip(
         bool((open_clip.get_pretrained_cfg(model_name, pretrained) or {}).get("quick_gelu")) if pretrained else False
     )
     try:
-        with remote_code(trust_remote_code):
+        with remote_code(trust_remote_code), _silent():
             # From pretrained: else a folder without weights gives a random model.
             given = {"return_transform": False, "force_custom_text": custom_text, "force_quick_gelu": quick}
             model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, **given)
@@ -124,6 +124,10 @@ def build_open_clip(form: Form) -> PretrainedClip:
     """
     import open_clip
 
+    if not isinstance(form.get("model_cfg"), dict):
+        raise MisuseError(
+            f"model.towers: has no model_cfg, as {CONFIG} has; leave model.towers out, it is read from init"
+        )
     try:
         with tempfile.TemporaryDirectory() as folder, remote_code(), _silent():
             (Path(folder) / CONFIG).write_text(json.dumps(form), encoding="utf-8")
@@ -163,7 +167,7 @@ def _rooted(sizes: dict[str, Any], name: str) -> dict[str, Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the warnings of open_clip that what was meant to have fresh weights has them."""
+    """Without what open_clip logs: what matters is said by errors."""
     before = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)
     try:

@@ -45,6 +45,11 @@ def with_init(recipe: Recipe, init: str | None, run: Path) -> tuple[Recipe, Pret
         form = clip.form
     elif form is None and (Path(recipe.init) / CONFIG).is_file():
         form = getattr(load_config(Path(recipe.init)).model, "towers", None)
+    if form is None:
+        raise MisuseError(
+            f"{recipe.init}: is no CLIP, nor a checkpoint with the towers of one, which {recipe.learner} begins with; "
+            "give miniature, open_clip:NAME@WEIGHTS, hf-hub:NAME, local-dir:FOLDER or a checkpoint (RUN/best)"
+        )
     model: Any = dataclasses.replace(recipe.model, towers=form)
     return recipe.model_copy(update={"model": model}), clip
 

@@ -28,7 +28,7 @@ def rate_factors(learner: nn.Module, settings: config.Optimizer) -> dict[nn.Para
         if settings.layer_decay != 1 and top == 1:
             raise MisuseError(
                 f"optimizer.layer_decay {settings.layer_decay:g}: {name} of this learner has no layers that are known; "
-                f"give optimizer.rates={{{name}: ...}} instead"
+                f"give it a rate of its own, optimizer.rates.{name}"
             )
         rate = rates.get(name, 1.0)
         for inside, parameter in tower.named_parameters():

@@ -124,5 +124,7 @@ def test_damage_is_told(folder: Path) -> None:
         load_open_clip(f"local-dir:{folder}")
     with pytest.raises(MisuseError, match=r"the towers that model\.towers describes cannot be built"):
         ClipTowers({"model_cfg": {"embed_dim": 3}})
+    with pytest.raises(MisuseError, match=r"model\.towers: has no model_cfg"):
+        ClipTowers({"a": 1})
     with pytest.raises(MisuseError, match=r"model\.towers is not given: name the CLIP to begin with"):
         ClipTowers.of(None)

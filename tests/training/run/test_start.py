@@ -231,6 +231,7 @@ def test_what_a_run_cannot_begin_with_is_told(
     split = patches.model_copy(update={"model": replace(patches.model, heads=2)})
     refused(split, "heads is 4, not 2", trained)
     refused(load_recipe(str(clip_recipe), LOOP), r"model\.towers is not given: name the CLIP to begin with")
+    refused(load_recipe(str(clip_recipe), LOOP), "miniatur: is no CLIP, nor a checkpoint with the towers", "miniatur")
     refused(load_recipe("miniature", [*LOOP, "freeze=[text_tower]"]), "text_tower would stay at fresh weights")
     refused(patches, "there is no such folder or file", "/nowhere/at/all")
     refused(load_recipe(str(clip_recipe), [*LOOP, "precision=fp16"]), "fp16: is for GPUs without bfloat16", clip)
