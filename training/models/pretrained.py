@@ -144,6 +144,13 @@ def build_open_clip(form: Form) -> PretrainedClip:
         ) from error
 
 
+def with_text_form(form: Form, folder: Path) -> Form:
+    """A form whose text tower and tokenizer are those in a folder (ClipTowers.save_text_form)."""
+    sizes = form["model_cfg"]
+    names = {key: str(folder) for key in ("hf_model_name", "hf_tokenizer_name") if sizes["text_cfg"].get(key)}
+    return {**form, "model_cfg": {**sizes, "text_cfg": {**sizes["text_cfg"], **names}}}
+
+
 def _tokenizer(text: dict[str, Any]) -> TextTokenizer:
     """The tokenizer of a text tower, as open_clip chooses it."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer

@@ -4,6 +4,7 @@
     config.yaml         the whole recipe
     trainer.pt          optimizer, step, random states, position in the data; read with weights_only=True
                         where a running mean is kept, which then is model.safetensors: the weights themselves, too
+    text_tower/         settings and tokenizer of a text tower of transformers, where a CLIP has one
 
 A checkpoint appears under its name only when all of it is on the disk.
 """
@@ -16,7 +17,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,15 @@ from files.errors import CocuError, MisuseError, one_line
 from files.locks import check_held
 from files.shapes import ShapeFault, check_shape, count
 from files.synced import sync
+from training.models.clip_towers import ClipTowers
+from training.models.learner import Learner
+from training.models.pretrained import with_text_form
 from training.processes import Place, random_states, set_random_states
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, read_config
 from training.run.ema import Ema
 
-WEIGHTS, CONFIG, STATE = "model.safetensors", "config.yaml", "trainer.pt"
+WEIGHTS, CONFIG, STATE, TEXT_TOWER = "model.safetensors", "config.yaml", "trainer.pt", "text_tower"
 STATE_SHAPE = {
     "step": count,
     "progress": {"step": count, "skipped": count, "skipped_in_a_row": count, "best": {str: float}},
@@ -55,9 +59,18 @@ def load_learner(folder: str | Path, device: str | torch.device = "cpu") -> tupl
     """
     folder = Path(folder)
     recipe = load_config(folder)
-    learner = build_learner(recipe)
+    learner = rebuilt(recipe, folder)
     load_weights(learner, folder)
     return learner.to(device).eval(), recipe
+
+
+def rebuilt(recipe: Recipe, folder: Path) -> Learner:
+    """The learner of a checkpoint with fresh weights; what its text tower is like may lie in the folder."""
+    form = getattr(recipe.model, "towers", None)
+    if form and (folder / TEXT_TOWER).is_dir():
+        model: Any = replace(recipe.model, towers=with_text_form(form, folder / TEXT_TOWER))
+        recipe = recipe.model_copy(update={"model": model})
+    return build_learner(recipe)
 
 
 def load_config(folder: Path) -> Recipe:
@@ -225,8 +238,18 @@ class Checkpoints:
                 warnings.warn(f"passed over a damaged checkpoint: {error}", stacklevel=2)
         return None
 
-    def save(self, step: int, recipe: Recipe, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of `step`, unless it is there, and drop those that are no longer kept."""
+    def save(
+        self,
+        step: int,
+        recipe: Recipe,
+        weights: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        towers: object = None,
+    ) -> Path:
+        """Write the checkpoint of `step`, unless it is there, and drop those that are no longer kept.
+
+        towers: the learner's; of a CLIP's the form of the text tower is written, too.
+        """
         path = self.path(step)
         if not path.exists():
             try:
@@ -235,6 +258,8 @@ class Checkpoints:
                     save_file(tensors, temporary / WEIGHTS)
                     (temporary / CONFIG).write_text(config_text(recipe), encoding="utf-8")
                     torch.save(dict(state), temporary / STATE)
+                    if isinstance(towers, ClipTowers):
+                        towers.save_text_form(temporary / TEXT_TOWER)
             except (RuntimeError, SafetensorError) as error:
                 raise CocuError(f"{path}: could not be written ({one_line(error)})") from error
         self._prune()
@@ -307,7 +332,7 @@ def _whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         check_held(path)
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             sync(file)
         sync(temporary)
         temporary.rename(path)

@@ -44,7 +44,7 @@ from training.processes import (
     set_random_states,
 )
 from training.recipes.recipe import Recipe, build_learner
-from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, random_of, take_up
+from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, random_of, rebuilt, take_up
 from training.run.ema import Ema
 from training.run.options import TrainOptions
 from training.run.run_folder import enter
@@ -97,7 +97,7 @@ class Run:
 
         # The same weights in every process; noise of its own where it is not the samples' (training/models/noise.py).
         seed_everything(recipe.seed)
-        self.learner = learner = build_learner(recipe)
+        self.learner = learner = rebuilt(recipe, found) if found else build_learner(recipe)
         if found:
             load_weights(learner, found)
         else:
@@ -338,7 +338,8 @@ class Run:
                 **({"weights": self.ema.weights()} if self.ema else {}),
             }
             with self.averaged():
-                self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state)
+                towers = getattr(self.learner, "towers", None)
+                self.checkpoints.save(progress.step, self.recipe, self.learner.state_dict(), state, towers)
             self.checkpoints.mark(progress.best.get("step"), progress.step)
 
         by_leader(write, self.place)

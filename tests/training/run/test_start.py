@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile, copytree, rmtree
+from string import ascii_lowercase
 from typing import Any
 
 import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertTokenizerFast
 
 from evaluation.models.segmenters import load_segmenter
 from files.errors import MisuseError
@@ -205,12 +208,43 @@ def test_a_run_needs_its_clip_no_more_once_it_has_begun(
     assert segmenter.dense(torch.zeros(1, 3, 64, 32)).grid == (2, 1)
 
 
+def test_a_checkpoint_holds_what_its_text_tower_and_tokenizer_are_like(
+    tmp_path: Path, options: TrainOptions, clip: Path, clip_recipe: Path
+) -> None:
+    """Of transformers: their folder is needed no more, by the evaluator nor by the run that goes on."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    signs = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    signs += [f"{mark}{letter}" for mark in ("", "##") for letter in ascii_lowercase]
+    (theirs / "vocab.txt").write_text("\n".join(signs))
+    BertTokenizerFast(str(theirs / "vocab.txt")).save_pretrained(theirs)
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertConfig(vocab_size=len(signs), **small).save_pretrained(theirs)
+    sizes = json.loads((clip / "open_clip_config.json").read_text())["model_cfg"]
+    sizes["text_cfg"] = {
+        **{"hf_model_name": str(theirs), "hf_tokenizer_name": str(theirs), "context_length": 12},
+        **{"hf_model_pretrained": False, "hf_pooler_type": "mean_pooler", "hf_proj_type": "linear"},
+    }
+    (theirs / "open_clip_config.json").write_text(json.dumps({"model_cfg": sizes}))
+    save_file(dict(open_clip.CustomTextCLIP(**sizes).state_dict()), theirs / "open_clip_model.safetensors")
+    settings = [*LOOP, "steps=4", f"init={theirs}", "checkpoints.every_steps=2"]
+    train(load_recipe(str(clip_recipe), settings), replace(options, run=tmp_path / "undisturbed"))
+    names = [["a dog"], ["sky", "a wide sea"]]
+    expected = load_segmenter(tmp_path / "undisturbed/best").embed_classes(names)
+    copied = copytree(tmp_path / "undisturbed/checkpoints/step-00000002", options.run / "checkpoints/step-00000002")
+    copyfile(copied / "config.yaml", options.run / "config.yaml")
+    rmtree(theirs)
+    assert train(load_recipe(str(clip_recipe), settings), options).progress.step == 4
+    assert losses(options.run) == losses(tmp_path / "undisturbed")[2:]
+    assert torch.equal(load_segmenter(options.run / "best").embed_classes(names), expected)
+
+
 def test_the_option_wins_over_the_recipe_and_is_kept(options: TrainOptions, clip: Path, clip_recipe: Path) -> None:
     train(load_recipe(str(clip_recipe), [*LOOP, "init=/nowhere"]), replace(options, init=str(clip)))
     _, recipe = load_learner(options.run / "best")
     assert recipe.init == str(clip)
-    with pytest.raises(MisuseError, match=rf"init: {clip} there, /nowhere now"):
-        train(load_recipe(str(clip_recipe), [*LOOP, "init=/nowhere"]), options)
+    with pytest.raises(MisuseError, match=rf"init: {clip} there, miniature now"):
+        train(load_recipe(str(clip_recipe), [*LOOP, "init=miniature"]), options)
 
 
 def test_what_a_run_cannot_begin_with_is_told(
