@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from files.dense_towers import MASKCLIP
 from files.errors import MisuseError
 from training.models.clip_towers import ClipTowers
 from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
@@ -28,13 +27,13 @@ class ClipAlignmentConfig:
     """Sizes of patch alignment on a CLIP.
 
     towers: what the CLIP is like, as in its open_clip_config.json; null: as the one that the run begins with (init).
-    dense: how cells are read, a mode of files/dense_modes.py. image_size: pixels of a side in training; null: those of
-    the CLIP. hidden: width of the head's MLP; 0: there is no head. temperature: multiplies cell·text in the softmax
-    over cells.
+    dense: how its cells are read, a mode of files/dense_modes.py; null: as is best for such a tower. image_size: pixels
+    of a side in training; null: those of the CLIP. hidden: width of the head's MLP; 0: there is no head. temperature:
+    multiplies cell·text in the softmax over cells.
     """
 
     towers: dict[str, Any] | None = None
-    dense: str = MASKCLIP
+    dense: str | None = None
     image_size: int | None = None
     hidden: int = 512
     temperature: float = 10.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from files.dense_towers import MASKCLIP, Tower, dense_tower
+from files.dense_towers import Tower, default_mode, dense_tower
 from files.errors import MisuseError
 from training.models.pretrained import Form, PretrainedClip, build_open_clip
 from training.models.transformer import attend
@@ -18,13 +18,14 @@ class ClipTowers(nn.Module):
 
     image_size: pixels of a side in its training. multiple: what divides the sides of its pictures. width: dimensions of
     the space of cells and texts. mean, std: of its pixels. tokenizer: texts -> token ids [T, context_length]. mode: how
-    cells are read (files/dense_modes.py).
+    cells are read (files/dense_modes.py); None: as is best for its kind of tower.
     """
 
-    def __init__(self, form: Form, mode: str = MASKCLIP) -> None:
+    def __init__(self, form: Form, mode: str | None = None) -> None:
         super().__init__()
-        self.mode, clip = mode, build_open_clip(form)
+        clip = build_open_clip(form)
         model: Any = clip.model
+        self.mode = mode or default_mode(model.visual)
         self.visual, self.text = model.visual, model.text
         self.image_size, self.mean, self.std = clip.image_size, clip.mean, clip.std
         self.tokenizer, self._padding = clip.tokenizer, _padding(model.text)
@@ -34,7 +35,7 @@ class ClipTowers(nn.Module):
         self._read, self.multiple = self._reader()
 
     @classmethod
-    def of(cls, form: Form | None, mode: str = MASKCLIP) -> ClipTowers:
+    def of(cls, form: Form | None, mode: str | None = None) -> ClipTowers:
         """Towers of a recipe's section `model`. Raises MisuseError where it does not say of which kind."""
         if form is None:
             raise MisuseError(

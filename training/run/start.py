@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from files.dense_towers import default_mode
 from files.errors import MisuseError
 from training.models.clip_towers import ClipTowers
 from training.models.groupvit import GroupViT
@@ -25,7 +26,7 @@ from training.run.given import load_given
 
 
 def with_init(recipe: Recipe, init: str | None, run: Path) -> tuple[Recipe, PretrainedClip | None]:
-    """The recipe with the option in it, and with what its towers are like where it leaves that to `init`.
+    """The recipe with the option in it, and with what its towers are like, and how they are read, where it leaves that.
 
     Also the CLIP, where it was loaded for that. A run that is under way knows its towers. Raises MisuseError for frozen
     towers that begin with nothing, and as `load_open_clip`.
@@ -39,28 +40,30 @@ def with_init(recipe: Recipe, init: str | None, run: Path) -> tuple[Recipe, Pret
         )
     if recipe.init is None or getattr(recipe.model, "towers", ()) is not None:
         return recipe, None
-    clip, form = None, _towers_under_way(recipe, run)
-    if form is None and (name := open_clip_name(recipe.init)):
+    clip, there = None, _under_way(recipe, run)
+    if there is None and (name := open_clip_name(recipe.init)):
         clip = load_open_clip(name, custom_text=True)
-        form = clip.form
-    elif form is None and (Path(recipe.init) / CONFIG).is_file():
-        form = getattr(load_config(Path(recipe.init)).model, "towers", None)
-    if form is None:
+        model: Any = clip.model
+        found: dict[str, Any] = {"towers": clip.form, "dense": default_mode(model.visual)}
+    else:
+        if there is None and (Path(recipe.init) / CONFIG).is_file():
+            there = load_config(Path(recipe.init)).model
+        found = {key: getattr(there, key, None) for key in ("towers", "dense")}
+    if found["towers"] is None:
         raise MisuseError(
             f"{recipe.init}: is no CLIP, nor a checkpoint with the towers of one, which {recipe.learner} begins with; "
             "give miniature, open_clip:NAME@WEIGHTS, hf-hub:NAME, local-dir:FOLDER or a checkpoint (RUN/best)"
         )
-    model: Any = dataclasses.replace(recipe.model, towers=form)
-    return recipe.model_copy(update={"model": model}), clip
+    left_open = {key: value for key, value in found.items() if getattr(recipe.model, key, "") is None}
+    return recipe.model_copy(update={"model": dataclasses.replace(recipe.model, **left_open)}), clip
 
 
-def _towers_under_way(recipe: Recipe, run: Path) -> dict[str, Any] | None:
-    """The towers of the run in this folder, if it began as this recipe does."""
+def _under_way(recipe: Recipe, run: Path) -> Any:
+    """The model of the run in this folder, if it began as this recipe does; else None."""
     if not Checkpoints(run, keep=1).steps():
         return None
     there = load_config(run)
-    form: dict[str, Any] | None = getattr(there.model, "towers", None)
-    return form if (there.learner, there.init) == (recipe.learner, recipe.init) else None
+    return there.model if (there.learner, there.init) == (recipe.learner, recipe.init) else None
 
 
 @torch.no_grad()

@@ -214,14 +214,8 @@ def test_a_checkpoint_holds_what_its_text_tower_and_tokenizer_are_like(
     """Of transformers: their folder is needed no more, by the evaluator nor by the run that goes on."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    signs = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *(f"{mark}{c}" for mark in ("", "##") for c in ascii_lowercase),
-    ]
+    signs = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    signs += [f"{mark}{letter}" for mark in ("", "##") for letter in ascii_lowercase]
     (theirs / "vocab.txt").write_text("\n".join(signs))
     BertTokenizerFast(str(theirs / "vocab.txt")).save_pretrained(theirs)
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -249,8 +243,8 @@ def test_the_option_wins_over_the_recipe_and_is_kept(options: TrainOptions, clip
     train(load_recipe(str(clip_recipe), [*LOOP, "init=/nowhere"]), replace(options, init=str(clip)))
     _, recipe = load_learner(options.run / "best")
     assert recipe.init == str(clip)
-    with pytest.raises(MisuseError, match=rf"init: {clip} there, /nowhere now"):
-        train(load_recipe(str(clip_recipe), [*LOOP, "init=/nowhere"]), options)
+    with pytest.raises(MisuseError, match=rf"init: {clip} there, miniature now"):
+        train(load_recipe(str(clip_recipe), [*LOOP, "init=miniature"]), options)
 
 
 def test_what_a_run_cannot_begin_with_is_told(
