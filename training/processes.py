@@ -195,7 +195,8 @@ class Signals:
     """SIGTERM and SIGINT ask the run to save and to end; all processes then do so after the same step.
 
     A context manager. Inside `interruptible` a signal raises `Asked` at once. A second signal of the kind has its usual
-    effect.
+    effect; but torchrun passes on what it was sent to processes that were sent it, too, and what comes a second time
+    within `PATIENCE` is no second wish there.
     """
 
     def __init__(self, place: Place) -> None:
@@ -217,7 +218,8 @@ class Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = max(self._asked, Wish.TERMINATE if number == signal.SIGTERM else Wish.INTERRUPT)
         self._asked_at = min(self._asked_at, time.monotonic())
-        signal.signal(number, self._before[number])
+        if "TORCHELASTIC_RUN_ID" not in os.environ or time.monotonic() - self._asked_at > PATIENCE:
+            signal.signal(number, self._before[number])
         if self._raises:
             raise Asked
 

@@ -142,3 +142,29 @@ def test_under_torchrun(tmp_path: Path, data: Path) -> None:
     assert "2 x cpu" in done.stderr
     Running(tmp_path / "one", data, *WHOLE).end()
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("asked", ["a process", "torchrun", "all", "all but torchrun"])
+def test_asked_to_end_under_torchrun(tmp_path: Path, data: Path, asked: str) -> None:
+    launch = ["-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node", "2"]
+    shell = ["env"]
+    if asked == "all but torchrun":
+        shell, launch = ["sh", "-c", "trap '' TERM; exec \"$@\"", "sh"], [*launch, "--signals-to-handle", "SIGINT"]
+    run = tmp_path / "run"
+    cocu = [str(Path(sys.executable).with_name("cocu")), *arguments(run, data, "steps=100000")]
+    with (tmp_path / "err").open("w") as err:
+        torchrun = subprocess.Popen([*shell, sys.executable, *launch, *cocu], stdout=err, stderr=err, cwd=ROOT)
+    while max(losses(run), default=0) < 3:
+        assert torchrun.poll() is None, (tmp_path / "err").read_text()
+        time.sleep(0.05)
+    ranks = [int(pid) for pid in Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()]
+    every = [torchrun.pid, *ranks]
+    for pid in {"a process": ranks[:1], "torchrun": every[:1]}.get(asked, every):
+        os.kill(pid, signal.SIGTERM)
+    code = torchrun.wait()
+    printed = (tmp_path / "err").read_text()
+    assert code == (1 if asked in ("torchrun", "all") else 0), printed
+    assert printed.count("same command") == 1, printed
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]

@@ -1,11 +1,12 @@
 """Pictures for training: DeiT's augmentation through torchvision v2's kernels, all numbers from the sample's seed.
 
-Random resized crop (bicubic) and flip, then RandAugment m9 mstd0.5 in its "increasing" form, all on uint8; random
-erasing fills with normal noise after normalisation, so that only its rectangle is drawn here and `finish` erases on the
-device. The kernels are torchvision's, the policy is timm's, which DeiT used. torchvision's own RandAugment counts
-magnitude in 31 bins, so that its bin 27 is timm's m9, and applies every operation it draws, of 14; timm's applies each
-with probability 1/2, of 15, with a magnitude of its own. Two things differ from timm: geometry is bilinear, for want of
-a bicubic kernel, where timm draws between the two, and posterising keeps at least one bit, lest a picture turn black.
+Random resized crop (bicubic, or bilinear as GroupViT's release has it) and flip, then RandAugment m9 mstd0.5 in its
+"increasing" form, all on uint8; random erasing fills with normal noise after normalisation, so that only its rectangle
+is drawn here and `finish` erases on the device. The kernels are torchvision's, the policy is timm's, which DeiT used.
+torchvision's own RandAugment counts magnitude in 31 bins, so that its bin 27 is timm's m9, and applies every operation
+it draws, of 14; timm's applies each with probability 1/2, of 15, with a magnitude of its own. Two things differ from
+timm: geometry is bilinear, for want of a bicubic kernel, where timm draws between the two, and posterising keeps at
+least one bit, lest a picture turn black.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ERASE_AREA = (0.02, 1 / 3)
 ERASE_RATIO = (0.3, 1 / 0.3)
 NOTHING_ERASED = (0, 0, 0, 0)
 _FILL = [round(255 * mean) for mean in MEAN]
-_BILINEAR, _BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+_BILINEAR = InterpolationMode.BILINEAR
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -47,6 +48,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 @dataclass(frozen=True)
 class Augmentation:
     """How pictures are made from files. size: pixels of a side. crop_scale: area of the random crop, as shares.
+    interpolation: of what is resized, bicubic or bilinear.
 
     level: none (shorter side resized, centre cut out), light (random resized crop, flip), deit (all).
     """
@@ -54,6 +56,7 @@ class Augmentation:
     size: int
     level: str = "deit"
     crop_scale: tuple[float, float] = (0.08, 1.0)
+    interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -70,7 +73,7 @@ class Augmentation:
         picture = with_header(data)
         width, height = picture.size
         box = centre(height, width) if self.level == "none" else draw_crop(height, width, self.crop_scale, random)
-        pixels = decode(picture, data, box, self.size)
+        pixels = decode(picture, data, box, self.size, InterpolationMode(self.interpolation))
         if self.level == "none":
             return pixels, NOTHING_ERASED
         if random.random() < 0.5:
@@ -123,7 +126,13 @@ def _of_pixels(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).view(3, 1, 1) * 255
 
 
-def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) -> Tensor:
+def decode(
+    picture: Image.Image,
+    data: bytes | memoryview,
+    box: Box,
+    size: int,
+    interpolation: InterpolationMode = InterpolationMode.BICUBIC,
+) -> Tensor:
     """Cut `box` out of an opened picture and resize it: uint8 [3, size, size]. Raises BadPicture.
 
     An orientation in EXIF is not applied: the encoder that curated saw the picture as it is stored.
@@ -141,7 +150,7 @@ def decode(picture: Image.Image, data: bytes | memoryview, box: Box, size: int) 
                 y, x = down / height, across / width
                 tall, wide = max(1, round(tall * y)), max(1, round(wide * x))
                 top, left = min(round(top * y), down - tall), min(round(left * x), across - wide)
-            return F.resized_crop(pixels, top, left, tall, wide, [size, size], _BICUBIC, antialias=True)
+            return F.resized_crop(pixels, top, left, tall, wide, [size, size], interpolation, antialias=True)
     except Exception as error:  # neither library has a base class for what broken files make it raise
         text = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in text else "unreadable"

@@ -111,6 +111,7 @@ class Loader:
         *,
         augment: str | bool = "deit",
         crop_scale: tuple[float, float] = (0.08, 1.0),
+        interpolation: str = "bicubic",
         shuffle_buffer: int = 10_000,
         samples: int | None = None,
         resume: Mapping[int, dict[str, Any]] | None = None,
@@ -120,7 +121,7 @@ class Loader:
         if shuffle_buffer < 1:
             raise MisuseError(f"shuffle_buffer: {shuffle_buffer}; give 1 or more")
         level = {True: "deit", False: "none"}[augment] if isinstance(augment, bool) else augment
-        augmentation = Augmentation(options.image_size, level, crop_scale)
+        augmentation = Augmentation(options.image_size, level, crop_scale, interpolation)
         shards, collections = find_data(sources)
         if weights and len(collections) > 1:
             raise MisuseError("--weights: says how often each pair is seen, and so cannot go with --shares")

@@ -36,7 +36,8 @@ class GroupViTConfig:
     how much Gumbel noise is added to the assignment's logits in training; gumbel_tau: the
     temperature of their softmax in training. assignment_scale: multiplies these logits, on top of
     width^-0.5, in training and after it. init_std: of the image encoder's weights at the start;
-    group_token_std: of its group tokens.
+    group_token_std: of its group tokens; zero_later_groups: those behind the first stage begin at zero, and differ by
+    what comes from the stage before.
     """
 
     image_size: int = 224
@@ -56,6 +57,7 @@ class GroupViTConfig:
     assignment_scale: float = 1.0
     init_std: float = 0.02
     group_token_std: float = 0.02
+    zero_later_groups: bool = False
 
     def __post_init__(self) -> None:
         stages = len(self.depths)
@@ -215,9 +217,11 @@ class Stage(nn.Module):
         if stage == len(config.group_tokens):
             return
         count = config.group_tokens[stage]
-        # Never zeros: equal tokens would get equal gradients and stay equal.
+        # Never zeros in the first stage: equal tokens would get equal gradients and stay equal.
         self.group_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(count, width), std=config.group_token_std))
         if stage > 0:
+            if config.zero_later_groups:
+                nn.init.zeros_(self.group_tokens)
             earlier = config.group_tokens[stage - 1]
             self.group_projector = nn.Sequential(nn.LayerNorm(width), TokenMixer(earlier, width // 2, count))
         self.grouping = GroupingBlock(config, count, config.output_groups[stage])

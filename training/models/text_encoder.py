@@ -20,6 +20,7 @@ class TextConfig:
     """Sizes of the text encoder; as in GroupViT unless told.
 
     vocabulary: number of token ids, the highest of which ends a text. context_length: tokens of a text at most.
+    uniform_biases: those of the MLPs begin as torch draws them, and not at zero.
     """
 
     vocabulary: int = 49408
@@ -27,6 +28,7 @@ class TextConfig:
     width: int = 256
     layers: int = 12
     heads: int = 4
+    uniform_biases: bool = False
 
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.context_length, self.width, self.layers, self.heads) < 1:
@@ -62,6 +64,8 @@ class TextEncoder(nn.Module):
                 nn.init.normal_(branch_end.weight, std=(2 * width * layers) ** -0.5)
             for layer in (block.attention.qkv, block.attention.out, block.mlp.up, block.mlp.down):
                 nn.init.zeros_(layer.bias)
+            for layer in (block.mlp.up, block.mlp.down) if self.config.uniform_biases else ():
+                nn.init.uniform_(layer.bias, -(layer.in_features**-0.5), layer.in_features**-0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids [T, L], L <= context_length -> features at the end of text, [T, width].

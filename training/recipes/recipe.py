@@ -30,9 +30,9 @@ class Data(Section):
 
     batch: pairs of an optimiser step over all ranks. micro_batch: pairs that a rank sends through the encoders at
     once; null: all of its share of the batch. The loss is that of the whole batch either way
-    (training/step/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale:
-    training/batches/augment.py. streams: of the order of samples, read side by side (training/batches/shares.py); the
-    batch has to be divisible by them, or as many are as divide both. Best a multiple of the number of ranks.
+    (training/step/gradient_cache.py). concept_temperature: of the softmaxes of curated-cluster. augment, crop_scale,
+    interpolation: training/batches/augment.py. streams: of the order of samples (training/batches/shares.py); as many
+    of them as divide both this and the batch. Best a multiple of the number of ranks.
     shuffle_buffer: samples of a stream that are shuffled together. samples: how many the shards hold; null: they are
     counted.
     """
@@ -43,6 +43,7 @@ class Data(Section):
     concept_temperature: Annotated[float, Field(gt=0)] = 1.0
     augment: Literal["none", "light", "deit"] = "deit"
     crop_scale: tuple[Share, Share] = (0.08, 1.0)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     streams: Count = 8
     shuffle_buffer: Count = 10000
     samples: Count | None = None
@@ -65,7 +66,9 @@ class Optimizer(Section):
     """AdamW, and its rate over the run.
 
     The three rates are for a batch of `base_batch` and scaled linearly to the batch at hand. clip: largest norm of the
-    whole gradient. With `steps` in the recipe the warm-up keeps its share of the run, warmup_epochs / epochs. rates: by
+    whole gradient. With `steps` in the recipe the warm-up keeps its share of the run, warmup_epochs / epochs. schedule:
+    cosine, or that of GroupViT's release (training/step/schedule.py). decay_scales: weight decay on the logit scales,
+    too. rates: by
     what the rate of a part is multiplied (image_tower, text_tower, and head, which is the rest). layer_decay: by what
     it is multiplied for each layer that lies above, in either tower (training/models/layers.py).
     """
@@ -75,7 +78,9 @@ class Optimizer(Section):
     final_lr: Rate = 4e-5
     base_batch: Count = 4096
     warmup_epochs: Rate = 2.0
+    schedule: Literal["cosine", "released"] = "cosine"
     weight_decay: Rate = 0.05
+    decay_scales: bool = False
     betas: tuple[Share, Share] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0)] = 1e-8
     clip: Annotated[float, Field(gt=0)] = 5.0

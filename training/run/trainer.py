@@ -354,6 +354,7 @@ class Run:
             self._of_training(),
             augment=data.augment,
             crop_scale=data.crop_scale,
+            interpolation=data.interpolation,
             shuffle_buffer=data.shuffle_buffer,
             samples=data.samples,
             resume=positions,

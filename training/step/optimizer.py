@@ -19,7 +19,8 @@ def build_optimizer(learner: nn.Module, settings: config.Optimizer) -> torch.opt
     """
     factors = rate_factors(learner, settings)
     groups = []
-    for parameters, decay in zip(parameter_groups(learner), (settings.weight_decay, 0.0), strict=True):
+    decayed = parameter_groups(learner, settings.decay_scales)
+    for parameters, decay in zip(decayed, (settings.weight_decay, 0.0), strict=True):
         for factor in dict.fromkeys(factors[parameter] for parameter in parameters) or [1.0]:
             some = [parameter for parameter in parameters if factors[parameter] == factor]
             groups.append({"params": some, "weight_decay": decay, "factor": factor})
@@ -27,13 +28,15 @@ def build_optimizer(learner: nn.Module, settings: config.Optimizer) -> torch.opt
     return torch.optim.AdamW(groups, lr=0.0, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-def parameter_groups(learner: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def parameter_groups(learner: nn.Module, scales: bool = False) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters with weight decay and those without: norms, biases and logit scales, all that is no matrix.
 
-    Position embeddings and group tokens are matrices and decay, as in GroupViT's release.
+    Position embeddings and group tokens are matrices and decay, as in GroupViT's release. scales: what has no dimension
+    decays, too: there the release leaves out what has just one.
     """
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-    return [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+    left = (1,) if scales else (0, 1)
+    return [p for p in trained if p.ndim not in left], [p for p in trained if p.ndim in left]
 
 
 class GuardedStep:

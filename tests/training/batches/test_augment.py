@@ -301,3 +301,18 @@ def test_finish_fills_rectangles_with_normal_noise_and_leaves_the_rest() -> None
     assert float(noise.std()) == pytest.approx(1, abs=0.05)
     assert torch.equal(finish(pixels, erase, torch.tensor([7, 8, 9])), found)
     assert not torch.equal(finish(pixels, erase, torch.tensor([8, 8, 9])), found)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_the_crop_is_resized_as_asked(interpolation: str) -> None:
+    picture = photo((90, 70), 3)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    pixels, _ = Augmentation(32, "light", interpolation=interpolation)(data.getvalue(), Random(5))
+    random = Random(5)
+    top, left, tall, wide = draw_crop(70, 90, (0.08, 1.0), random)
+    kind = Image.Resampling[interpolation.upper()]
+    expected = picture.crop((left, top, left + wide, top + tall)).resize((32, 32), kind)
+    flipped = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else expected
+    found, wanted = pixels.permute(1, 2, 0).numpy().astype(int), np.asarray(flipped).astype(int)
+    assert abs(found - wanted).max() <= 1

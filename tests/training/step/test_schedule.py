@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from training.step.schedule import LearningRate, scaled
@@ -29,6 +30,19 @@ def test_rates_equal_those_of_torch(warmup: int, steps: int) -> None:
     ours = LearningRate(peak=1.6e-3, start=4e-6, end=4e-5, warmup=warmup, steps=steps)
     expected = rates_of_torch(1.6e-3, 4e-6, 4e-5, warmup, steps)
     assert [ours.at(step) for step in range(steps)] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(10, 150), (0, 20), (7, 8)])
+def test_the_released_rates_are_timms_one_update_late(warmup: int, steps: int) -> None:
+    ours = LearningRate(peak=1.6e-3, start=4e-6, end=4e-5, warmup=warmup, steps=steps, released=True)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.6e-3)
+    schedule = CosineLRScheduler(
+        optimizer, t_initial=steps, lr_min=4e-5, warmup_lr_init=4e-6, warmup_t=warmup, t_in_epochs=False
+    )
+    for step in range(steps):
+        if step or warmup:
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(ours.at(step), rel=1e-9)
+        schedule.step_update(step)
 
 
 @given(st.integers(0, 50), st.integers(1, 500))
