@@ -317,6 +317,7 @@ def evaluate(
     background_words: str | Sequence[str] | None = None,
     vocabulary: Named | IndexFolder | None = None,
     distractors: int = 0,
+    as_released: bool = False,
     sweep_background: bool = False,
     skip_bad: bool = False,
     gallery: int = 8,
@@ -354,7 +355,7 @@ def evaluate(
         index = None if vocabulary is None else _path(vocabulary)
         words: Any = None if background_words is None else background_words
         wording = Wording(protocol, templates, prompts, words, index, distractors)
-        shown = (gallery, Rules(windows_at_once=windows), wording)
+        shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code)
         return evaluate_checkpoint(str(named), wanted, *told)

@@ -90,6 +90,13 @@ def run(
         int,
         typer.Option(min=0, help="Measure with so many names of --vocabulary beside the classes, too, and fewer."),
     ] = 0,
+    as_released: Annotated[
+        bool,
+        typer.Option(
+            "--as-released",
+            help="As GroupViT's own code to the last level: OpenCV's resizing, prompts averaged before unit length.",
+        ),
+    ] = False,
     sweep_background: Annotated[
         bool,
         typer.Option("--sweep-background", help="mIoU against the background's threshold, too; it is no result."),

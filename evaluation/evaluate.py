@@ -90,6 +90,8 @@ def open_all(wanted: Sequence[tuple[Card, Path]], options: EvaluateOptions) -> l
     options.wording.check([card for card, _ in wanted])
     if twice := next((card.name for n, (card, _) in enumerate(wanted) if card.name in _names(wanted[:n])), None):
         raise MisuseError(f"benchmark {twice!r} is given twice; results are kept by name, use two --out folders")
+    if options.rules.as_released and options.wording.protocol != "groupvit":
+        raise MisuseError("--as-released: is of GroupViT's evaluation; give --protocol groupvit")
     if options.sweep and not any(card.background for card, _ in wanted):
         raise MisuseError("--sweep-background: none of the benchmarks has a background")
     opened = [Opened(card, path, open_benchmark(card, path, options.split)) for card, path in wanted]

@@ -105,8 +105,10 @@ def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules,
             )
     else:
         prompts = wording.prompts or "first"
-        vectors = class_vectors(segmenter, card, templates, prompts)
+        vectors = class_vectors(segmenter, card, templates, prompts, rules.as_released)
         said |= {"prompts": prompts, "best classes": rules.best}
+        if rules.as_released:
+            said["as released"] = True
     if card.background:
         said["background threshold"] = card.background.threshold if rules.threshold is None else rules.threshold
     if distractors:

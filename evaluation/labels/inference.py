@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from data_cards.cards import Card
 from evaluation.labels import labelling, windows
+from evaluation.labels.fixed_point import resize_as_opencv
 from evaluation.labels.windows import Box
 from evaluation.labels.words import WordRules, WordScores, labels_of, word_scores
 from evaluation.models.segmenters import Segmenter
@@ -44,7 +45,8 @@ class Rules:
     best: classes that a window can have. threshold: of the background, in place of the card's. sweep: thresholds of
     which each gives labels of its own, besides. windows_at_once: through the model. groups, confidence: whether to
     give these maps too. words: the protocol clip's; None: the rules of GroupViT. distractors: ascending; of so many
-    further texts, which follow those of the classes, each number gives labels of its own, besides.
+    further texts, which follow those of the classes, each number gives labels of its own, besides. as_released:
+    pictures are resized in fixed point, and prompts averaged before unit length, as by GroupViT's own code.
     """
 
     best: int = 5
@@ -55,6 +57,7 @@ class Rules:
     confidence: bool = False
     words: WordRules | None = None
     distractors: tuple[int, ...] = ()
+    as_released: bool = False
 
     def texts(self, card: Card) -> int:
         """How many texts stand for the classes of a card."""
@@ -89,7 +92,7 @@ def segment_images(
     """
     if len(class_vectors) != (wanted := rules.texts(card) + max(rules.distractors, default=0)):
         raise ValueError(f"{len(class_vectors)} class vectors for {wanted} classes of {card.name}")
-    resized = [_resized(segmenter, card, image) for image in images]
+    resized = [_resized(segmenter, card, image, rules) for image in images]
     boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
     label = _by_words if rules.words else _by_best_classes
     found, grouped = label(segmenter, card, class_vectors, images, resized, boxes, rules)
@@ -158,10 +161,12 @@ class _PixelScores:
             yield part[: max(0, named - start)], part[max(0, named - start) :]
 
 
-def _resized(segmenter: Segmenter, card: Card, image: Picture) -> Tensor:
+def _resized(segmenter: Segmenter, card: Card, image: Picture, rules: Rules) -> Tensor:
     """A picture as the card wants it, levels 0 to 255, uint8 [3, h, w]."""
     levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1)
     sides = windows.resized_sides(levels.shape[1], levels.shape[2], card.resize)
+    if rules.as_released:
+        return resize_as_opencv(levels, sides)
     return windows.resize_picture(levels, sides).to(torch.uint8)
 
 

@@ -24,13 +24,19 @@ SIMPLE = f"{PROMPT}."  # CLIP's own templates end in a full stop, and so do thos
 class TextSpace(Protocol):
     """What embeds prompts: a segmenter."""
 
-    def embed_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+    def embed_classes(self, prompts: Sequence[Sequence[str]], as_released: bool = False) -> Tensor:
         """Prompts of each class -> unit vectors [C, D]."""
 
 
-def class_vectors(space: TextSpace, card: Card, templates: TemplateSet = "simple", words: WordSet = "first") -> Tensor:
+def class_vectors(
+    space: TextSpace,
+    card: Card,
+    templates: TemplateSet = "simple",
+    words: WordSet = "first",
+    as_released: bool = False,
+) -> Tensor:
     """Unit vectors [C, D] of the classes that text names (Card.text_classes), in order. Raises MisuseError."""
-    return space.embed_classes(class_prompts(card, templates, words))
+    return space.embed_classes(class_prompts(card, templates, words), as_released)
 
 
 def class_prompts(card: Card, templates: TemplateSet = "simple", words: WordSet = "first") -> list[list[str]]:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from files.errors import CocuError, MisuseError
 from files.remote_code import trusting
+from training.models.groupvit import GroupViT
 from training.models.learner import DenseFeatures, Learner, capped_scale_of
 from training.models.pretrained import open_clip_name
 from training.run.given import load_given
@@ -50,7 +51,8 @@ class Segmenter:
     """A model that segments with words.
 
     name: as it was asked for. kind: what it is, in words, for reports. module: where its weights are. encode_texts:
-    texts -> unit vectors [T, D]. mean, std: of its pixels, levels 0 to 1. multiple: what divides the sides of its
+    texts -> unit vectors [T, D]; before_norm: the same before they have unit length, for published figures; None where
+    the model has none. mean, std: of its pixels, levels 0 to 1. multiple: what divides the sides of its
     pictures. scale: multiplies a cosine before the softmax over classes.
     """
 
@@ -65,7 +67,8 @@ class Segmenter:
     scale: float
     device: torch.device
     precision: Precision = "fp32"
-    _embedded: dict[tuple[tuple[str, ...], ...], Tensor] = field(default_factory=dict, repr=False)
+    before_norm: Callable[[Sequence[str]], Tensor] | None = None
+    _embedded: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
     @torch.inference_mode()
     def dense(self, pixels: Tensor) -> DenseFeatures:
@@ -79,25 +82,25 @@ class Segmenter:
         return self.model.similarity(whole, texts)
 
     @torch.inference_mode()
-    def embed_classes(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+    def embed_classes(self, prompts: Sequence[Sequence[str]], as_released: bool = False) -> Tensor:
         """Prompts of each class -> its vector, the unit mean of the prompts' unit vectors, [C, D]; kept for next time.
 
-        Raises ValueError for a class without prompts.
+        as_released: the unit mean of the prompts' vectors before they have unit length. Raises ValueError for a class
+        without prompts.
         """
-        key = tuple(tuple(texts) for texts in prompts)
-        if not all(key):
-            raise ValueError(f"class {key.index(())} has no prompt")
+        of_classes = tuple(tuple(texts) for texts in prompts)
+        if not all(of_classes):
+            raise ValueError(f"class {of_classes.index(())} has no prompt")
+        encode = self.before_norm if as_released and self.before_norm else self.encode_texts
+        key = of_classes, as_released
         if key not in self._embedded:
-            texts = list(dict.fromkeys(text for texts in key for text in texts))
+            texts = list(dict.fromkeys(text for texts in of_classes for text in texts))
             with self._autocast():
                 vectors = torch.cat(
-                    [
-                        self.encode_texts(texts[start : start + TEXTS_AT_ONCE])
-                        for start in range(0, len(texts), TEXTS_AT_ONCE)
-                    ]
+                    [encode(texts[start : start + TEXTS_AT_ONCE]) for start in range(0, len(texts), TEXTS_AT_ONCE)]
                 )
             of_text = dict(zip(texts, vectors, strict=True))
-            means = torch.stack([torch.stack([of_text[text] for text in texts]).mean(dim=0) for texts in key])
+            means = torch.stack([torch.stack([of_text[text] for text in texts]).mean(dim=0) for texts in of_classes])
             self._embedded[key] = F.normalize(means, dim=1)
         return self._embedded[key]
 
@@ -194,12 +197,12 @@ def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Pr
             "no text can be put to it"
         )
 
-    def encode_texts(texts: Sequence[str]) -> Tensor:
+    def encoded(project: Callable[[Tensor], Tensor], texts: Sequence[str]) -> Tensor:
         tokens = learner.trimmed(tokenizer(list(texts))).to(device)
         training = learner.training
         learner.eval()
         try:
-            return learner.project_text(learner.encode_text(tokens))
+            return project(learner.encode_text(tokens))
         finally:
             learner.train(training)
 
@@ -208,7 +211,8 @@ def learner_segmenter(learner: Learner, name: str, kind: str = "", precision: Pr
         kind=kind or type(learner).__name__,
         model=learner,
         module=learner,
-        encode_texts=encode_texts,
+        encode_texts=partial(encoded, learner.project_text),
+        before_norm=partial(encoded, learner.text_head.before_norm) if isinstance(learner, GroupViT) else None,
         mean=learner.mean,
         std=learner.std,
         multiple=learner.multiple,

@@ -330,6 +330,8 @@ def test_misuse(tmp_path: Path, segmenter: Segmenter, val: Path) -> None:
         evaluate_all(segmenter, [(MINIATURE, val), (MINIATURE, val)], tmp_path, EvaluateOptions(), ALONE)
     with pytest.raises(MisuseError, match="none of the benchmarks has a background"):
         run(segmenter, val, tmp_path, sweep=True)
+    with pytest.raises(MisuseError, match="--as-released: is of GroupViT's evaluation"):
+        run(segmenter, val, tmp_path, rules=Rules(as_released=True), wording=Wording("clip"))
     (tmp_path / "file").write_text("")
     with pytest.raises(MisuseError, match="is a file"):
         run(segmenter, val, tmp_path / "file")

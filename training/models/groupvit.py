@@ -323,9 +323,12 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[..., width] -> unit vectors [..., outputs]."""
+        return F.normalize(self.before_norm(features), dim=-1)
+
+    def before_norm(self, features: Tensor) -> Tensor:
+        """The same before they have unit length."""
         hidden = self.batch_norm(self.hidden(features.flatten(0, -2)))
-        vectors = _at_least_float32(self.out(F.relu(hidden)))
-        return F.normalize(vectors, dim=-1).unflatten(0, features.shape[:-1])
+        return _at_least_float32(self.out(F.relu(hidden))).unflatten(0, features.shape[:-1])
 
 
 def gumbel_noise(logits: Tensor, draw: int = 0) -> Tensor:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from evaluation.labels import inference
+from evaluation.labels.fixed_point import resize_as_opencv
 from evaluation.labels.inference import Rules, segment_images
+from evaluation.labels.windows import resized_sides
 from tests.evaluation.plain_inference import look_through, plain_labels
 from tests.evaluation.tiny_segmenters import KINDS, tiny_card, tiny_picture, tiny_segmenter, tiny_texts
 
@@ -59,6 +61,24 @@ def test_a_picture_does_not_depend_on_those_beside_it_nor_on_how_many_windows_go
     for picture, labelled in zip(pictures, together, strict=True):
         (alone,) = segment_images(segmenter, card, texts, [picture], Rules(windows_at_once=1))
         assert torch.equal(alone.labels, labelled.labels)
+
+
+def test_as_released_pictures_are_resized_in_fixed_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter, card, texts = tiny_segmenter("groupvit"), tiny_card(), tiny_texts(8)
+    picture = tiny_picture(31, 45)
+    sides = resized_sides(31, 45, card.resize)
+    assert sides != (31, 45)
+    released = Rules(confidence=True, as_released=True)
+    (found,) = segment_images(segmenter, card, texts, [picture], released)
+    (usual,) = segment_images(segmenter, card, texts, [picture], Rules(confidence=True))
+    small = resize_as_opencv(torch.from_numpy(picture).permute(2, 0, 1), sides)
+    monkeypatch.setattr(inference.windows, "resize_picture", lambda *_: small)
+    (expected,) = segment_images(segmenter, card, texts, [picture], Rules(confidence=True))
+    assert found.confidence is not None
+    assert expected.confidence is not None
+    assert usual.confidence is not None
+    assert torch.equal(found.confidence, expected.confidence)
+    assert not torch.equal(found.confidence, usual.confidence)
 
 
 def test_arrays_and_tensors_are_one_and_stay_as_they_were() -> None:

@@ -20,7 +20,7 @@ from evaluation.models.segmenters import learner_segmenter, load_segmenter
 from files.errors import CocuError, MisuseError
 from tests.evaluation.tiny_segmenters import tiny_card
 from tests.training.models.test_groupvit_weights import in_the_original_layout
-from training.models.groupvit import GroupViT
+from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.groupvit_weights import save_huggingface
 from training.recipes.recipe import build_learner
 from training.recipes.recipe_file import load_recipe
@@ -113,6 +113,23 @@ def test_the_vector_of_a_class_is_the_unit_mean_of_its_prompts(forms: dict[str, 
     assert segmenter.embed_classes(prompts[:1]) is not found
     with pytest.raises(ValueError, match="class 1 has no prompt"):
         segmenter.embed_classes([["a"], []])
+
+
+def test_as_released_the_mean_is_taken_before_unit_length() -> None:
+    torch.manual_seed(0)
+    learner = GroupViT(GroupViTConfig(width=24, heads=2, depths=(1, 1, 1), projection_hidden=16)).eval()
+    segmenter = learner_segmenter(learner, "fresh")
+    prompts = [["a photo of a dog.", "a puppy"], ["the sky"]]
+    with torch.no_grad():
+        text_head, tokens = learner.text_head, SimpleTokenizer(context_length=77)
+        hidden = [text_head.batch_norm(text_head.hidden(learner.encode_text(tokens(texts)))) for texts in prompts]
+        means = [text_head.out(each.relu()).mean(dim=0) for each in hidden]
+    expected = torch.stack([mean / mean.norm() for mean in means])
+    found = segmenter.embed_classes(prompts, as_released=True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    usual = segmenter.embed_classes(prompts)
+    assert not torch.allclose(usual[0], found[0], atol=1e-4)
+    torch.testing.assert_close(usual[1], found[1], rtol=1e-4, atol=1e-5)
 
 
 def test_more_prompts_than_go_through_the_encoder_at_once(
