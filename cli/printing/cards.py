@@ -36,7 +36,7 @@ def print_card(card: Card, text: str) -> None:
 
     _pairs(_facts(card))
     print_table(
-        ["index", "class", "prompts", "kind", "other names"],
+        ["index", "class", "prompts", "kind", "other names", "under --protocol clip"],
         [[str(index), *_class(one, card)] for index, one in enumerate(card.classes)],
     )
     console = Console(highlight=False)
@@ -79,24 +79,27 @@ def _classes(card: Card) -> str:
 
 def _class(one: CardClass, card: Card) -> list[str]:
     if card.background and one.name == card.background.name:
-        return [one.name, f"none: below {card.background.threshold:g}", "-", ""]
+        return [
+            one.name,
+            f"none: below {card.background.threshold:g}",
+            "-",
+            "",
+            ", ".join(card.clip.background if card.clip else ()),
+        ]
     return [
         one.name,
         ", ".join(one.prompts or (one.name,)),
         {"unsaid": "-"}.get(one.kind, one.kind),
         ", ".join(one.synonyms),
+        ", ".join(one.clip),
     ]
 
 
 def _facts(card: Card) -> list[tuple[str, str]]:
     """The front matter in words, without what the card does not say."""
     licence = " ".join(filter(None, (card.license, card.license_name, card.license_link)))
-    resize, window = card.resize, card.window
-    sizes = [
-        f"short side {resize.short_side}" if resize else "as they are",
-        f"long side at most {resize.long_side}" if resize and resize.long_side else None,
-        f"windows of {window.size}, {window.stride} apart" if window else None,
-    ]
+    under = card.under("clip")
+    clip = under.clip
     facts = [
         ("card", f"{card.name}: {card.pretty_name}"),
         ("homepage", card.homepage),
@@ -107,9 +110,21 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         ("pictures", card.images),
         ("masks", " or ".join(one.path for one in card.masks)),
         ("ignore index", None if card.ignore_index is None else str(card.ignore_index)),
-        ("sizes", ", ".join(filter(None, sizes))),
+        ("sizes", _sizes(card)),
+        ("protocol clip", f"{_sizes(under)}, logit scale {clip.logit_scale:g}" if clip else None),
+        ("", f"from {clip.source}" if clip else None),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _sizes(card: Card) -> str:
+    resize, window = card.resize, card.window
+    sizes = [
+        f"short side {resize.short_side}" if resize else "as they are",
+        f"long side at most {resize.long_side}" if resize and resize.long_side else None,
+        f"windows of {window.size}, {window.stride} apart" if window else None,
+    ]
+    return ", ".join(filter(None, sizes))
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> None:

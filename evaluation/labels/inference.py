@@ -251,6 +251,7 @@ def _by_words(
         for i, window in enumerate(chosen):
             maps = None if found.maps is None else found.maps[i : i + 1]
             regions[window] = DenseFeatures(found.vectors[i : i + 1], found.grid, maps, found.whole[i : i + 1])
+    _refuse_not_numbers(segmenter, [class_vectors, *(one.vectors for one in regions.values())])
     further = range(len(card.classes), len(card.classes) + max(rules.distractors, default=0))
     names = torch.tensor([*rules.words.owners, *further], dtype=torch.int16, device=segmenter.device)
     results = []
@@ -258,7 +259,6 @@ def _by_words(
         resized = (int(pictures[picture].shape[1]), int(pictures[picture].shape[2]))
         of_windows = [regions[picture, place] for place in range(len(places))]
         scores = word_scores(of_windows, places, resized, class_vectors, rules.words.scale)
-        _refuse_not_numbers(segmenter, [scores])
         sides = (int(image.shape[0]), int(image.shape[1]))
         results.append(_labelled_by_words(WordScores(scores, names), sides, card, rules, rules.words))
     return results, any(one.maps is not None for one in regions.values())

@@ -52,7 +52,6 @@ def word_scores(
     """A picture's windows, features of each with B = 1, and texts [T, D] -> scores [T, *resized]: means of cosines."""
     total = texts.new_zeros(len(texts), *resized)
     count = total.new_zeros(resized)
-    rows = torch.arange(len(texts), device=texts.device)
     for seen, box in zip(regions, boxes, strict=True):
         cosines = seen.vectors[0] @ texts.to(seen.vectors.dtype).mT
         sides = (box.height, box.width)
@@ -60,7 +59,8 @@ def word_scores(
             pixels = labelling.scores_by_cell(cosines, seen.grid, sides)
         else:
             pixels = labelling.scores_by_region(cosines, labelling.region_of_pixel(seen.maps, sides)[0])
-        windows.add_window(total, count, box, rows, pixels.to(total.dtype))
+        box.of(total).add_(pixels)
+        box.of(count).add_(1)
     return total.div_(count).mul_(scale)
 
 

@@ -89,7 +89,9 @@ def test_a_card_is_shown_with_its_facts_classes_and_text(capsys: pytest.CaptureF
     assert re.search(r"^split +val, 1,449 pictures$", out, re.M)
     assert re.search(r"^sizes +short side 448, long side at most 2048, windows of 448, 224 apart$", out, re.M)
     assert re.search(r"^0 +background +none: below 0\.95 ", out, re.M)
-    assert re.search(r"^20 +tvmonitor +monitor, television +thing +tv, screen$", out, re.M)
+    assert re.search(r"^20 +tvmonitor +monitor, television +thing +tv, screen +television monitor, ", out, re.M)
+    assert re.search(r"^19 +train +train +thing +locomotive, subway, tram$", out, re.M)
+    assert re.search(r"^protocol clip +short side 336, long side at most 2048, .*, logit scale 65$", out, re.M)
     assert "\n## Traps\n" in out
     assert command("card", "voc2011") == 2
     assert "card 'voc2011': there is none of this name; give one of ade20k, " in capsys.readouterr().err
