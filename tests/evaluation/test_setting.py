@@ -104,6 +104,7 @@ def test_background_words_and_distractors_of_a_vocabulary(segmenter: Segmenter, 
         ({"vocabulary": Path("index")}, "--vocabulary: is for --background-words auto and --distractors"),
         ({"distractors": 3, "vocabulary": Path("none")}, "--vocabulary none: holds no concepts.parquet"),
         ({"protocol": "clip", "background": ("sky", " ")}, "--background-words: names nothing"),
+        ({"protocol": "clip", "background": ()}, "--background-words: names nothing"),
     ],
 )
 def test_what_does_not_go_together(wording: dict[str, Any], said: str) -> None:
