@@ -50,7 +50,7 @@ class Wording:
             raise MisuseError("--prompts: the protocol clip has its own words, all of which count; leave it out")
         if self.background is not None and not any(card.background for card in cards):
             raise MisuseError("--background-words: none of the benchmarks has a background")
-        if self.background is not None and not all(map(str.strip, self.background)):
+        if self.background is not None and not (self.background and all(map(str.strip, self.background))):
             raise MisuseError("--background-words: names nothing; give words with commas between, or auto")
         if asked != (self.vocabulary is not None):
             what = "--vocabulary: is for --background-words auto and --distractors; give one of them"
@@ -91,7 +91,7 @@ def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules,
     said: dict[str, Any] = {"protocol": wording.protocol, "templates": templates}
     background, distractors = by_leader(lambda: _chosen(segmenter, card, wording), place)
     if clip:
-        words = {one.name: one.clip_words if one.name != _background(card) else background for one in card.classes}
+        words = {one.name: one.prompts if one.name != _background(card) else background for one in card.classes}
         owners = tuple(index for index, one in enumerate(card.classes) for _ in words[one.name])
         vectors = _embed(segmenter, [word for own in words.values() for word in own], templates)
         rules = replace(rules, words=WordRules(owners, clip.logit_scale, clip.least_area))
@@ -100,9 +100,8 @@ def setting_of(segmenter: Segmenter, card: Card, wording: Wording, rules: Rules,
             said["least area"] = clip.least_area
         if background:
             said["background words"] = list(background)
-            said["background words from"] = {None: "the card", AUTO: str(wording.vocabulary)}.get(
-                wording.background if wording.background in (None, AUTO) else "", "the command"
-            )
+            given = str(wording.vocabulary) if wording.background == AUTO else "the command"
+            said["background words from"] = "the card" if wording.background is None else given
     else:
         prompts = wording.prompts or "first"
         vectors = class_vectors(segmenter, card, templates, prompts, rules.as_released)

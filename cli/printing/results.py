@@ -17,7 +17,7 @@ MOST_LISTED = 10  # bad pictures; results.json has all
 
 def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
     """The figures of a run, what was left out, where the rest is, and last what gives reason to doubt the figures."""
-    from evaluation.results.distractors import distractor_lines
+    from evaluation.results.distractors import DISTRACTOR_HEADS, distractor_lines, distractor_rows
     from evaluation.results.text import overview_row, percent, told
 
     heads = [
@@ -38,8 +38,10 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
         words = rules.get("background words", ())
         named = f", {len(words)} background words of {rules['background words from']}: {told(words)}" if words else ""
         tell(f"{one['name']}: protocol {rules['protocol']}{named}")
-        for said in distractor_lines(one["distractors"]) if "distractors" in one else ():
-            tell(f"{one['name']}: {said}")
+        if beside := one.get("distractors"):
+            print_table(DISTRACTOR_HEADS, distractor_rows(beside), right=range(6))
+            for said in distractor_lines(beside):
+                tell(f"{one['name']}: {said}")
         if swept := one.get("background_sweep"):
             tell(
                 f"{one['name']}: background threshold {swept['best_threshold']:g} gives "

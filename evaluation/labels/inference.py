@@ -263,9 +263,14 @@ def _by_words(
     for picture, (image, places) in enumerate(zip(images, boxes, strict=True)):
         resized = (int(pictures[picture].shape[1]), int(pictures[picture].shape[2]))
         of_windows = [regions[picture, place] for place in range(len(places))]
-        scores = word_scores(of_windows, places, resized, class_vectors, rules.words.scale)
         sides = (int(image.shape[0]), int(image.shape[1]))
-        results.append(_labelled_by_words(WordScores(scores, names), sides, card, rules, rules.words))
+        # Scores of all words are large: those of a picture are gone before the next one has its own.
+        results.append(
+            _labelled_by_words(
+                WordScores(word_scores(of_windows, places, resized, class_vectors, rules.words.scale), names),
+                *(sides, card, rules, rules.words),
+            )
+        )
     return results, any(one.maps is not None for one in regions.values())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.results.distractors import distractor_lines
+from evaluation.results.distractors import DISTRACTOR_HEADS, distractor_lines, distractor_rows
 from evaluation.results.result import RESULTS, TABLE
 from files.atomic import write_json, write_text
 
@@ -111,6 +111,7 @@ def _benchmark_text(one: Mapping[str, Any]) -> list[str]:
             "",
         ]
     if beside := one.get("distractors"):
+        lines += [*markdown_table(DISTRACTOR_HEADS, distractor_rows(beside), right=range(6)), ""]
         lines += [*(f"- {said}." for said in distractor_lines(beside)), ""]
     if one["warnings"]:
         lines += [*(f"- Warning: {said}." for said in one["warnings"]), ""]

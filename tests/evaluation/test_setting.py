@@ -104,6 +104,7 @@ def test_background_words_and_distractors_of_a_vocabulary(segmenter: Segmenter, 
         ({"vocabulary": Path("index")}, "--vocabulary: is for --background-words auto and --distractors"),
         ({"distractors": 3, "vocabulary": Path("none")}, "--vocabulary none: holds no concepts.parquet"),
         ({"protocol": "clip", "background": ("sky", " ")}, "--background-words: names nothing"),
+        ({"protocol": "clip", "background": ()}, "--background-words: names nothing"),
     ],
 )
 def test_what_does_not_go_together(wording: dict[str, Any], said: str) -> None:
@@ -153,6 +154,8 @@ def test_what_results_say_of_distractors(
         same = np.where(absent, counts[0], counts[place])
         assert point["mean_iou"] == pytest.approx(figures(same.astype(np.int64)).mean_iou, abs=1e-12)
         if place:
+            assert point["pixel_accuracy"] == pytest.approx(counts[place, 0].sum() / counts[0, 1].sum())
+            assert point["taken"] == pytest.approx(1 - counts[place, 2].sum() / counts[0, 1].sum())
             fall = found["curve"][0]["mean_iou"] - point["mean_iou"]
             assert point["difference"]["value"] == pytest.approx(-fall, abs=1e-12)
     assert taken.sum() > 0, "the test is to see distractors take something"
@@ -163,7 +166,7 @@ def test_what_results_say_of_distractors(
     assert first["most_from"] == MINIATURE.classes[int(taken[place].argmax())].name
     text = (tmp_path / "results.md").read_text()
     assert f"protocol: {protocol}" in text
-    assert f"{100 * found['curve'][2]['mean_iou']:.2f} beside 25" in text
+    assert f"| 25 | {100 * found['curve'][2]['mean_iou']:.2f} |" in text
 
 
 def test_the_digest_of_a_card_is_of_what_is_in_use() -> None:
