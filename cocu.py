@@ -331,6 +331,8 @@ def evaluate(
     gallery: int = 8,
     overwrite: bool = False,
     trust_remote_code: bool = False,
+    dense: str | None = None,
+    dense_pictures: Named | None = None,
     quiet: bool = False,
     command: Sequence[str] = ("cocu.evaluate",),
 ) -> Evaluated:
@@ -338,9 +340,10 @@ def evaluate(
 
     checkpoint: a run, a checkpoint's folder, or another model as `cocu eval --help` has it. benchmark: {card: path}, or
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
-    distractors: so many further names of it stand beside the classes in a second measure. command: what results.json
-    says that it was made by. More: `cocu eval run --help`. Raises MisuseError for arguments that are wrong, CocuError
-    for a picture that cannot be read (with skip_bad they are left out).
+    distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
+    are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
+    command: what results.json says that it was made by. More: `cocu eval run --help`. Raises MisuseError for arguments
+    that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """
@@ -365,8 +368,8 @@ def evaluate(
         wording = Wording(protocol, templates, prompts, words, index, distractors)
         shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
-        told = (Path(out), options, device, precision, command, overwrite, trust_remote_code)
-        return evaluate_checkpoint(str(named), wanted, *told)
+        told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
+        return evaluate_checkpoint(str(named), wanted, *told, None if dense_pictures is None else _path(dense_pictures))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ TrustOption = Annotated[
 ]
 CHECKPOINTS = (
     "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
-    "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature."
+    "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature; of these three, ?dense=MODE behind it reads cells so."
 )
 
 
@@ -109,6 +109,19 @@ def run(
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
     trust_remote_code: TrustOption = False,
+    dense: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="How cells of an open_clip model are read: maskclip, sclip, clearclip, naclip, key-key ..., in the "
+            "last N blocks MODE:N; auto: as suits the benchmarks' pictures best, their masks unseen.",
+            show_default="by the kind of model",
+        ),
+    ] = None,
+    dense_pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Of --dense auto: other pictures than the benchmarks' to choose on."),
+    ] = None,
 ) -> None:
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
     given = locals()

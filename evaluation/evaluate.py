@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from data_cards.cards import Card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
 from evaluation.labels.inference import Rules
-from evaluation.models.segmenters import Precision, Segmenter, load_segmenter
+from evaluation.mode_search import AUTO, ModeSearch
+from evaluation.models.segmenters import Precision, Segmenter, asked_mode, in_dense_mode, load_segmenter
 from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
@@ -111,14 +112,23 @@ def evaluate_checkpoint(
     command: Sequence[str] = (),
     overwrite: bool = False,
     trust_remote_code: bool = False,
+    dense: str | None = None,
+    dense_pictures: Path | None = None,
 ) -> Evaluated:
     """Measure the model of this name, as `load_segmenter` takes it, in the processes that torchrun started, or alone.
 
-    Raises MisuseError where there is no such model or device, and as `evaluate_all`.
+    dense: its dense mode, or AUTO; dense_pictures: a folder of pictures on which AUTO chooses, in place of the
+    benchmarks'. Raises MisuseError where there is no such model or device, and as `evaluate_all`.
     """
+    source, mode = asked_mode(checkpoint, dense)
+    auto = ModeSearch(dense_pictures) if mode == AUTO else None
+    if dense_pictures is not None and auto is None:
+        raise MisuseError(f"--dense-pictures {dense_pictures}: is for --dense {AUTO}, which chooses on them")
     with joined(device, exact=True) as place, shown(place.leads) as progress:
-        segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
-        more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress}
+        segmenter = load_segmenter(
+            source if auto else checkpoint, place.device, precision, trust_remote_code, None if auto else dense
+        )
+        more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress, "search": auto}
         content = evaluate_all(segmenter, wanted, out, options, place, **more)
     return Evaluated(out, content, place.leads)
 
@@ -133,16 +143,18 @@ def evaluate_all(
     command: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress = lambda name, done, total: None,
+    search: ModeSearch | None = None,
 ) -> dict[str, Any]:
     """Measure every benchmark and write the folder `out`; what results.json holds, on every process.
 
-    Raises MisuseError for arguments that do not go together; BadItem for a bad picture, unless they are skipped;
-    CocuError where another run is at work on `out`.
+    search: for the dense mode in which the model is read. Raises MisuseError for arguments that do not go together;
+    BadItem for a bad picture, unless they are skipped; CocuError where another run is at work on `out`.
     """
     opened = by_leader(lambda: open_all(wanted, options), place)
     with ExitStack() as stack:
         by_leader(lambda: stack.enter_context(locked(out, None)), place)
-        checkpoint = {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest}
+        segmenter, dense = _in_best_mode(segmenter, opened, options, place, search)
+        checkpoint = {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest, **dense}
         by_leader(lambda: _make_room(out, checkpoint, opened, overwrite), place)
         head = results.header(
             checkpoint,
@@ -153,6 +165,18 @@ def evaluate_all(
             processes=place.world,
         )
         return _measure_all(segmenter, opened, out, options, place, head, progress)
+
+
+def _in_best_mode(
+    segmenter: Segmenter, opened: Sequence[Opened], options: EvaluateOptions, place: Place, search: ModeSearch | None
+) -> tuple[Segmenter, dict[str, Any]]:
+    """A segmenter in the mode that a search finds, and what results.json says of dense modes; of a learner nothing."""
+    if search is not None:
+        of_benchmarks = [(one.card, one.benchmark) for one in opened]
+        found = by_leader(lambda: search.found(segmenter, of_benchmarks), place)
+        return in_dense_mode(segmenter, found.mode), {"dense": asdict(found)}
+    mode = getattr(segmenter.model, "mode", None)
+    return segmenter, {"dense": {"mode": mode}} if mode else {}
 
 
 def _measure_all(

@@ -18,7 +18,7 @@ MOST_LISTED = 10  # bad pictures; results.json has all
 def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) -> None:
     """The figures of a run, what was left out, where the rest is, and last what gives reason to doubt the figures."""
     from evaluation.results.distractors import DISTRACTOR_HEADS, distractor_lines, distractor_rows
-    from evaluation.results.text import overview_row, percent, told
+    from evaluation.results.text import overview_row, percent, search_line, told
 
     heads = [
         "benchmark",
@@ -33,6 +33,8 @@ def print_results(content: Mapping[str, Any], out: Path, *, with_gallery: bool) 
         "boundary",
     ]
     print_table(heads, [overview_row(one) for one in content["benchmarks"]], right=range(2, 10))
+    if said := search_line(content["checkpoint"]):
+        tell(said)
     for one in content["benchmarks"]:
         rules = one["rules"]
         words = rules.get("background words", ())

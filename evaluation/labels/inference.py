@@ -92,7 +92,7 @@ def segment_images(
     """
     if len(class_vectors) != (wanted := rules.texts(card) + max(rules.distractors, default=0)):
         raise ValueError(f"{len(class_vectors)} class vectors for {wanted} classes of {card.name}")
-    resized = [_resized(segmenter, card, image, rules) for image in images]
+    resized = [levels_of(segmenter, card, image, rules) for image in images]
     boxes = [windows.windows_of(picture.shape[1], picture.shape[2], card.window) for picture in resized]
     label = _by_words if rules.words else _by_best_classes
     found, grouped = label(segmenter, card, class_vectors, images, resized, boxes, rules)
@@ -161,7 +161,7 @@ class _PixelScores:
             yield part[: max(0, named - start)], part[max(0, named - start) :]
 
 
-def _resized(segmenter: Segmenter, card: Card, image: Picture, rules: Rules) -> Tensor:
+def levels_of(segmenter: Segmenter, card: Card, image: Picture, rules: Rules = Rules()) -> Tensor:
     """A picture as the card wants it, levels 0 to 255, uint8 [3, h, w]."""
     levels = torch.as_tensor(image, device=segmenter.device).permute(2, 0, 1)
     sides = windows.resized_sides(levels.shape[1], levels.shape[2], card.resize)
@@ -170,7 +170,7 @@ def _resized(segmenter: Segmenter, card: Card, image: Picture, rules: Rules) -> 
     return windows.resize_picture(levels, sides).to(torch.uint8)
 
 
-def _features(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:
+def features_of(segmenter: Segmenter, levels: Tensor) -> DenseFeatures:
     """Windows of levels 0 to 255, [B, 3, h, w] -> their regions."""
     levels = levels.to(segmenter.dtype)
     mean = levels.new_tensor(segmenter.mean).view(3, 1, 1) * 255
@@ -190,7 +190,7 @@ def _seen(
         for start in range(0, len(alike), rules.windows_at_once):
             chosen = alike[start : start + rules.windows_at_once]
             levels = torch.stack([boxes[picture][place].of(pictures[picture]) for picture, place in chosen])
-            yield chosen, _features(segmenter, levels)
+            yield chosen, features_of(segmenter, levels)
 
 
 def _by_best_classes(
@@ -375,7 +375,7 @@ def _labelled(pixels: _PixelScores, sides: tuple[int, int], card: Card, rules: R
 
 def _group_map(segmenter: Segmenter, picture: Tensor, sides: tuple[int, int]) -> Tensor:
     """The group that each pixel belongs to most, in one view of the whole picture: windows share no groups."""
-    maps = _features(segmenter, picture[None]).maps
+    maps = features_of(segmenter, picture[None]).maps
     assert maps is not None
     groups = torch.empty(sides, dtype=torch.int16, device=maps.device)
     for box in _parts(sides, maps.shape[1]):

@@ -174,6 +174,15 @@ def in_dense_mode(segmenter: Segmenter, mode: str) -> Segmenter:
     return replace(segmenter, model=model, kind=model.kind, multiple=model.multiple)
 
 
+def dense_modes(segmenter: Segmenter) -> tuple[str, ...]:
+    """The dense modes of a model of open_clip. Raises MisuseError for another."""
+    from evaluation.models.dense_clip import DenseClip
+
+    if not isinstance(segmenter.model, DenseClip):
+        raise MisuseError(f"{segmenter.name}: has no dense modes; those are of models of open_clip")
+    return segmenter.model.modes
+
+
 def asked_mode(name: str, dense: str | None = None) -> tuple[str, str | None]:
     """A model's name without ?dense=MODE, and the mode, from there or `dense`. Raises MisuseError if they differ."""
     source, mark, mode = name.rpartition(DENSE)

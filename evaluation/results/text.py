@@ -33,6 +33,7 @@ def results_text(content: Mapping[str, Any]) -> str:
         *([f"Not finished: {', '.join(left)} not measured yet.", ""] if left else []),
         f"{checkpoint['kind']}, weights {checkpoint['sha256'][:12]}; {content['date']}; cocu {content['cocu']}, "
         f"torch {content['torch']}, {content['device']}, {content['precision']}.",
+        *(["", f"{said[0].upper()}{said[1:]}."] if (said := search_line(checkpoint)) else []),
         "",
         "mIoU, and what else is in per cent; the interval holds 95 % of resamples of the pictures.",
         "",
@@ -51,6 +52,18 @@ def results_text(content: Mapping[str, Any]) -> str:
     for one in content["benchmarks"]:
         lines += _benchmark_text(one)
     return "\n".join(lines) + "\n"
+
+
+def search_line(checkpoint: Mapping[str, Any]) -> str | None:
+    """Which dense mode a search found, how and on what; None where none was made."""
+    dense = checkpoint.get("dense", {})
+    if "scores" not in dense:
+        return None
+    left = f" ({dense['left_out']:,} bad ones left out)" if dense["left_out"] else ""
+    return (
+        f"dense mode {dense['mode']}, of {len(dense['scores'])} the one whose {dense['chosen_by']}: "
+        f"{dense['pictures']:,} of {dense['chosen_on']}{left}, without labels"
+    )
 
 
 def overview_row(one: Mapping[str, Any]) -> list[str]:

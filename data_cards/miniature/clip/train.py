@@ -66,7 +66,8 @@ class ClipRecipe:
     pairs: pictures to draw, each seen `epochs` times. captions: of a picture in a step. learning_rate: of Muon, for
     the matrices of the blocks; other_rate: of AdamW, for all else. class_weight: of the classes' loss beside the
     captions'. near_weight: of a negative that names nothing but what the picture shows, where any other weighs 1.
-    patch_dropout: share of the patches left out in all steps but the last.
+    patch_dropout: share of the patches left out in all steps but the last. pool: what a picture's vector is made of,
+    the mean of its patches (avg) or a class token (tok).
     """
 
     pairs: int = 60_000
@@ -80,6 +81,7 @@ class ClipRecipe:
     class_weight: float = 0.25
     near_weight: float = 0.1
     patch_dropout: float = 0.0
+    pool: str = "avg"
     seed: int = 0
 
     @property
@@ -128,11 +130,12 @@ def class_loss(images: Tensor, prompts: Tensor, area: Tensor, scale: Tensor, bia
 class TinyCLIP:
     """The model and its use in training: unit vectors, float32, of pixels and token ids, computed in bfloat16."""
 
-    def __init__(self, device: torch.device, patch_dropout: float = 0.0) -> None:
+    def __init__(self, device: torch.device, patch_dropout: float = 0.0, pool: str = "avg") -> None:
         import open_clip
 
-        vision = MODEL["vision_cfg"] | {"patch_dropout": patch_dropout}
-        self.model = open_clip.CustomTextCLIP(**MODEL | {"vision_cfg": vision}).to(device)
+        self.form = MODEL | {"vision_cfg": MODEL["vision_cfg"] | {"pool_type": pool}}
+        vision = self.form["vision_cfg"] | {"patch_dropout": patch_dropout}
+        self.model = open_clip.CustomTextCLIP(**self.form | {"vision_cfg": vision}).to(device)
         self.device = device
         self._causal = self.model.text.attn_mask
 
@@ -185,7 +188,7 @@ def train(pairs: ClipPairs, recipe: ClipRecipe, device: torch.device) -> tuple[T
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    clip = TinyCLIP(device, recipe.patch_dropout)
+    clip = TinyCLIP(device, recipe.patch_dropout, recipe.pool)
     # The classes' scale and bias serve training alone; what the model keeps is the captions' scale.
     scale, bias = (nn.Parameter(torch.tensor(start, device=device)) for start in (math.log(10), -3.0))
     optimizers = make_optimizers(clip.model, [scale, bias], recipe)
@@ -274,14 +277,14 @@ def evaluate(clip: TinyCLIP, held_out: ClipPairs, card: Card, styles: Sequence[s
     return measure(images, prompts, captions, held_out.area, card)
 
 
-def save(model: nn.Module, folder: Path) -> None:
+def save(clip: TinyCLIP, folder: Path) -> None:
     """Write the model as open_clip's `local-dir:` reads it, the weights in float16."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": MODEL | {"custom_text": True}, "preprocess_cfg": PREPROCESSING}
+    config = {"model_cfg": clip.form | {"custom_text": True}, "preprocess_cfg": PREPROCESSING}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    weights = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().cpu().half().contiguous() for name, value in clip.model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
 
 
@@ -293,6 +296,7 @@ def main(arguments: list[str] | None = None) -> ClipFigures:
     parser.add_argument("--epochs", type=float, default=ClipRecipe.epochs, help="how often each is seen")
     parser.add_argument("--batch-size", type=int, default=ClipRecipe.batch_size)
     parser.add_argument("--patch-dropout", type=float, default=ClipRecipe.patch_dropout)
+    parser.add_argument("--pool", choices=("avg", "tok"), default=ClipRecipe.pool, help="mean of patches, class token")
     parser.add_argument("--seed", type=int, default=ClipRecipe.seed, help="of the pictures and of the training")
     parser.add_argument("--held-out", type=int, default=HELD_OUT, help="pictures to measure on")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
@@ -312,6 +316,7 @@ def main(arguments: list[str] | None = None) -> ClipFigures:
         epochs=given.epochs,
         batch_size=given.batch_size,
         patch_dropout=given.patch_dropout,
+        pool=given.pool,
         seed=given.seed,
     )
     started = time.perf_counter()
@@ -324,14 +329,14 @@ def main(arguments: list[str] | None = None) -> ClipFigures:
     # What is measured is what is stored.
     clip.model.half().float()
     figures = evaluate(clip, held_out, read_card("miniature"), ("web", "full"))
-    save(clip.model, given.out)
+    save(clip, given.out)
     write_card(
         given.out,
         figures,
         Training(
             recipe=asdict(recipe),
             steps=recipe.steps,
-            model=MODEL,
+            model=clip.form,
             parameters=sum(parameter.numel() for parameter in clip.model.parameters()),
             held_out_seed=HELD_OUT_SEED,
             drawing_seconds=drawn - started,

@@ -22,6 +22,7 @@ CARDS: dict[str, dict[str, Any]] = {
     "three classes": {"classes": 3, "background": None},
     "windows of the picture's size": {"resize": None, "window": None},
     "windows that the patch does not divide": {"window": {"size": 18, "stride": 7}},
+    "a stride that the patch does not divide": {"window": {"size": 16, "stride": 6}},
 }
 
 

@@ -239,3 +239,8 @@ def test_misuse_is_told(options: list[str], said: str, tmp_path: Path, capsys: p
     assert end.value.code == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "clip").exists()
+
+
+def test_a_class_token_takes_the_place_of_the_mean(tmp_path: Path) -> None:
+    tiny_clip.save(tiny_clip.TinyCLIP(torch.device("cpu"), pool="tok"), tmp_path)
+    assert open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")[0].visual.pool_type == "tok"
