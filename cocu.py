@@ -242,6 +242,7 @@ def train(
     resume: str = "auto",
     init: Named | None = None,
     trust_remote_code: bool = False,
+    features: Named | None = None,
     device: str = "auto",
     compile: bool = False,
     workers: int | None = None,
@@ -253,9 +254,10 @@ def train(
 
     settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
     measured at every validation. init: what to begin with, a checkpoint or a CLIP's name such as "miniature", in place
-    of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair.
-    More: `cocu train run --help`. Interrupted, it saves first. Raises MisuseError for arguments that are wrong,
-    CocuError where the loss stays non-finite, or shards or checkpoints cannot be read or written.
+    of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair. features:
+    folder where those of a frozen image tower are kept. More: `cocu train run --help`. Interrupted, it saves first.
+    Raises MisuseError for arguments that are wrong, CocuError where the loss stays non-finite, or shards or checkpoints
+    cannot be read or written.
 
         run = cocu.train("miniature_cocu", "runs/curated/shards", "runs/mini", {"epochs": 2})
     """
@@ -292,7 +294,10 @@ def train(
         given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
         held = [Source((name,)) for name in _names(val)]
         start = (resume, str(init) if init else None, trust_remote_code, Path(weights) if weights else None)
-        options = TrainOptions(Path(out), given, held, *start, device, compile, workers, tensorboard, wandb, measure)
+        kept = Path(features) if features else None
+        options = TrainOptions(
+            Path(out), given, held, *start, kept, device, compile, workers, tensorboard, wandb, measure
+        )
         outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
         if outcome.asked == Wish.INTERRUPT:
             raise KeyboardInterrupt

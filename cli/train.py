@@ -78,6 +78,13 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the Python code that comes with the model of --init.")
     ] = False,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where features of a frozen image tower are kept; runs may share it. Default: RUN/features.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the encoders (torch.compile).")] = False,
     workers: Annotated[

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 PROMPT = "a photo of a {}"
+SIMPLE = f"{PROMPT}."  # CLIP's own templates end in a full stop, and so do those of published figures

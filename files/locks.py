@@ -20,6 +20,10 @@ from files.synced import make_folder
 LOCK = ".lock"
 
 
+class Busy(CocuError):
+    """Another run is at work there."""
+
+
 @contextmanager
 def locked(folder: Path, mark: str | None) -> Iterator[None]:
     """The folder, made if need be, for this block alone.
@@ -153,8 +157,8 @@ def _place(lock: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _busy(path: Path, holder: str) -> CocuError:
-    return CocuError(
+def _busy(path: Path, holder: str) -> Busy:
+    return Busy(
         f"{path}: another run is at work on this {'folder' if path.is_dir() else 'file'} ({holder}); wait for it to "
         "end, or give another --out"
     )

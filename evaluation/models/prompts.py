@@ -13,12 +13,11 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 from torch import Tensor
 
 from data_cards.cards import Card
-from data_cards.prompt import PROMPT
+from data_cards.prompt import SIMPLE
 from files.errors import MisuseError
 
 TemplateSet = Literal["simple", "subset", "full"]
 WordSet = Literal["first", "all"]
-SIMPLE = f"{PROMPT}."  # CLIP's own templates end in a full stop, and so do those of published figures
 
 
 class TextSpace(Protocol):

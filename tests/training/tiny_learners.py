@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from training.models.groupvit import GroupViT, GroupViTConfig
 from training.models.patch_alignment import PatchAlignment, PatchAlignmentConfig
+from training.models.self_training import SelfTraining, SelfTrainingConfig
 from training.models.text_encoder import TextConfig
 
 TEXT = TextConfig(vocabulary=30, context_length=6, width=8, layers=1, heads=2)
@@ -34,6 +35,21 @@ def tiny_learner(kind: Kind, *, drop_path: float = 0.0, seed: int = 0) -> PatchA
     with torch.no_grad():
         learner.concept_logit_scale.fill_(1.5)
     return learner.double()
+
+
+def tiny_self_training(seed: int = 0) -> SelfTraining:
+    """Self-training on a CLIP of random weights, of 8 x 8 pixels, its head not at the start any more, in float64."""
+    sizes: dict[str, Any] = {
+        "embed_dim": 6,
+        "vision_cfg": {"image_size": 8, "patch_size": 4, "width": 8, "layers": 2, "head_width": 4},
+        "text_cfg": {"context_length": 6, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+    }
+    preprocessing = {"mean": [0.5] * 3, "std": [0.5] * 3, "size": [8, 8]}
+    torch.manual_seed(seed)
+    towers = {"model_cfg": sizes, "preprocess_cfg": preprocessing}
+    learner = SelfTraining(SelfTrainingConfig(towers=towers, hidden=5)).double()
+    nn.init.normal_(learner.head.mlp.down.weight, std=0.3)
+    return learner.eval()
 
 
 def tiny_batch(size: int, per_image: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

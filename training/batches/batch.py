@@ -30,8 +30,9 @@ class Batch:
     noise in these (training.augment.finish takes the three), and of what the model draws for a pair.
     captions: int64 [B, T] token ids; caption_ids: int64 [B].
     concepts: int64 [B, K, T] token ids of prompted concepts, captions where an archive was short; concept_ids: int64
-    [B, K]. Ids are of 63 bits: equal in all processes exactly where the concept (without its prompt) or the caption is
-    equal; those of captions and of concepts differ. keys: "shard/key". position: of each stream by its number, what
+    [B, K]; concept_weights: float32 [B, K], of whole lists, 0 where a list is shorter (ConceptChoice.whole). Ids are of
+    63 bits: equal in all processes exactly where the concept (without its prompt) or the caption is equal; those of
+    captions and of concepts differ. keys: "shard/key". position: of each stream by its number, what
     `Loader(resume=...)` takes to go on after this batch.
     """
 
@@ -42,6 +43,7 @@ class Batch:
     caption_ids: Tensor
     concepts: Tensor
     concept_ids: Tensor
+    concept_weights: Tensor
     keys: list[str]
     position: dict[int, dict[str, Any]]
 
@@ -205,9 +207,9 @@ def _first(waiting: deque[_Slice], size: int) -> list[_Slice]:
 
 
 def _join(slices: list[_Slice], position: dict[int, dict[str, Any]], pin: bool) -> Batch:
-    def whole(name: str) -> Tensor:
+    def whole(name: str, kind: type[np.number[Any]] = np.int64) -> Tensor:
         pieces = [getattr(piece.part.made, name)[piece.begin : piece.end] for piece in slices]
-        tensor = torch.from_numpy(np.concatenate(pieces).astype(np.int64))
+        tensor = torch.from_numpy(np.concatenate(pieces).astype(kind))
         return tensor.pin_memory() if pin else tensor
 
     pixels = [piece.part.made.pixels[piece.begin : piece.end] for piece in slices]
@@ -222,6 +224,7 @@ def _join(slices: list[_Slice], position: dict[int, dict[str, Any]], pin: bool) 
         caption_ids=whole("caption_ids"),
         concepts=whole("concepts"),
         concept_ids=whole("concept_ids"),
+        concept_weights=whole("concept_weights", np.float32),
         keys=[key for piece in slices for key in piece.part.made.keys[piece.begin : piece.end]],
         position=position,
     )

@@ -3,7 +3,7 @@
 caption: nouns of the caption, the baseline. curated-top: the K best of the archive, as released. curated-cluster:
 cluster-guided sampling (PAPER, curation step 4): K clusters with probability softmax(mean score of the members),
 without replacement, then one concept inside each with probability softmax(scores). What an archive cannot fill is left
-to the caller, who fills it with the caption.
+to the caller, who fills it with the caption. A learner that is taught by whole lists takes them as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from random import Random
 
 MODES = ("caption", "curated-top", "curated-cluster")
 CONCEPTS_VERSION = 1
+LEAST_WEIGHT = 0.01  # of a listed concept, whatever its score
 _LEAST = 5e-324
 _MOST = 1e100  # sums and differences of scores stay finite
 
@@ -53,6 +54,16 @@ def parse_concepts(data: bytes) -> ConceptArchive:
     if clusters is not None and not all(type(cluster) is int for cluster in clusters):
         raise ValueError("a cluster is no whole number")
     return ConceptArchive(names, scores, in_caption, clusters)
+
+
+def listed(mode: str, archive: ConceptArchive, count: int) -> list[tuple[str, float]]:
+    """The first `count` concepts of the whole list, best first, with their weights: scores, from `LEAST_WEIGHT` to 1.
+
+    mode: one of MODES; caption: only those that the caption names.
+    """
+    whole = zip(archive.names, archive.scores, archive.in_caption, strict=True)
+    wanted = [(name, score) for name, score, named in whole if named or mode != "caption"]
+    return [(name, min(1.0, max(LEAST_WEIGHT, score))) for name, score in wanted[:count]]
 
 
 def draw(mode: str, archive: ConceptArchive, count: int, random: Random, temperature: float = 1.0) -> list[str]:

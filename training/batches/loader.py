@@ -38,8 +38,9 @@ class BatchOptions:
     """What training's and validation's batches have in common. Raises MisuseError for what cannot be used.
 
     batch_size: of this rank. streams: of the order of samples; a divisor of the batch of all ranks. concepts: none,
-    caption, curated-top or curated-cluster (concepts.py). tokenizer: of the learner; None: CLIP's. workers: processes;
-    0 makes all in this one. cache: folder that keeps copies of remote shards and indexes of tars from run to run.
+    caption, curated-top or curated-cluster (concepts.py). tokenizer: of the learner; None: CLIP's. whole_lists: the
+    best concepts of each list with their weights, in place of draws. workers: processes; 0 makes all in this one.
+    cache: folder that keeps copies of remote shards and indexes of tars from run to run.
     """
 
     batch_size: int
@@ -47,6 +48,7 @@ class BatchOptions:
     concepts: str = NO_CONCEPTS
     concepts_per_image: int = 3
     concept_temperature: float = 1.0
+    whole_lists: bool = False
     context_length: int = 77
     tokenizer: TextTokenizer | None = None
     seed: int = 0
@@ -80,7 +82,7 @@ class BatchOptions:
 
     def maker(self, files: ShardFiles, augmentation: Augmentation, weights: PairWeights | None = None) -> PairMaker:
         """What makes pairs of their samples."""
-        choice = ConceptChoice(self.concepts, self.concepts_per_image, self.concept_temperature)
+        choice = ConceptChoice(self.concepts, self.concepts_per_image, self.concept_temperature, self.whole_lists)
         tokenizer = tokenizer_of(self.tokenizer, self.context_length)
         return PairMaker(files, augmentation, choice, tokenizer, self.seed, weights)
 

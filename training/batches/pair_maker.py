@@ -33,11 +33,15 @@ from training.shards.weights import PairWeights, is_drawn
 
 @dataclass(frozen=True)
 class ConceptChoice:
-    """mode: one of MODES. count: texts for each picture. temperature: of curated-cluster's softmaxes."""
+    """mode: one of MODES. count: texts for each picture. temperature: of curated-cluster's softmaxes.
+
+    whole: the best `count` of each list instead of draws, in one prompt; what is short stays short.
+    """
 
     mode: str = NO_CONCEPTS
     count: int = 3
     temperature: float = 1.0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -58,9 +62,9 @@ class Made:
     """The usable pairs among n places, g of them, as they pass from worker to main process.
 
     pixels uint8 [g, 3, S, S] in shared memory. Small ones, by value: erase int64 [g, 4], captions [g, T], caption_ids
-    int64 [g], concepts [g, K, T] (token ids unsigned), concept_ids int64 [g, K], keys (batch.py). seeds: one of each.
-    good: which of the places they are. bad: "shard/key" and reason of the others. count: n. not_drawn: how many the
-    weights pass over; unweighted: those of them that have none.
+    int64 [g], concepts [g, K, T] (token ids unsigned), concept_ids int64 [g, K], concept_weights float32 [g, K], keys
+    (batch.py). seeds: one of each. good: which of the places they are. bad: "shard/key" and reason of the others.
+    count: n. not_drawn: how many the weights pass over; unweighted: those of them that have none.
     """
 
     pixels: Tensor
@@ -69,6 +73,7 @@ class Made:
     caption_ids: np.ndarray
     concepts: np.ndarray
     concept_ids: np.ndarray
+    concept_weights: np.ndarray
     keys: list[str]
     seeds: list[int]
     good: list[int]
@@ -105,6 +110,7 @@ class PairMaker:
         caption_ids = np.zeros(n, np.int64)
         texts = np.zeros((n, width, tokens), self._tokenizer.dtype)
         ids = np.zeros((n, width), np.int64)
+        weights = np.zeros((n, width), np.float32)
         keys: list[str] = []
         good: list[int] = []
         seeds: list[int] = []
@@ -127,7 +133,7 @@ class PairMaker:
                 seed = blake2b(f"{self._seed}/{epoch}/{name}".encode("utf-8", "replace"), digest_size=24).digest()
                 for_image, for_text = (Random(int.from_bytes(part, "little")) for part in (seed[:8], seed[8:16]))
                 pixels[g], erase[g] = self._augmentation(pair.image, for_image)
-                self._write_texts(pair, for_text, captions[g], texts[g], ids[g])
+                self._write_texts(pair, for_text, captions[g], texts[g], ids[g], weights[g])
             except (BadPair, BadPicture, BrokenTar) as error:
                 bad.append((name, str(error)))
                 continue
@@ -143,6 +149,7 @@ class PairMaker:
             caption_ids=caption_ids[:g],
             concepts=texts[:g],
             concept_ids=ids[:g],
+            concept_weights=weights[:g],
             keys=keys,
             seeds=seeds,
             good=good,
@@ -168,13 +175,25 @@ class PairMaker:
         return samples
 
     def _write_texts(
-        self, pair: RawPair, random: Random, caption: np.ndarray, texts: np.ndarray, ids: np.ndarray
+        self,
+        pair: RawPair,
+        random: Random,
+        caption: np.ndarray,
+        texts: np.ndarray,
+        ids: np.ndarray,
+        weights: np.ndarray,
     ) -> None:
-        """Put token ids and identities into rows of zeros: caption [T], texts [K, T], ids [K]."""
+        """Put token ids and identities into rows of zeros: caption [T], texts [K, T], ids [K]; weights [K] of lists."""
         tokenizer, choice = self._tokenizer, self._choice
         caption_tokens = tokenizer.caption(pair.caption)
         tokenizer.write(caption, caption_tokens)
         if pair.archive is None:
+            return
+        if choice.whole:
+            for k, (concept, weights[k]) in enumerate(concepts.listed(choice.mode, pair.archive, choice.count)):
+                tokens, ids[k] = tokenizer.prompted(concept, tokenizer.plain)
+                tokenizer.write(texts[k], tokens)
+            texts[weights == 0] = texts[0] if weights[0] else caption  # of no weight, but a text
             return
         drawn = concepts.draw(choice.mode, pair.archive, choice.count, random, choice.temperature)
         for k, concept in enumerate(drawn):

@@ -16,6 +16,8 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from data_cards.prompt import SIMPLE
+
 KEPT_WORDS = 100_000
 KEPT_CONCEPTS = 200_000
 # Of a text so many letters are read for each token that is kept, ten times as many as there are; merging the letters of
@@ -49,6 +51,7 @@ class Tokenizer:
         self._most = LETTERS_PER_TOKEN * context_length
         split = [template("\n").split("\n") for template in OPENAI_IMAGENET_TEMPLATES]
         self.templates = [(before, after) for before, after in split]
+        self.plain = split.index(SIMPLE.split("{}"))
         self._around = [(self._bpe.encode(before), self._bpe.encode(after)) for before, after in self.templates]
         self._word = lru_cache(KEPT_WORDS)(self._bpe.encode)
         self._concept = lru_cache(KEPT_CONCEPTS)(self._encode_concept)

@@ -59,10 +59,14 @@ class ClipTowers(nn.Module):
 
     def cells(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Normalised pixels [B, 3, H, W] -> features of cells row by row [B, h * w, width], not unit, and (h, w)."""
+        cells, grid, _ = self.views(pixels)
+        return cells, grid
+
+    def views(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int], Tensor]:
+        """As `cells`, and vectors of the pictures as wholes, [B, width], not unit."""
         if self._read[1] != id(self.visual):  # this module is a copy
             self._read, _ = self._reader()
-        cells, grid, _ = self._read[0](pixels)
-        return cells, grid
+        return self._read[0](pixels)
 
     def texts(self, tokens: Tensor) -> Tensor:
         """Token ids [T, L <= context_length] -> features [T, width], not unit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -43,19 +43,47 @@ class DenseFeatures:
     whole: Tensor
 
 
+@dataclass(frozen=True)
+class ConceptLists:
+    """The concepts of B pictures.
+
+    vectors: unit [U, D], of the different concepts of all. weights: [B, U], of each in a picture's list, from 0 (not in
+    it) to 1.
+    """
+
+    vectors: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """Terms of a weighted mean, each summed over this rank's part of a batch, 0-dimensional.
+
+    total: with gradient, of weight * loss. weight: of the weights. figures: of weight * figure, without gradient.
+    """
+
+    total: Tensor
+    weight: Tensor
+    figures: Mapping[str, Tensor]
+
+
 class Learner(nn.Module, ABC):
     """A dual encoder of pictures and texts with a similarity of its own.
 
     image_size: pixels of a side in training. multiple: what divides the sides of its pictures. context_length: tokens
     of a text. vocabulary: tokens that there are. logit_scale, concept_logit_scale: logarithms of the inverse
     temperatures of captions and of concepts, 0-dimensional. mean, std: of its pixels, levels 0 to 1. tokenizer: texts
-    -> token ids [T, context_length]; None: CLIP's. frozen: towers that do not learn.
+    -> token ids [T, context_length]; None: CLIP's. frozen: towers that do not learn. takes_lists: whether it is taught
+    by `own_loss`, from whole lists of concepts, in place of the losses of a recipe. dense_mode: how its cells are read,
+    of those that its tower has.
     """
 
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
     tokenizer: Callable[[Sequence[str]], Tensor] | None = None
     frozen: tuple[str, ...] = ()
+    takes_lists = False
+    dense_mode = ""
 
     def __init__(self, image_size: int, multiple: int, text: TextConfig) -> None:
         super().__init__()
@@ -116,6 +144,10 @@ class Learner(nn.Module, ABC):
     def trimmed(self, tokens: Tensor, multiple: int = 1) -> Tensor:
         """Token ids [T, L] without what is padding in all of them, where that changes no feature."""
         return trim_padding(tokens, multiple)
+
+    def own_loss(self, features: Tensor, lists: ConceptLists) -> OwnLoss:
+        """What it learns by, where it takes lists: from features of pictures before the head [B, ...]."""
+        raise NotImplementedError
 
     def health(self) -> dict[str, float]:
         """Figures of the last training forward pass that show a collapse; empty where there is none to see."""

@@ -19,8 +19,9 @@ class TrainOptions:
     data, val: shards to train on, and to measure on (none: no validation). resume: auto, never, or a checkpoint's
     folder. init: what a new run begins with, in place of the recipe's own (start.py). trust_remote_code: whether Python
     code that comes with it may run. weights: a table of how likely an epoch sees each pair. workers: loading processes
-    of each rank; None: fitted to the cores. measure: figures of a learner in eval mode, asked for at every validation
-    on the leading process; "miou" among them then decides what is best.
+    of each rank; None: fitted to the cores. features: folder that keeps what frozen towers make of pictures
+    (feature_cache.py); None: one in the run's. measure: figures of a learner in eval mode, asked for at every
+    validation on the leading process; "miou" among them then decides what is best.
     """
 
     run: Path
@@ -30,6 +31,7 @@ class TrainOptions:
     init: str | None = None
     trust_remote_code: bool = False
     weights: Path | None = None
+    features: Path | None = None
     device: str = "auto"
     compile: bool = False
     workers: int | None = None

@@ -77,14 +77,17 @@ class Utilisation:
     def see(
         self, learner: Learner, pixels: Tensor, texts: Tensor, autocast: Callable[[], AbstractContextManager[object]]
     ) -> None:
-        """Count once, on the first pair of a batch: pixels [B, 3, H, W], texts [B, T, L]."""
-        if self._peak and not self._flops:
+        """Count once, on the first pair of a batch: pixels [B, 3, H, W], texts [B, T, L].
+
+        Not where features are at hand and no picture is looked at.
+        """
+        if self._peak and not self._flops and pixels.ndim == 4:
             with autocast():
                 self._flops = step_flops(learner, pixels[:1], texts[0])
 
     def figures(self, pairs_per_s: float) -> dict[str, float]:
         """{"mfu": share}; empty where the peak is not known."""
-        return {"mfu": self._flops * pairs_per_s / self._peak} if self._peak else {}
+        return {"mfu": self._flops * pairs_per_s / self._peak} if self._peak and self._flops else {}
 
 
 def peak_of(device: str) -> float | None:

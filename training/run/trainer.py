@@ -46,6 +46,7 @@ from training.processes import (
 from training.recipes.recipe import Recipe, build_learner
 from training.run.checkpoint import CONFIG, Checkpoints, going_on, load_state, load_weights, random_of, rebuilt, take_up
 from training.run.ema import Ema
+from training.run.feature_cache import frozen_features
 from training.run.options import TrainOptions
 from training.run.run_folder import enter
 from training.run.run_log import SKIPPED, RunLog
@@ -54,7 +55,7 @@ from training.run.throughput import LogWindow, Utilisation
 from training.run.trained import Outcome, RunProgress
 from training.run.validation import Sums, measured, validation_sums
 from training.step.gradient_cache import Features, MicroBatch, accumulate, wrapped
-from training.step.losses import LOSSES, LossParts, capped_scale, total_loss
+from training.step.losses import LOSSES, LossParts, capped_scale, list_loss, total_loss
 from training.step.optimizer import GuardedStep, Verdict, build_optimizer
 from training.step.precision import precision
 from training.step.schedule import learning_rate
@@ -114,6 +115,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.precision == "fp16")
         self.guard = GuardedStep(learner, self.optimizer, recipe.optimizer.clip, self.scaler)
         self.ema = Ema(learner, recipe.ema) if recipe.ema else None
+        self.frozen = stack.enter_context(frozen_features(learner, recipe, options, place, autocast))
 
         self.workers = 1
         loaders = [self._of_training()]
@@ -195,6 +197,8 @@ class Run:
             for name, some in (("", counts), ("validation: ", self.val_counts)):
                 if left_out := some.left_out():
                     self.log.say(f"{name}{left_out}")
+            if self.frozen:
+                self.log.say(self.frozen.cache.said)
         return Outcome(asked, self.place.leads, steps, progress, self.checkpoints.best(), counts)
 
     def _tell_of_repeats(self, first: Batch) -> None:
@@ -213,19 +217,20 @@ class Run:
 
     def _gradients(self, batch: Batch) -> LossParts:
         """The loss of the whole batch, its gradient left at the parameters."""
-        recipe, device = self.recipe, self.place.device
-        learner = self.learner
-        pixels = batch.pixels.to(device, non_blocking=True)
-        pixels = finish(pixels, batch.erase, batch.seeds, learner.mean, learner.std)
-        texts = torch.cat([batch.captions[:, None], batch.concepts], dim=1)
+        recipe, device, learner = self.recipe, self.place.device, self.learner
+        levels = batch.pixels if self.frozen else batch.pixels.to(device, non_blocking=True)
+        rest = batch.erase, batch.seeds, learner.mean, learner.std
+        pixels = self.frozen(levels) if self.frozen else finish(levels, *rest)
+        captions = batch.captions[:, None, :][:, : 0 if learner.takes_lists else 1]
+        texts = torch.cat([captions, batch.concepts], dim=1)
         multiple = TOKENS_MULTIPLE if self.options.compile else 1
         trimmed = learner.trimmed(texts.flatten(0, 1), multiple).unflatten(0, texts.shape[:2])
         sent_texts = sent(trimmed, device)
-        self.utilisation.see(self.learner, pixels, sent_texts, self.autocast)
-        captions, concepts = sent_texts.split([1, batch.concepts.shape[1]], dim=1)
+        self.utilisation.see(learner, pixels, sent_texts, self.autocast)
+        captions, concepts = sent_texts.split([captions.shape[1], batch.concepts.shape[1]], dim=1)
         size = recipe.data.micro_batch or len(pixels)
         pieces = [
-            MicroBatch(some, its_captions.squeeze(1), its_concepts if recipe.concepts != "none" else None, seeds)
+            MicroBatch(some, its_captions.flatten(0, 1), its_concepts if recipe.concepts != "none" else None, seeds)
             for some, its_captions, its_concepts, seeds in zip(
                 *(whole.split(size) for whole in (pixels, captions, concepts, sent(batch.seeds, device))), strict=True
             )
@@ -233,6 +238,8 @@ class Run:
         caption_ids, concept_ids = sent(batch.caption_ids, device), sent(batch.concept_ids, device)
 
         def loss_of(features: Features) -> LossParts:
+            if learner.takes_lists:
+                return list_loss(learner, features, concept_ids, sent(batch.concept_weights, device))
             return total_loss(
                 self.learner,
                 *features,
@@ -273,17 +280,12 @@ class Run:
         if self.log is None:
             return
         learner, step = self.learner, self.progress.step
-        named = {
-            "loss": parts.total,
-            "caption_loss": parts.caption,
-            "caption_recall": parts.caption_recall,
-            "concept_loss": parts.concepts,
-            "concept_precision": parts.concept_precision,
+        named = parts.named() | {
             "grad_norm": norm,
             "scale": capped_scale(learner.logit_scale),
             "concept_scale": capped_scale(learner.concept_logit_scale),
         }
-        figures = {name: float(value) for name, value in named.items() if value is not None}
+        figures = {name: float(value) for name, value in named.items()}
         figures |= {f"health/{name}": value for name, value in learner.health().items()}
         figures |= window.figures(pairs_left=(self.rate.steps - step) * self.recipe.data.batch)
         figures |= self.utilisation.figures(figures["pairs_per_s"])
@@ -379,6 +381,7 @@ class Run:
             concepts=recipe.concepts,
             concepts_per_image=recipe.data.concepts_per_image,
             concept_temperature=recipe.data.concept_temperature,
+            whole_lists=learner.takes_lists,
             seed=recipe.seed,
             workers=self.workers,
             pin_memory=self.place.device.type == "cuda",

@@ -22,6 +22,7 @@ from training.step.losses import (
     capped_scale,
     caption_owners,
     concept_owners,
+    list_loss,
     precision_at_1,
 )
 
@@ -77,7 +78,8 @@ def validation_sums(
 
     The loss is that of training, without noise, among the pairs of a batch, so batches have to be of one size: a
     shorter one at the end is left out, unless it is the only one. Equal texts always count as one. batches: of all
-    processes. pairs: to look at, at most. The learner must be in eval mode.
+    processes. pairs: to look at, at most. A learner that takes lists has its own loss, and what that says besides. The
+    learner must be in eval mode.
     """
     sums: dict[str, torch.Tensor] = {}
     count, size, seen, mine = 0, 0, 0, 0
@@ -110,7 +112,13 @@ def _figures(
 ) -> dict[str, torch.Tensor]:
     with autocast():
         pixels = finish(batch.pixels.to(device), mean=learner.mean, std=learner.std)
-        images = learner.project_image(learner.encode_image(pixels))
+        features = learner.encode_image(pixels)
+        if learner.takes_lists:
+            tokens = learner.trimmed(batch.concepts.flatten(0, 1)).to(device)
+            texts = learner.encode_text(tokens).unflatten(0, batch.concepts.shape[:2])
+            ids, weights = batch.concept_ids.to(device), batch.concept_weights.to(device)
+            return list_loss(learner, (features, None, texts), ids, weights, together=False).named()
+        images = learner.project_image(features)
         captions = learner.project_text(learner.encode_text(learner.trimmed(batch.captions).to(device)))
     loss_of = LOSSES[losses.kind]
     own = caption_owners(len(images), batch.caption_ids.to(device), device)

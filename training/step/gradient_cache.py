@@ -23,6 +23,8 @@ from training.models.noise import of_samples
 from training.processes import Place
 from training.step.losses import LossParts
 
+PIXELS = 4  # axes of a batch of pictures
+
 
 class Features(NamedTuple):
     """A batch before the heads: image [B, ...], captions [B, width], concepts [B, K, width] or None."""
@@ -33,9 +35,10 @@ class Features(NamedTuple):
 
 
 class MicroBatch(NamedTuple):
-    """A micro-batch: normalised pixels [b, 3, H, W], token ids of captions [b, T] and of concepts [b, K, T] or None.
+    """A micro-batch: normalised pixels [b, 3, H, W], token ids of captions, [b, T] or none, and of concepts [b, K, T].
 
-    seeds: int64 [b], of what is drawn for each (training/models/noise.py); None: drawn by torch.
+    Pixels: or features of a frozen tower [b, ...]. Concepts: or None. seeds: int64 [b], of what is drawn for each
+    (training/models/noise.py); None: drawn by torch.
     """
 
     pixels: Tensor
@@ -56,8 +59,8 @@ class Encoders(nn.Module):
         self.learner = learner
 
     def forward(self, pixels: Tensor, captions: Tensor, concepts: Tensor | None) -> Features:
-        """Captions and concepts go through the text encoder together."""
-        image = self.learner.encode_image(pixels)
+        """Captions and concepts go through the text encoder together. pixels: or features that are there already."""
+        image = self.learner.encode_image(pixels) if pixels.ndim == PIXELS else pixels
         if concepts is None:
             return Features(image, self.learner.encode_text(captions), None)
         batch = len(captions)
@@ -99,14 +102,15 @@ def accumulate(
             states.append(_random_state(piece.pixels.device))
             with of_samples(piece.seeds), autocast():
                 cached.append(encoders(*piece[:3]))
-    sizes = [len(part.image) for part in cached]
+    sizes = [[len(x) for x in kind] for kind in zip(*cached, strict=True) if kind[0] is not None]
     features = _joined(cached)
     del cached
     with without_sync():
         with autocast():
             parts = loss_of(features)
         parts.total.backward(_seed(parts, scale))
-    gradients = [_gradient(x).split(sizes) for x in features if x is not None]
+    whole = [x for x in features if x is not None]
+    gradients = [_gradient(x).split(several) for x, several in zip(whole, sizes, strict=True)]
     for i, (piece, state) in enumerate(zip(pieces, states, strict=True)):
         last = i == len(pieces) - 1
         with contextlib.nullcontext() if last else without_sync(), of_samples(piece.seeds):

@@ -12,15 +12,16 @@ takes of the gradients is the true gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from files.errors import MisuseError
 from files.registry import Registry
-from training.models.learner import MAX_SCALE, Learner
+from training.models.learner import MAX_SCALE, ConceptLists, Learner
 from training.step.ranks import gather, gather_for_rows, rank, stacked
 
 # What every rank has of a tensor, [ranks, ...]; with gradients, where all go on to use it in the same way.
@@ -37,14 +38,27 @@ class LossParts:
 
     total has gradients, the others none. caption_recall: share of the images whose most similar
     caption is theirs. concept_precision: share of the images whose most similar concept text is
-    theirs. concepts and concept_precision are None without concepts.
+    theirs. concepts and concept_precision are None without concepts, all four where the learner has
+    a loss of its own; figures: what that says besides.
     """
 
     total: Tensor
-    caption: Tensor
-    caption_recall: Tensor
+    caption: Tensor | None = None
+    caption_recall: Tensor | None = None
     concepts: Tensor | None = None
     concept_precision: Tensor | None = None
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def named(self) -> dict[str, Tensor]:
+        """All that there are, as logs call them."""
+        known = {
+            "loss": self.total,
+            "caption_loss": self.caption,
+            "caption_recall": self.caption_recall,
+            "concept_loss": self.concepts,
+            "concept_precision": self.concept_precision,
+        }
+        return {name: value for name, value in known.items() if value is not None} | dict(self.figures)
 
 
 def total_loss(
@@ -100,6 +114,50 @@ def total_loss(
             concepts=concepts.detach(),
             concept_precision=stacked(precision_at_1(of_concepts, owners)).mean(),
         )
+
+
+def list_loss(
+    learner: Learner,
+    features: tuple[Tensor, Tensor | None, Tensor | None],
+    concept_ids: Tensor,
+    concept_weights: Tensor,
+    *,
+    together: bool = True,
+) -> LossParts:
+    """The own loss of a learner that takes lists, over the global batch.
+
+    features before the heads, of images [b, ...], of captions (not looked at) and of concepts [b, K, width],
+    concept_ids int64 [b, K] and concept_weights [b, K], 0 where a list is shorter, are this rank's part. A figure
+    besides the learner's own: listed, the share of the pictures that have a list; the others teach nothing. together:
+    with the other ranks' parts, else of this one alone. Raises MisuseError where there are no concepts.
+    """
+    image_features, _, concept_features = features
+    if concept_features is None:
+        raise MisuseError("concepts: none; this learner is taught by concepts: give caption or one of the curated")
+    rows = len(concept_ids)
+    texts = learner.project_text(concept_features.flatten(0, 1))
+    with torch.autocast(texts.device.type, enabled=False):
+        texts, ids, of_all, own = _at_least_float32(texts), concept_ids, concept_weights, slice(rows)
+        if together:
+            texts, ids, of_all = gather_for_rows(texts), gather(ids), gather(of_all)
+            own = slice(rank() * rows, (rank() + 1) * rows)
+        # The different concepts of the batch, each by the first of its texts.
+        listed = of_all.flatten() > 0
+        different, which = ids.flatten()[listed].unique(return_inverse=True)
+        first = torch.full_like(different, len(which)).scatter_reduce(
+            0, which, torch.arange(len(which), device=ids.device), "amin"
+        )
+        column = torch.zeros_like(ids).masked_scatter(listed.view_as(ids), which)[own]
+        weights = concept_weights.new_zeros(rows, max(1, len(different))).scatter_reduce(
+            1, column, concept_weights, "amax"
+        )
+        lists = ConceptLists(texts[listed][first] if len(different) else texts[:1], weights)
+        found = learner.own_loss(_at_least_float32(image_features), lists)
+        several = stacked if together else alone
+        weight = several(found.weight).sum().clamp(min=torch.finfo(found.weight.dtype).tiny)
+        figures = {name: several(value).sum() / weight for name, value in found.figures.items()}
+        figures["listed"] = several((concept_weights > 0).any(dim=1).to(weight.dtype).mean()).mean()
+        return LossParts(several(found.total).sum() / weight, figures=figures)
 
 
 def alone(x: Tensor) -> Tensor:

@@ -16,12 +16,15 @@ from files.errors import MisuseError
 from tests.examples import examples
 from training.models.groupvit import GroupViTConfig
 from training.models.patch_alignment import PatchAlignmentConfig
+from training.models.self_training import SelfTrainingConfig
 from training.recipes.recipe import Recipe, build_learner
 from training.recipes.recipe_file import config_text, load_recipe, read_config
 from training.recipes.recipe_text import BUILT_IN
 
 NAMES = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
-TWINS = [name for name in NAMES if f"{name}_cocu" in NAMES]
+# Captions alone, and what curation found.
+TWINS = {name: f"{name}_cocu" for name in NAMES if f"{name}_cocu" in NAMES}
+TWINS |= {f"{name}_captions": name for name in NAMES if f"{name}_captions" in NAMES}
 
 
 def refusal(name: object, *overrides: str) -> str:
@@ -39,19 +42,21 @@ def recipe_file(folder: Path, text: str) -> Path:
 
 def test_there_is_a_recipe_for_each_size_and_learner() -> None:
     assert {"miniature", "miniature_groupvit", "groupvit_cc3m", "groupvit_cc3m_cc12m_yfcc14m"} <= set(TWINS)
+    assert {"clip_head", "clip_finetune"} <= set(TWINS.values())
+    assert set(NAMES) == {*TWINS, *TWINS.values()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_recipes_are_read(name: str) -> None:
     recipe = load_recipe(name)
-    assert recipe.concepts == ("curated-cluster" if name.endswith("_cocu") else "caption")
-    kind = GroupViTConfig if "groupvit" in name else PatchAlignmentConfig
+    assert recipe.concepts == ("curated-cluster" if name in TWINS.values() else "caption")
+    kind = GroupViTConfig if "groupvit" in name else SelfTrainingConfig if "clip" in name else PatchAlignmentConfig
     assert isinstance(recipe.model, kind)
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_differ_in_one_line(name: str) -> None:
-    one, other = ((BUILT_IN / f"{n}.yaml").read_text().splitlines() for n in (name, f"{name}_cocu"))
+    one, other = ((BUILT_IN / f"{n}.yaml").read_text().splitlines() for n in (name, TWINS[name]))
     changed = [line for line in difflib.ndiff(one, other) if line[0] in "+-"]
     assert changed == ["- concepts: caption", "+ concepts: curated-cluster"]
 
@@ -170,7 +175,7 @@ def test_faults_of_a_file_are_named_with_their_lines(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("learner: groupvit\n", "{path}: the key concepts is missing"),
-        ("concepts: caption\n", "{path}: learner: null is none of groupvit, patch-alignment"),
+        ("concepts: caption\n", "{path}: learner: null is none of "),
         ("learner: groupvit\nseed: 1\nconcepts: caption\nseed: 2\n", "{path}:4: the key 'seed' comes twice"),
         ("learner: [\n", "{path}:2: "),
         ("- 1\n", "{path}: holds no keys"),

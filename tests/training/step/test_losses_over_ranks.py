@@ -13,10 +13,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.training.tiny_learners import Kind, gradients, tiny_batch, tiny_learner
+from tests.training.tiny_learners import Kind, gradients, tiny_batch, tiny_learner, tiny_self_training
 from training.step import ranks
 from training.step.gradient_cache import Encoders, Features, MicroBatch, accumulate
-from training.step.losses import LossParts, total_loss
+from training.step.losses import LossParts, list_loss, total_loss
 
 BATCH, PER_IMAGE = 8, 3
 # learner, whether ids are given and masked, whether there are concepts
@@ -63,10 +63,40 @@ def found_by_this_rank(
     return asdict(parts), gradients(learner)
 
 
+def found_with_lists(pieces: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same of a learner that takes lists, some of them short, one empty; this rank's share of the batch."""
+    learner = tiny_self_training()
+    pixels, _, concepts = tiny_batch(BATCH, PER_IMAGE)
+    names = torch.randint(0, 9, (BATCH, PER_IMAGE), generator=torch.Generator().manual_seed(5))
+    concepts = concepts.flatten(0, 1)[names]  # equal names have equal texts
+    weights = 0.1 + 0.9 * torch.rand(BATCH, PER_IMAGE, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    weights[::3, 2] = weights[1] = 0
+    share = BATCH // ranks.world_size()
+    own = slice(ranks.rank() * share, (ranks.rank() + 1) * share)
+    encoders: Any = Encoders(learner)
+    no_sync = None
+    if ranks.world_size() > 1:
+        encoders = DistributedDataParallel(encoders)
+        no_sync = encoders.no_sync
+    cut = [
+        MicroBatch(some_pixels, some_concepts[:0, 0], some_concepts)
+        for some_pixels, some_concepts in zip(
+            pixels[own].split(share // pieces), concepts[own].split(share // pieces), strict=True
+        )
+    ]
+
+    def loss_of(features: Features) -> LossParts:
+        return list_loss(learner, features, names[own], weights[own])
+
+    parts = accumulate(encoders, cut, loss_of, no_sync=no_sync)
+    return {"total": parts.total, **parts.figures}, gradients(learner)
+
+
 def work(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     found = {run: found_by_this_rank(*run) for run in RUNS}
+    found |= {pieces: found_with_lists(pieces) for pieces in (1, 2)}
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -94,6 +124,16 @@ def test_ranks_find_the_loss_and_gradients_of_the_joined_batch(
         for name, gradient in found.items():
             reference = expected.get(name, torch.zeros_like(gradient))
             torch.testing.assert_close(gradient, reference, **TOLERANCE, msg=name)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_ranks_find_the_loss_of_whole_lists(of_ranks, pieces: int) -> None:
+    parts, expected = found_with_lists(1)
+    for found_parts, found in (rank[pieces] for rank in of_ranks):
+        for name, figure in parts.items():
+            torch.testing.assert_close(found_parts[name], figure, **TOLERANCE, msg=name)
+        for name, gradient in found.items():
+            torch.testing.assert_close(gradient, expected.get(name, torch.zeros_like(gradient)), **TOLERANCE, msg=name)
 
 
 def test_masking_changes_the_loss_of_this_batch() -> None:
