@@ -40,7 +40,7 @@ def _row(arm: Arm, found: Mapping[str, Mapping[int, Measured]], results: Results
         "from_cocu": [
             {"seed": seed, **difference(cocu[seed], one, "miou")}
             for seed, one in mine.items()
-            if seed in cocu and arm != COCU
+            if seed in cocu and arm.name != COCU.name
         ],
         "gap_closed": spread(
             [

@@ -6,7 +6,7 @@ of the caption, as GroupViT does; oracle and shuffled arm are ceiling and floor 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CLIP = ("--preset", "clip")
 
@@ -15,21 +15,22 @@ CLIP = ("--preset", "clip")
 class Curation:
     """How a folder of curated shards comes about.
 
-    options: of `cocu curate run`. rewritten: oracle or shuffled, where the shards of the main curation are written anew
-    (benchmarks/reproduce/shards.py).
+    options: of `cocu curate run`. rewritten: oracle or shuffled, where the shards of another curation, `source` (by its
+    name), are written anew (benchmarks/reproduce/shards.py).
     """
 
     name: str
     options: tuple[str, ...] = CLIP
     rewritten: str | None = None
+    source: str = "cocu"
 
 
 @dataclass(frozen=True)
 class Arm:
     """What one row of the tables trains with.
 
-    group: main, ablation or bound. differs: from CoCu's arm, in words. concepts: nouns of the caption, or CoCu's own
-    draws; overrides: of the recipe, as on the command line.
+    group: main, ablation or bound. differs: from CoCu's arm, in words. concepts: nouns of the caption, or curated, or
+    none, where the CLIP that curated is measured as it is; overrides: of the recipe, as on the command line.
     """
 
     name: str
@@ -41,18 +42,24 @@ class Arm:
 
     def recipe(self, learner: str) -> str:
         """The recipe of `cocu train` for a learner."""
-        return LEARNERS[learner].recipe + ("_cocu" if self.concepts == "curated" else "")
+        setting = LEARNERS[learner]
+        return setting.curated if self.concepts == "curated" else setting.captions
 
 
 @dataclass(frozen=True)
 class LearnerSetting:
-    """A learner's recipe for the miniature, and the pairs of a step in it."""
+    """A learner's recipes for the miniature, by captions alone and by curated concepts, and the pairs of a step."""
 
-    recipe: str
+    captions: str
+    curated: str
     batch: int
 
 
-LEARNERS = {"patch-alignment": LearnerSetting("miniature", 64), "groupvit": LearnerSetting("miniature_groupvit", 128)}
+LEARNERS = {
+    "self-training": LearnerSetting("clip_head_captions", "clip_head", 64),
+    "patch-alignment": LearnerSetting("miniature", "miniature_cocu", 64),
+    "groupvit": LearnerSetting("miniature_groupvit", "miniature_groupvit_cocu", 128),
+}
 
 COCU_CURATION = Curation("cocu")
 BASELINE = Arm("baseline", "main", "nouns of the caption", COCU_CURATION, concepts="caption")
@@ -91,3 +98,18 @@ ABLATIONS = (
 MAIN = (BASELINE, COCU)
 BOUNDS = (ORACLE, SHUFFLED)
 ALL = (*MAIN, *BOUNDS, *ABLATIONS)
+
+# Of self-training, which takes whole lists: as `cocu curate run` makes them unless told.
+LISTS = Curation("lists", ())
+LISTS_MAIN = tuple(replace(arm, curation=LISTS) for arm in MAIN)
+LISTS_OTHERS = (
+    Arm("clip", "bound", "nothing: the CLIP as it is", LISTS, concepts="none"),
+    ORACLE,
+    replace(SHUFFLED, curation=Curation("shuffled-lists", (), "shuffled", LISTS.name)),
+    Arm(
+        "ranking-support",
+        "ablation",
+        "ranking: captions of like pictures, not the CLIP's",
+        Curation("support", ("--ranking", "support")),
+    ),
+)

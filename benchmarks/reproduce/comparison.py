@@ -30,7 +30,9 @@ def main_table(results: Results, learner: str) -> dict[str, Any]:
         for seed, one in baseline.items()
         if seed in cocu
     ]
-    whole = len(pairs) == len({run.seed for run in results.runs if run.learner == learner and run.arm == COCU})
+    whole = len(pairs) == len(
+        {run.seed for run in results.runs if run.learner == learner and run.arm.name == COCU.name}
+    )
     goals = [_goal(name, least, [pair[name] for pair in pairs], whole) for name, least in GOALS.items()]
     return {"learner": learner, "arms": arms, "pairs": pairs, "goals": goals}
 

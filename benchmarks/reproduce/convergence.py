@@ -47,7 +47,7 @@ def read_curve(run: Path) -> dict[str, list[float]] | None:
     return {
         "samples": [line["step"] * batch for line in found],
         "miou": [line["miou"] for line in found],
-        "caption_loss": [line["caption_loss"] for line in found],
+        "caption_loss": [line.get("caption_loss", line.get("loss")) for line in found],
     }
 
 

@@ -72,9 +72,9 @@ class Results:
         return list(dict.fromkeys(run.arm for run in self.runs if run.learner == learner))
 
     def quality(self, arm: Arm) -> Quality | None:
-        """Of the concepts that an arm trains with; None for captions alone, or where it was not measured."""
+        """Of the concepts that an arm trains with; None for captions alone or nothing, or where it was not measured."""
         path = self.place.score(arm.curation)
-        if arm.concepts == "caption" or not path.is_file():
+        if arm.concepts != "curated" or not path.is_file():
             return None
         try:
             scores = json.loads(path.read_text(encoding="utf-8"))["scores"]["curated"]

@@ -33,13 +33,22 @@ class Places:
         return self.out / "validation"
 
     @property
+    def features(self) -> Path:
+        """What runs keep of a frozen tower's features."""
+        return self.out / "features"
+
+    @property
     def validation_curated(self) -> Path:
         """The validation pairs with their concepts."""
         return self.out / "curated" / "validation"
 
     def curated(self, curation: Curation) -> Path:
         """A curated folder."""
-        return self.out / "curated" / curation.name
+        return self.curated_as(curation.name)
+
+    def curated_as(self, name: str) -> Path:
+        """The curated folder of this name."""
+        return self.out / "curated" / name
 
     def score(self, curation: Curation) -> Path:
         """What `cocu curate score` says of it."""
@@ -62,6 +71,11 @@ class TrainingRun:
     learner: str
     seed: int
     watched: bool
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is anything to train."""
+        return self.arm.concepts != "none"
 
     @property
     def name(self) -> str:
@@ -90,7 +104,9 @@ def plan_of(preset: Preset, out: Path) -> list[Step]:
         if curation.name not in made:
             made.add(curation.name)
             steps += _curation(curation, place)
-        steps += [_training(run, preset, place), _evaluation(run, preset, place)]
+        if run.trained:
+            steps.append(_training(run, preset, place))
+        steps.append(_evaluation(run, preset, place))
     return steps
 
 
@@ -135,11 +151,11 @@ def _curation(curation: Curation, place: Places) -> list[Step]:
         return [_score(curation, place)]
     if curation.rewritten is None:
         return [_curate(curation, place), _score(curation, place)]
-    source, out = place.curated(COCU_CURATION), place.curated(curation)
+    source, out = place.curated_as(curation.source), place.curated(curation)
     rewrite = Step(
         f"curate-{curation.name}",
         ("python", "-m", "benchmarks.reproduce.shards", curation.rewritten, str(source), "--out", str(out)),
-        needs=(f"curate-{COCU_CURATION.name}",),
+        needs=(f"curate-{curation.source}",),
         writes=(out / "manifest.json",),
     )
     return [rewrite, _score(curation, place)]
@@ -177,6 +193,8 @@ def _training(run: TrainingRun, preset: Preset, place: Places) -> Step:
         needs.append("curate-validation")
     if preset.workers is not None:
         options += ["--workers", str(preset.workers)]
+    if run.learner == "self-training":
+        options += ["--features", str(place.features)]
     options += ["--device", preset.device, "--no-tensorboard"]
     return Step(
         f"train-{run.name}",
@@ -188,12 +206,12 @@ def _training(run: TrainingRun, preset: Preset, place: Places) -> Step:
 
 def _evaluation(run: TrainingRun, preset: Preset, place: Places) -> Step:
     """Of the last checkpoint: the best one was chosen by the very pictures that it is measured on."""
-    checkpoint, out = _last_checkpoint(run, preset, place), place.eval(run.name)
+    checkpoint, out = _last_checkpoint(run, preset, place) if run.trained else "miniature", place.eval(run.name)
     options = ("--benchmark", f"miniature={place.validation}", "--device", preset.device, "--gallery", "0")
     return Step(
         f"eval-{run.name}",
         ("cocu", "eval", str(checkpoint), *options, "--out", str(out), "--overwrite"),
-        needs=(f"train-{run.name}", "data-validation"),
+        needs=(*([f"train-{run.name}"] if run.trained else []), "data-validation"),
         writes=(out / "results.json", out / "miniature" / "counts.npz"),
     )
 

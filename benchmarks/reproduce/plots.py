@@ -15,7 +15,10 @@ _LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # over the lin
 
 
 def draw_convergence(path: Path, table: Mapping[str, Any]) -> bool:
-    """mIoU and caption loss against samples seen, mean and range over seeds; False where there is no curve."""
+    """mIoU and loss against samples seen, mean and range over seeds; False where there is no curve.
+
+    The loss is that of captions, or self-training's own.
+    """
     curves = table["curves"]
     if not curves:
         return False
@@ -23,7 +26,7 @@ def draw_convergence(path: Path, table: Mapping[str, Any]) -> bool:
     panels = figure.subplots(1, 2)
     for axes, name, label, scale in (
         (panels[0], "miou", "zero-shot mIoU, %", 100.0),
-        (panels[1], "caption_loss", "validation caption loss", 1.0),
+        (panels[1], "caption_loss", "validation loss", 1.0),
     ):
         for arm in dict.fromkeys(curve["arm"] for curve in curves):
             samples, values = _over_seeds([curve for curve in curves if curve["arm"] == arm], name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.reproduce.arms import ABLATIONS, BOUNDS, LEARNERS, MAIN, Arm
+from benchmarks.reproduce.arms import ABLATIONS, BOUNDS, LEARNERS, LISTS_MAIN, LISTS_OTHERS, MAIN, Arm
 from files.errors import MisuseError
 
 
@@ -51,7 +51,10 @@ PRESETS = {
         validation_pairs=100,
         epochs=4,
         validations=4,
-        trainings=(Trainings("patch-alignment", (*MAIN, *BOUNDS), (0,)),),
+        trainings=(
+            Trainings("self-training", (*LISTS_MAIN, *LISTS_OTHERS), (0,)),
+            Trainings("patch-alignment", (*MAIN, *BOUNDS), (0,)),
+        ),
         judged=False,
         note="This preset shows that all steps work. So little data and so few steps teach next to nothing: "
         "its figures are no result.",
@@ -63,6 +66,8 @@ PRESETS = {
         epochs=4,
         validations=8,
         trainings=(
+            Trainings("self-training", LISTS_MAIN, (0, 1, 2)),
+            Trainings("self-training", LISTS_OTHERS, (0,)),
             Trainings("patch-alignment", MAIN, (0, 1, 2)),
             Trainings("patch-alignment", (*BOUNDS, *ABLATIONS), (0,)),
         ),
@@ -74,7 +79,9 @@ PRESETS = {
         epochs=10,
         validations=20,
         trainings=(
-            *(Trainings(learner, MAIN, (0, 1, 2)) for learner in LEARNERS),
+            Trainings("self-training", LISTS_MAIN, (0, 1, 2)),
+            *(Trainings(learner, MAIN, (0, 1, 2)) for learner in ("patch-alignment", "groupvit")),
+            Trainings("self-training", LISTS_OTHERS, (0, 1, 2)),
             Trainings("patch-alignment", (*BOUNDS, *ABLATIONS), (0, 1, 2)),
             Trainings("groupvit", (*BOUNDS, *ABLATIONS), (0, 1, 2)),
         ),

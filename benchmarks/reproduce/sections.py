@@ -37,6 +37,11 @@ def _opening(found: Mapping[str, Any]) -> Iterator[Block]:
         "of steps are the same. Every figure is of the last checkpoint: the best one would be chosen on the pictures "
         "that it is measured on."
     )
+    yield Paragraph(
+        "The CLIP that curates, and with which self-training begins, was trained on other drawn pictures with full "
+        "supervision of the same 52 classes (data_cards/miniature/clip/weights/README.md). What it has by itself is "
+        "the arm clip, of which nothing is trained."
+    )
     if preset["note"]:
         yield Paragraph(preset["note"])
     if missing := found["made"]["missing"]:
@@ -84,7 +89,10 @@ def _convergence(one: Mapping[str, Any], out: Path) -> Iterator[Block]:
     if not draw_convergence(plot, table):
         return
     yield Heading("Convergence", 2)
-    yield Picture(plot, "mIoU and validation caption loss against samples seen, mean and range over seeds")
+    yield Picture(
+        plot,
+        "mIoU and validation loss (captions'; self-training's own) against samples seen, mean and range over seeds",
+    )
     rows = [
         [
             f"seed {each['seed']}",

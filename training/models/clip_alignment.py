@@ -56,7 +56,7 @@ class ClipAlignment(Learner):
         if size % towers.multiple:
             raise MisuseError(f"clip alignment: image_size {size} must be a multiple of the towers' {towers.multiple}")
         super().__init__(size, towers.multiple, TextConfig(towers.vocabulary, towers.context_length))
-        self.config, self.towers, self.dense_mode = config, towers, config.dense
+        self.config, self.towers, self.dense_mode = config, towers, towers.mode
         self.mean, self.std, self.tokenizer = towers.mean, towers.std, towers.tokenizer
         self.head = CellHead(towers.width, config.hidden) if config.hidden else nn.Identity()
         self._last_means: Tensor | None = None

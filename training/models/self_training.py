@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from files.dense_towers import MASKCLIP
 from files.errors import MisuseError
 from training.models.clip_alignment import CellHead
 from training.models.clip_towers import ClipTowers
@@ -42,13 +41,14 @@ class SelfTrainingConfig:
     """Sizes and rules of self-training.
 
     towers: what the CLIP is like, as in its open_clip_config.json; null: as the one that the run begins with (init).
-    dense: how cells are read, a mode of files/dense_modes.py. image_size: pixels of a side in training; null: those of
-    the CLIP. hidden: width of the head's MLP. presence: how far a concept's mean over its picture is divided out, from
-    0 (not) to 1. same: cosine of two texts from which neither is a negative of the other.
+    dense: how cells are read, a mode of files/dense_modes.py; null: as is best for such a tower. image_size: pixels of
+    a side in training; null: those of the CLIP. hidden: width of the head's MLP. presence: how far a concept's mean
+    over its picture is divided out, from 0 (not) to 1. same: cosine of two texts from which neither is a negative of
+    the other.
     """
 
     towers: dict[str, Any] | None = None
-    dense: str = MASKCLIP
+    dense: str | None = None
     image_size: int | None = None
     hidden: int = 256
     presence: float = 1.0
@@ -74,7 +74,7 @@ class SelfTraining(Learner):
         if size % towers.multiple:
             raise MisuseError(f"self-training: image_size {size} must be a multiple of the towers' {towers.multiple}")
         super().__init__(size, towers.multiple, TextConfig(towers.vocabulary, towers.context_length))
-        self.config, self.towers, self.dense_mode = config, towers, config.dense
+        self.config, self.towers, self.dense_mode = config, towers, towers.mode
         self.mean, self.std, self.tokenizer = towers.mean, towers.std, towers.tokenizer
         self.head = CellHead(towers.width, config.hidden)
         for scale in (self.logit_scale, self.concept_logit_scale):

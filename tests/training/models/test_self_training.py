@@ -84,7 +84,7 @@ def test_loss_is_that_of_a_plain_loop(learner: SelfTraining) -> None:
             if label in (4, 5):
                 others.remove(9 - label)
             some = logits[b, n, others]
-            total += sure[b][n] * float(some.logsumexp(0) - logits[b, n, label])
+            total += sure[b][n] * float((some.logsumexp(0) - logits[b, n, label]).detach())
             right += sure[b][n] * float(some.max() == logits[b, n, label])
     assert float(found.total) == pytest.approx(total, rel=1e-4)
     assert float(found.weight) == pytest.approx(sum(map(sum, sure)), rel=1e-5)
