@@ -89,21 +89,26 @@ class ClipAlignment(Learner):
         return unit(features)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Unit vectors of cells [B, N, D] and of texts [T, D] -> [B, T], as in patch alignment."""
+        """Unit vectors of cells [B, N, D] and of texts [T, D] -> [B, T], as in patch alignment.
+
+        Of whole pictures, [B, D]: cosines, the CLIP's own.
+        """
+        if images.ndim == 2:
+            return images @ texts.mT
         with torch.autocast(images.device.type, enabled=False):
             return pooled_similarity(images, texts, self.config.temperature)
 
     @torch.no_grad()
     def dense(self, pixels: Tensor) -> DenseFeatures:
-        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> one region for each cell."""
+        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> a region of each cell; whole: the CLIP's."""
         training = self.training
         self.eval()
         try:
-            features, grid = self.towers.cells(pixels)
+            features, grid, whole = self.towers.views(pixels)
             vectors = self.project_image(features)
         finally:
             self.train(training)
-        return DenseFeatures(vectors, grid, maps=None, whole=vectors)
+        return DenseFeatures(vectors, grid, maps=None, whole=unit(whole))
 
     def health(self) -> dict[str, float]:
         """patch_agreement: mean cosine of two cells of a picture, in the last training pass; 1 when all are alike."""

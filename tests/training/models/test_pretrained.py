@@ -70,6 +70,10 @@ def test_a_learner_with_a_clip_begins_as_the_clip_without_training(folder: Path)
     pixels = torch.randn(2, 3, 40, 24)  # another size than its own
     torch.testing.assert_close(ours.dense(pixels).vectors, theirs.dense(pixels).vectors, rtol=1e-4, atol=1e-5)
     assert ours.dense(pixels).grid == (5, 3)
+    wholes = [
+        one.similarity(one.dense(pixels).whole, one.embed_classes([["a dog"], ["sky"]])) for one in (ours, theirs)
+    ]
+    torch.testing.assert_close(*wholes, rtol=1e-4, atol=1e-5)
     names = [["a dog", "a photo of a dog beside a small river"], ["sky"]]
     torch.testing.assert_close(ours.embed_classes(names), theirs.embed_classes(names), rtol=1e-4, atol=1e-5)
     copied = copy.deepcopy(learner)
