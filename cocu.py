@@ -214,11 +214,13 @@ def score(
     named_by: str = "either",
     seed: int = 0,
     against: Named | None = None,
+    spacy_pipeline: str | None = None,
 ) -> Scorecard:
     """Measure on pictures with known content which of the objects left unsaid are recovered.
 
     truth: a table of (key, object, area), or a tar with objects in its .json members. synonyms: JSON, object -> words.
-    against: another model's tags, scored beside. Raises MisuseError for truth of other pairs, CocuError for bad tables.
+    against: another model's tags, scored beside. spacy_pipeline: the curation's, where it is none of the usual: it puts
+    words into the form of concepts. Raises MisuseError for truth of other pairs, CocuError for bad tables.
 
         cocu.score("runs/curated", "truth.parquet", "synonyms.json").as_json()["scores"]["curated"]["recall"]
     """
@@ -226,7 +228,8 @@ def score(
         from curation.recovery.scorecard import score_folder
 
         what = (_path(curated), truth, synonyms)
-        return score_folder(*what, min_area=min_area, ks=k, named_by=named_by, seed=seed, against=against)
+        how = {"named_by": named_by, "seed": seed, "against": against, "spacy_pipeline": spacy_pipeline}
+        return score_folder(*what, min_area=min_area, ks=k, **how)  # type: ignore[arg-type]
 
 
 def train(

@@ -174,6 +174,9 @@ def score(
         Path | None,
         typer.Option(metavar="TABLE", help="Tags of another model (key, concept, score), to be scored beside."),
     ] = None,
+    spacy_pipeline: Annotated[
+        str | None, typer.Option(help="The curation's, where it is none of the usual; it may run code of its own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     per_object: Annotated[bool, typer.Option("--per-object", help="Print a table of the objects, too.")] = False,
 ) -> None:
@@ -190,6 +193,7 @@ def score(
             f"{k!r}: give whole numbers with commas between, such as 1,3,5,8,16", param_hint="--k"
         ) from None
     asked = {"min_area": min_area, "named_by": named_by, "seed": seed, "against": against}
+    asked |= {"spacy_pipeline": spacy_pipeline}
     card = cocu.score(curated, truth, synonyms, k=ks, **asked)  # type: ignore[arg-type]
     if as_json:
         tell(json.dumps(card.as_json(), indent=1))

@@ -165,8 +165,10 @@ def index_identity(index: Index) -> dict[str, Any]:
         },
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    made = manifest["parameters"]
     return {
-        **{f"index_{name}": manifest["parameters"][name] for name in names},
+        **{f"index_{name}": made[name] for name in names},
+        **({"index_noun_language": made["noun_language"]} if "noun_language" in made else {}),
         "index_rows": len(index.rows),
         "index_concepts": len(index.vocabulary),
         "index_content": digest,

@@ -10,7 +10,7 @@ people name is in the picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curation.concepts.languages import ENGLISH, usual_pipelines
+from curation.concepts.lemmas import lexicon_of
+from curation.concepts.noun_phrases import NounOptions
 from curation.curated.tables import ARCHIVES, LATER
 from curation.recovery.curve import CurvePoint, precision_by_recall
 from curation.recovery.measures import KS, Figure, Scores, count_pairs, count_shuffled, most_frequent, summarise
@@ -108,6 +111,7 @@ def score_folder(
     normal: Callable[[str], str] | None = None,
     against: str | Path | None = None,
     surest: str = "confidence",
+    spacy_pipeline: str | None = None,
 ) -> Scorecard:
     """Score a CURATED folder.
 
@@ -115,7 +119,8 @@ def score_folder(
     picture and is named neither by a concept of the caption nor by the caption's words: the words
     catch what the parser takes for something else, such as the tie of "a man in a shirt and tie
     motioning". named_by="concepts" or "words" looks at one of them only.
-    normal: puts a word into the form of a concept; by default `Lexicon().normal_form`. against: a table of another
+    normal: puts a word into the form of a concept; by default as the curation's language has it, by its pipeline or
+    spacy_pipeline. against: a table of another
     model's tags, scored on the same pairs under its file's name. surest: column of the archives that orders the
     curve's claims.
 
@@ -129,7 +134,8 @@ def score_folder(
     if named_by not in NAMED_BY:
         raise MisuseError(f"--named-by {named_by}: give one of {', '.join(NAMED_BY)}")
     folder = Path(curated)
-    keep = read_manifest(folder, "curated")["parameters"].get("keep", 0)
+    made = read_manifest(folder, "curated")["parameters"]
+    keep = made.get("keep", 0)
     facts = read_truth(truth)
     words = read_synonyms(synonyms)
     notes = list(facts.notes)
@@ -140,6 +146,7 @@ def score_folder(
         )
     if alone := [name for name in facts.objects if name not in words]:
         notes.append(f"{len(alone)} objects without synonyms go by their own name: {some(alone)}")
+    normal = normal or _normal_form(folder, made, spacy_pipeline)
     phrases = phrases_of(words | {name: (name,) for name in alone}, normal)
     if phrases.disputed:
         listed = [f"{phrase} ({', '.join(names)})" for phrase, names in phrases.disputed.items()]
@@ -188,6 +195,20 @@ def score_folder(
             )
         ),
     )
+
+
+def _normal_form(folder: Path, made: Mapping[str, Any], pipeline: str | None) -> Callable[[str], str] | None:
+    """Of the language of a curation that was made so; None: English, by the pipeline that is installed."""
+    language = made.get("index_noun_language", ENGLISH)
+    if language == ENGLISH and pipeline is None:
+        return None
+    named = pipeline or made.get("index_noun_pipeline", "auto")
+    if pipeline is None and named not in ("auto", *usual_pipelines()):
+        raise MisuseError(
+            f"{folder}: its captions were read by the spaCy pipeline {named}, which a folder that came from elsewhere "
+            "may name, too; where you trust that pipeline, name it by --spacy-pipeline"
+        )
+    return lexicon_of(NounOptions(named, language=language)).normal_form
 
 
 def _pairs_with_truth(

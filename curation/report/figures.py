@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from curation.curated.pairs import CuratedPair
 from curation.runs.manifest import read_manifest
 
 TOP_CONCEPTS = 20
+# The picture's weight over which captions no longer tell what is shown.
+MOST_WEIGHT = 0.5
 _BINS = 32
 _MOST_WHOLE_BINS = 25
 
@@ -38,7 +41,7 @@ class Histogram:
 class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
 
-    confidence: what the manifest says of its fit. picture_weight: of ranking evidence, else 0.
+    confidence: what the manifest says of its fit.
     """
 
     pairs: int
@@ -51,7 +54,6 @@ class ReportFigures:
     histograms: tuple[Histogram, ...]
     parameters: dict[str, Any]
     confidence: dict[str, Any]
-    picture_weight: float = 0.0
 
 
 def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> ReportFigures:
@@ -85,8 +87,18 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Report
         ),
         parameters=_mapping(manifest.get("parameters")),
         confidence=_mapping(manifest.get("confidence")),
-        picture_weight=_number(_mapping(manifest.get("picture")).get("weight"), 0.0),
     )
+
+
+def as_told(curated: Path, pairs: Iterable[CuratedPair]) -> list[CuratedPair]:
+    """The pairs; without confidence where pictures count for more than captions, as it is of being named.
+
+    What captions leave out is no doubt there.
+    """
+    picture = _mapping(read_manifest(curated, "curated").get("picture"))
+    if _number(picture.get("weight"), 0.0) <= MOST_WEIGHT:
+        return list(pairs)
+    return [replace(pair, archive=tuple(replace(row, confidence=None) for row in pair.archive)) for pair in pairs]
 
 
 def _rejects(summary: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curation.curated.pairs import CuratedPair, find_pairs, sample_pairs
+from curation.curated.pairs import find_pairs, sample_pairs
 from curation.curated.query import connected
-from curation.report.figures import ReportFigures, read_figures, read_score_range, score_text
+from curation.report.figures import ReportFigures, as_told, read_figures, read_score_range, score_text
 from curation.report.gallery import LIKELY, Bar, PairCard, bar, pair_cards
 from curation.report.histograms import drawn
 from curation.report.reliability import drawn_reliability
 from files.atomic import alone
 from files.page import page
 
-# Confidence is of being named. Where pictures count for more than captions, what captions leave out is no doubt.
-MOST_WEIGHT = 0.5
 _TEMPLATES = Path(__file__).with_name("templates")
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
@@ -33,8 +30,7 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
     with connected(curated) as connection:
         figures = read_figures(curated, connection)
         pairs = sample_pairs(connection, sample, seed)
-    if figures.picture_weight > MOST_WEIGHT:
-        pairs = [_without_confidence(pair) for pair in pairs]
+    pairs = as_told(curated, pairs)
     _write(
         out,
         "report.html.j2",
@@ -59,7 +55,7 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
     when `out` cannot be written.
     """
     with connected(curated) as connection:
-        pairs = find_pairs(connection, keys)
+        pairs = as_told(curated, find_pairs(connection, keys))
         score_range = read_score_range(connection)
     _write(
         out,
@@ -75,10 +71,6 @@ def _write(out: Path, template: str, cards: Sequence[PairCard], **values: Any) -
     html = page(_TEMPLATES / template, cards=cards, confident=confident, likely=LIKELY, **values)
     with alone(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-def _without_confidence(pair: CuratedPair) -> CuratedPair:
-    return replace(pair, archive=tuple(replace(row, confidence=None) for row in pair.archive))
 
 
 def _tiles(figures: ReportFigures) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from curation.curated.pairs import CuratedPair, find_pairs
 from curation.curated.query import connected
 from curation.report.caption_marks import mark_concepts, shown
-from curation.report.figures import read_score_range, score_text
+from curation.report.figures import as_told, read_score_range, score_text
 from files.printable import printable
 
 _BAR_CELLS = 20
@@ -27,7 +27,7 @@ def show_pairs(curated: Path, keys: Sequence[str]) -> list[RenderableType]:
     naming the nearest, and for a folder that is missing or unfinished.
     """
     with connected(curated) as connection:
-        pairs = find_pairs(connection, keys)
+        pairs = as_told(curated, find_pairs(connection, keys))
         score_range = read_score_range(connection)
     return [_panel(pair, score_range) for pair in pairs]
 

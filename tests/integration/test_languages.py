@@ -85,6 +85,7 @@ def test_french_pairs_are_indexed_and_curated(tmp_path: Path, prompt: str | None
 
     succeed("curate", "run", tmp_path / "index", "--out", tmp_path / "curated", "--localise", *given)
     succeed("curate", "run", tmp_path / "index", "--out", tmp_path / "others", "--anchors", shard, *given)
+    assert manifest(tmp_path / "curated")["parameters"]["index_noun_language"] == "fr"
     asked = "SELECT count(*) FROM archives WHERE concept = 'planche à roulettes' AND in_caption"
     for folder in ("curated", "others"):
         assert "6" in succeed("curate", "query", tmp_path / folder, asked, "--format", "csv").out

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import spacy
 
 from curation.recovery.curve import CurvePoint
 from curation.recovery.scorecard import Scorecard, score_folder
@@ -307,3 +308,23 @@ def test_claims_come_in_the_order_of_their_confidence(folder: Path, truth: Path,
         (pytest.approx(1 / 3), 1, 1.0, 0.75),
         (pytest.approx(2 / 3), 4, 0.5, 0.25),
     ]
+
+
+def test_words_have_the_form_of_the_language_that_was_curated(tmp_path: Path) -> None:
+    nlp = spacy.blank("fr")
+    ruler = nlp.add_pipe("attribute_ruler")
+    for word in ("cheval", "chevaux"):
+        ruler.add([[{"LOWER": word}]], {"POS": "NOUN", "LEMMA": "cheval"})  # type: ignore[attr-defined]
+    nlp.to_disk(tmp_path / "fr_made")
+    pair = MadePair("a", "un cheval", ("cheval",), (("cheval", 0.9, True),))
+    made = {"neighbours": 8, "index_noun_language": "fr", "index_noun_pipeline": str(tmp_path / "fr_made")}
+    folder = make_curated(tmp_path / "curated", {"s0": [pair]}, parameters=made)
+    truth, synonyms = tmp_path / "truth.jsonl", tmp_path / "synonyms.json"
+    truth.write_text(json.dumps({"key": "a", "object": "horse", "area": 0.5}))
+    synonyms.write_text(json.dumps({"horse": ["chevaux"]}))
+    with pytest.raises(MisuseError, match="name it by --spacy-pipeline"):
+        score_folder(folder, truth, synonyms)
+    by_language = score_folder(folder, truth, synonyms, named_by="concepts", spacy_pipeline=str(tmp_path / "fr_made"))
+    assert by_language.scores["curated"].gaps == 0
+    english = make_curated(tmp_path / "english", {"s0": [pair]})
+    assert score_folder(english, truth, synonyms, named_by="concepts").scores["curated"].gaps == 1

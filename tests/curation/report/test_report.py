@@ -325,3 +325,9 @@ def test_claims_are_doubted_where_captions_tell_what_is_shown(tmp_path: Path, we
         pq.write_table(table, path)
     write_report(curated, tmp_path / "report.html")
     assert ("Doubtful" in (tmp_path / "report.html").read_text(encoding="utf-8")) == (weight < 0.5)
+    write_pairs_page(curated, ["a"], tmp_path / "pairs.html")
+    assert ("5%" in (tmp_path / "pairs.html").read_text(encoding="utf-8").split("</style>")[-1]) == (weight < 0.5)
+    console = Console(width=100, file=io.StringIO())
+    for panel in show_pairs(curated, ["a"]):
+        console.print(panel)
+    assert ("confidence" in console.file.getvalue()) == (weight < 0.5)  # type: ignore[attr-defined]
