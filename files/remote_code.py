@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
-from unittest.mock import patch
 
 from files.errors import CocuError, MisuseError
 
@@ -36,6 +35,8 @@ def remote_code(trusted: bool | None = None) -> Iterator[None]:
     kind of model. Raises MisuseError, which names what brings the code and the option, where it has none or they do not
     do.
     """
+    from unittest.mock import patch
+
     from transformers import dynamic_module_utils
     from transformers.models.auto import auto_factory, configuration_auto, tokenization_auto
 
