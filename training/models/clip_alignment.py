@@ -8,7 +8,7 @@ of them: of the head alone where the towers are frozen, as in PACL (Mukhoti et a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,8 @@ class ClipAlignmentConfig:
     towers: what the CLIP is like, as in its open_clip_config.json; null: as the one that the run begins with (init).
     dense: how its cells are read, a mode of files/dense_modes.py; null: as is best for such a tower. image_size: pixels
     of a side in training; null: those of the CLIP. hidden: width of the head's MLP; 0: there is no head. temperature:
-    multiplies cell·text in the softmax over cells.
+    multiplies cell·text in the softmax over cells. whole: what tells the classes of a whole picture, the CLIP's own
+    vector (clip) or the pooled cells (cells).
     """
 
     towers: dict[str, Any] | None = None
@@ -37,6 +38,7 @@ class ClipAlignmentConfig:
     image_size: int | None = None
     hidden: int = 512
     temperature: float = 10.0
+    whole: Literal["clip", "cells"] = "clip"
 
     def __post_init__(self) -> None:
         if self.hidden < 0 or (self.image_size is not None and self.image_size < 1):
@@ -100,7 +102,7 @@ class ClipAlignment(Learner):
 
     @torch.no_grad()
     def dense(self, pixels: Tensor) -> DenseFeatures:
-        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> a region of each cell; whole: the CLIP's."""
+        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> a region of each cell."""
         training = self.training
         self.eval()
         try:
@@ -108,7 +110,7 @@ class ClipAlignment(Learner):
             vectors = self.project_image(features)
         finally:
             self.train(training)
-        return DenseFeatures(vectors, grid, maps=None, whole=unit(whole))
+        return DenseFeatures(vectors, grid, maps=None, whole=vectors if self.config.whole == "cells" else unit(whole))
 
     def health(self) -> dict[str, float]:
         """patch_agreement: mean cosine of two cells of a picture, in the last training pass; 1 when all are alike."""

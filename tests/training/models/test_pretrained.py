@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ def test_a_learner_with_a_clip_begins_as_the_clip_without_training(folder: Path)
     torch.testing.assert_close(*wholes, rtol=1e-4, atol=1e-5)
     names = [["a dog", "a photo of a dog beside a small river"], ["sky"]]
     torch.testing.assert_close(ours.embed_classes(names), theirs.embed_classes(names), rtol=1e-4, atol=1e-5)
+    by_cells = ClipAlignment(replace(learner.config, whole="cells")).eval()
+    by_cells.load_state_dict(learner.state_dict())
+    assert torch.equal(by_cells.dense(pixels).whole, learner.dense(pixels).vectors)
     copied = copy.deepcopy(learner)
     with torch.no_grad():
         learner.towers.visual.conv1.weight.zero_()  # type: ignore[union-attr, operator]
