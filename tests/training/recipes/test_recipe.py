@@ -93,6 +93,8 @@ def test_the_learner_is_of_the_recipes_sizes(name: str) -> None:
         ("loss.mask_duplicates=false", "loss.mask_duplicates", False),
         ("model.text.layers=1", "model.text.layers", 1),
         ("data.micro_batch=16", "data.micro_batch", 16),
+        ("freeze=[image_tower]", "freeze", ("image_tower",)),
+        ("optimizer.rates.text_tower=0.1", "optimizer.rates", {"text_tower": 0.1}),
     ],
 )
 def test_overrides(override: str, path: str, value: object) -> None:
@@ -111,6 +113,11 @@ def test_the_last_override_of_a_key_holds() -> None:
     ("override", "said"),
     [
         ("optimiser.clip=1", "did you mean optimizer?"),
+        ("freeze=[head]", "freeze.0: \"head\": input should be 'image_tower' or 'text_tower'"),
+        ("optimizer.rates.text_towr=0.1", "did you mean text_tower?"),
+        ("optimizer.rates.head=0", "optimizer.rates.head: 0: input should be greater than 0"),
+        ("optimizer.layer_decay=1.5", "optimizer.layer_decay: 1.5: input should be less than or equal to 1"),
+        ("ema=1", "ema: 1: input should be less than 1"),
         ("optimizer.base_ler=1e-3", "did you mean optimizer.base_lr?"),
         ("base_lr=1e-3", "did you mean optimizer.base_lr?"),
         ("batch=3", "did you mean data.batch?"),
@@ -149,6 +156,7 @@ def test_wrong_overrides_are_named_with_a_way_out(override: str, said: str) -> N
         (["model.width=32", "model.patch_size=7"], ["model.patch_size=7"]),
         (["model.image_size=60", "model.patch_size=7"], ["model.image_size=60", "model.patch_size=7"]),
         (["model.text.heads=3", "model.layers=1"], ["model.text.heads=3"]),
+        (two := ["freeze=[text_tower]", "optimizer.rates.text_tower=2"], two),
     ],
 )
 def test_what_does_not_go_together_is_blamed_on_the_arguments(overrides: list[str], blamed: list[str]) -> None:
