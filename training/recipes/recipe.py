@@ -145,6 +145,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Recipe:
+        if self.concepts == "none" and getattr(LEARNERS[self.learner].build, "takes_lists", False):
+            raise ValueError(f"concepts none: {self.learner} is taught by concepts; give caption or one of the curated")
         if self.optimizer.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"optimizer.warmup_epochs {self.optimizer.warmup_epochs:g} leaves nothing of epochs {self.epochs:g}; "

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from files.errors import MisuseError
 from files.registry import Registry
 from training.models.learner import MAX_SCALE, ConceptLists, Learner
 from training.step.ranks import gather, gather_for_rows, rank, stacked
@@ -129,11 +128,11 @@ def list_loss(
     features before the heads, of images [b, ...], of captions (not looked at) and of concepts [b, K, width],
     concept_ids int64 [b, K] and concept_weights [b, K], 0 where a list is shorter, are this rank's part. A figure
     besides the learner's own: listed, the share of the pictures that have a list; the others teach nothing. together:
-    with the other ranks' parts, else of this one alone. Raises MisuseError where there are no concepts.
+    with the other ranks' parts, else of this one alone. Raises ValueError where there are no concepts.
     """
     image_features, _, concept_features = features
     if concept_features is None:
-        raise MisuseError("concepts: none; this learner is taught by concepts: give caption or one of the curated")
+        raise ValueError("a learner that takes lists without concepts")
     rows = len(concept_ids)
     texts = learner.project_text(concept_features.flatten(0, 1))
     with torch.autocast(texts.device.type, enabled=False):

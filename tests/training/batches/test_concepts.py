@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from tests.examples import examples
-from training.batches.concepts import MODES, ConceptArchive, draw, parse_concepts
+from training.batches.concepts import MODES, ConceptArchive, draw, listed, parse_concepts
 
 NAMES = ["grass", "sky", "dog", "ball", "tree", "park", "fence", "man"]
 DRAWS = 30_000
@@ -182,3 +182,11 @@ def test_clusters_are_needed_to_draw_by_them() -> None:
         draw("curated-cluster", archive([1, 2, 3, 4], None), 3, Random(0))
     with pytest.raises(ValueError, match="curated-kluster"):
         draw("curated-kluster", archive([1], [0]), 3, Random(0))
+
+
+def test_a_list_is_the_best_of_it_with_scores_that_are_made_weights() -> None:
+    of = archive([1.7, 0.6, 0.004, -3.0], [0, 0, 1, 1], [False, True, False, True])
+    assert listed("curated-cluster", of, 3) == [("grass", 1.0), ("sky", 0.6), ("dog", 0.01)]
+    assert listed("curated-top", of, 9) == [("grass", 1.0), ("sky", 0.6), ("dog", 0.01), ("ball", 0.01)]
+    assert listed("caption", of, 9) == [("sky", 0.6), ("ball", 0.01)]
+    assert listed("caption", archive([0.5], None), 9) == []

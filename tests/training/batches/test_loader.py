@@ -182,3 +182,20 @@ def test_pairs_that_repeat_in_a_batch_are_told_of_where_there_are_no_others(fold
     write_tar(tmp_path / "0.tar", [file for i in range(6) for file in members("same", i)])
     with loader(tmp_path, batch_size=6) as batches:
         assert not repeated(next(batches).keys, batches)
+
+
+@pytest.mark.parametrize("mode", ["caption", "curated-cluster"])
+def test_whole_lists_come_with_weights_in_one_prompt(folder: Path, mode: str) -> None:
+    with loader(folder, concepts=mode, concepts_per_image=9, whole_lists=True) as batches:
+        for batch in take(batches, 12):
+            for key, ids, weights, tokens in zip(
+                batch.keys, batch.concept_ids, batch.concept_weights, batch.concepts, strict=True
+            ):
+                wanted = [one for one in concepts_of(seed_of(key)) if one["in_caption"] or mode != "caption"]
+                count = len(wanted)
+                assert ids.tolist() == [text_id("concept", one["concept"]) for one in wanted] + [0] * (9 - count)
+                scores = [np.clip(one["score"], 0.01, 1) for one in wanted] + [0] * (9 - count)
+                np.testing.assert_allclose(weights, scores, rtol=1e-6)
+                said = TOKENIZER([f"a photo of a {one['concept']}." for one in wanted] or [caption(seed_of(key))])
+                assert torch.equal(tokens[: len(said)], said)
+                assert (tokens[count:] == said[0]).all()

@@ -228,3 +228,7 @@ def test_recipes_do_not_change() -> None:
     recipe: Recipe = load_recipe("miniature")
     with pytest.raises(ValueError, match="frozen"):
         recipe.data.batch = 3  # type: ignore[misc]
+
+
+def test_a_learner_that_is_taught_by_concepts_is_not_trained_without() -> None:
+    assert refusal("clip_head", "concepts=none").startswith("argument 'concepts=none': concepts none: self-training is")
