@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from files.errors import MisuseError
 from files.locks import Busy, taken
 from files.synced import make_folder
 from training.batches.augment import finish
@@ -68,9 +69,13 @@ class FrozenFeatures:
         name = tower_digest(learner.tower("image_tower"), side, learner.mean, learner.std, how, learner.dense_mode)
         name += f"-{place.rank}-of-{place.world}" if place.world > 1 else ""
         try:
-            self.cache = FeatureCache(folder / name, shape)
-        except Busy:
-            self.cache = FeatureCache(spare / name, shape)
+            try:
+                self.cache = FeatureCache(folder / name, shape)
+            except Busy:
+                self.cache = FeatureCache(spare / name, shape)
+        except OSError as error:
+            said = error.strerror or error
+            raise MisuseError(f"--features {folder}: cannot be used ({said}); give a folder to write to") from error
 
     def __enter__(self) -> FrozenFeatures:
         return self

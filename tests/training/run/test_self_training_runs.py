@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from files.errors import MisuseError
 from files.locks import taken
 from tests.training.curated_world import make_curated
 from tests.training.loader_world import make_shards
@@ -90,6 +91,12 @@ def test_runs_share_what_a_tower_made_of_pictures(tmp_path: Path, options: Train
         train(recipe("clip_head", "epochs=2"), third)
     assert losses(third.run) == losses(first.run)
     assert len((third.run / "features" / tower.name / "rows").read_bytes()) == len(rows)
+
+
+def test_features_that_have_no_place(tmp_path: Path, options: TrainOptions) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MisuseError, match=r"--features .*file: cannot be used"):
+        train(recipe("clip_head", "steps=1"), replace(options, features=tmp_path / "file"))
 
 
 def test_pictures_without_a_concept_teach_nothing(tmp_path: Path, options: TrainOptions) -> None:
