@@ -23,7 +23,7 @@ import argparse
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -37,11 +37,11 @@ from torch.nn import functional as F
 
 from benchmarks.speed.measure import table
 from curation.index.vocabulary import Vocabulary, read_vocabulary_table
-from data_cards.cards import benchmarks_of
+from data_cards.cards import Card, benchmarks_of
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
 from evaluation.figures.bootstrap import mean_iou_difference
 from evaluation.figures.confusion import confusion, counts_of, figures
-from evaluation.labels.inference import segment_images
+from evaluation.labels import labelling, windows
 from evaluation.models.prompts import class_vectors
 from evaluation.models.segmenters import Segmenter, load_segmenter
 from training.models.learner import DenseFeatures
@@ -52,7 +52,8 @@ CONCEPTS = 800  # of the index, the most frequent
 SHARPER, UNSEEN, LIFT = 2.0, 0.02, 0.5
 LEVELLING = 0.5  # exponent of a concept's mean over the picture, which its share of each cell is divided by
 NEAR = (0.5, 0.9)  # cosines of two texts between which the one begins to speak for the other, and does so wholly
-EPOCHS, PICTURES, CELLS, RATE, DECAY = 3, 32, 64, 1e-3, 0.01
+EPOCHS, PICTURES, CELLS, RATE, DECAY = 3, 32, 32, 1e-3, 0.01
+STEP = 8  # pixels between two places at which labels are compared
 POOLING = 10.0  # of PACL: multiplies cell·text in the softmax over cells
 ARMS = ("curated", "captions", "shuffled", "nothing")
 
@@ -175,42 +176,55 @@ def frozen_cells(tower: Tower, pairs: Sequence[Pair], file: Path) -> Tensor:
     return torch.as_tensor(np.load(file, mmap_mode="c")[: len(pairs)])
 
 
-class Remembered:
-    """A model whose tower sees each picture once: later calls, in the same order, find what it said.
+@dataclass(frozen=True)
+class Seen:
+    """A window: cells with features [N, D + F], (h, w), image vector [D], true classes, number of the picture."""
 
-    head: moves its cells; None: as they are. pooled: classes of a window are chosen by its cells, not its image vector.
-    """
-
-    def __init__(self, tower: Tower) -> None:
-        self.tower, self.seen, self.next = tower, list[tuple[DenseFeatures, Tensor]](), 0
-        self.head: Head | None = None
-        self.pooled = False
-
-    def dense(self, pixels: Tensor) -> DenseFeatures:
-        """As Segmenter.dense."""
-        if self.next == len(self.seen):
-            self.seen.append(self.tower.see(pixels))
-        found, cells = self.seen[self.next]
-        self.next += 1
-        vectors = found.vectors if self.head is None else self.head(cells)
-        return replace(found, vectors=vectors, whole=vectors if self.pooled else found.whole)
-
-    def similarity(self, whole: Tensor, texts: Tensor) -> Tensor:
-        """As Segmenter.similarity."""
-        return pooled_similarity(whole, texts, POOLING) if self.pooled else whole @ texts.mT
+    cells: Tensor
+    grid: tuple[int, int]
+    whole: Tensor
+    truth: Tensor
+    picture: int
 
 
-def measured(model: Remembered, pictures: Benchmark, which: Sequence[int], classes: Tensor) -> NDArray[np.int64]:
-    """Counts [pictures, 3, classes] of `which` pictures of a benchmark, always the same."""
-    segmenter, card, model.next = replace(model.tower.segmenter, model=model), pictures.card, 0
-    counts = []
-    for number in which:
+@torch.inference_mode()
+def see_pictures(tower: Tower, pictures: Benchmark, which: Sequence[int]) -> list[Seen]:
+    """The windows of `which` pictures of a benchmark; truth at the middle of every square of `STEP` pixels."""
+    card, seen = pictures.card, []
+    mean, std = (torch.tensor(one).view(3, 1, 1) for one in (tower.segmenter.mean, tower.segmenter.std))
+    for place, number in enumerate(which):
         image, truth = pictures.item(number)
-        (found,) = segment_images(segmenter, card, classes, [image])
-        truth_labels = torch.as_tensor(truth.astype(np.int64))
-        matrix = confusion(found.labels.long(), truth_labels, len(card.classes), card.ignore_index)
-        counts.append(counts_of(matrix).numpy())
-    return np.stack(counts)
+        sides = windows.resized_sides(*truth.shape, card.resize)
+        levels = windows.resize_picture(torch.as_tensor(image).permute(2, 0, 1), sides).float()
+        true = F.interpolate(torch.as_tensor(truth.astype(np.float32))[None, None], sides)[0, 0].long()
+        for box in windows.windows_of(*sides, card.window):
+            pixels = windows.to_model_sides((box.of(levels)[None] / 255 - mean) / std, tower.segmenter.multiple)
+            found, cells = tower.see(pixels)
+            seen.append(
+                Seen(cells[0], found.grid, found.whole[0], box.of(true)[STEP // 2 :: STEP, STEP // 2 :: STEP], place)
+            )
+    return seen
+
+
+@torch.inference_mode()
+def measured(
+    seen: Sequence[Seen], card: Card, texts: Tensor, scale: float, head: Head | None, pooled: bool
+) -> NDArray[np.int64]:
+    """Counts [pictures, 3, classes], by the rules of evaluation/labels, each window by itself.
+
+    texts: of the classes. head: moves the cells; None: as they are. pooled: the classes that a window may have are
+    chosen by its cells, as in PACL, not by its image vector.
+    """
+    counts = np.zeros((1 + seen[-1].picture, 3, len(card.classes)), np.int64)
+    for window in seen:
+        cells = (window.cells[:, : texts.shape[1]] if head is None else head(window.cells))[None]
+        whole = pooled_similarity(cells, texts, POOLING) if pooled else window.whole[None] @ texts.mT
+        best = labelling.best_classes(whole, 5)
+        scores = labelling.region_scores(cells @ texts.mT, best, scale)[0]
+        pixels = labelling.scores_by_cell(scores, window.grid, tuple(window.truth.shape))
+        matrix = confusion(best[0][pixels.argmax(dim=0)], window.truth, len(card.classes), card.ignore_index)
+        counts[window.picture] += counts_of(matrix).numpy()
+    return counts
 
 
 def described(counts: NDArray[np.int64], against: Mapping[str, NDArray[np.int64]], kinds: Sequence[str]) -> list[str]:
@@ -230,7 +244,7 @@ def main() -> None:
     parser.add_argument("curated", type=Path)
     for option, kind in (("--index", Path), ("--model", str), ("--benchmark", str), ("--out", Path)):
         parser.add_argument(option, type=kind, required=True)
-    parser.add_argument("--pairs", type=int, nargs="+", default=[750, 1500, 3000, 6000])
+    parser.add_argument("--pairs", type=int, nargs="+", default=[3000, 375, 750, 1500])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--settling", action="store_true", help="every third picture, on which settings were chosen")
@@ -244,16 +258,14 @@ def main() -> None:
     order = sorted(range(len(pictures)), key=lambda number: pictures.keys[number])
     which = order[::3] if given.settling else [number for place, number in enumerate(order) if place % 3]
     segmenter = load_segmenter(given.model, torch.device("cpu"))
-    classes, kinds = class_vectors(segmenter, card), [one.kind for one in card.text_classes()]
+    classes, kinds = class_vectors(segmenter, card), [one.kind for one in card.classes]
     vocabulary, pairs = read_vocabulary_table(given.index / "concepts.parquet"), list(read_pairs(given.curated))
     pairs = pairs[: max(given.pairs)]
     texts = torch.as_tensor(vocabulary.vectors[:CONCEPTS], dtype=torch.float32)
     tower = Tower(segmenter)
     cells = frozen_cells(tower, pairs, given.out / f"cells-{len(pairs)}.npy")
-    model, rows = Remembered(tower), []
-    free = measured(model, pictures, which, classes)
-    model.pooled = True
-    pooled = measured(model, pictures, which, classes)
+    seen, rows = see_pictures(tower, pictures, which), []
+    free, pooled = (measured(seen, card, classes, segmenter.scale, None, by_cells) for by_cells in (False, True))
     columns = ["arm", "pairs", "seed", "mIoU", "things", "stuff", "accuracy", "over training-free", "over captions"]
     rows.append(["training-free", "", "", *described(free, {}, kinds), "", ""])
     rows.append(["training-free, classes by cells", "", "", *described(pooled, {"": free}, kinds), ""])
@@ -262,8 +274,8 @@ def main() -> None:
             against = {"training-free": free}
             for arm in sorted(given.arms, key=["captions", "curated", "shuffled", "nothing"].index):
                 shown = evidence(pairs[:count], vocabulary, arm, seed)
-                model.head = train_head(cells[:count], shown, texts, segmenter.scale, seed)
-                counts = measured(model, pictures, which, classes)
+                head = train_head(cells[:count], shown, texts, segmenter.scale, seed)
+                counts = measured(seen, card, classes, segmenter.scale, head, pooled=True)
                 rows.append([arm, f"{len(shown):,}", str(seed), *described(counts, against, kinds)])
                 against.setdefault("captions", counts)
                 print(*rows[-1], flush=True)

@@ -1,4 +1,4 @@
-"""The experiment on photographs: what speaks for a concept, what the head is taught, what is remembered of pictures."""
+"""The experiment on photographs: what speaks for a concept, what the head is taught, how windows are measured."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.quality import photographs
-from benchmarks.quality.photographs import Pair, Remembered, Tower, evidence, read_pairs, train_head
+from benchmarks.quality.photographs import Pair, Seen, Tower, evidence, measured, read_pairs, train_head
 from curation.index.vocabulary import Vocabulary
 from training.models.learner import DenseFeatures
 
@@ -64,30 +64,29 @@ def test_a_head_learns_what_lists_say_of_cells_that_look_alike():
     assert gain["tree"][3] - gain["tree"][0] > gain["nothing"][3] - gain["nothing"][0] + 0.015
 
 
-def test_the_tower_sees_a_picture_once():
-    calls = []
-
+def test_a_tower_gives_what_enters_its_last_convolution():
     class Clip(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.first, self.last = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(2, 3, 1)
 
         def dense(self, pixels):
-            calls.append(len(pixels))
             vectors = F.normalize(self.last(self.first(pixels)).flatten(2).mT, dim=-1)
             return DenseFeatures(vectors, (2, 2), maps=None, whole=F.normalize(vectors.mean(1), dim=-1))
 
     clip, pixels = Clip(), torch.rand(1, 3, 2, 2)
-    tower = Tower(SimpleNamespace(module=clip, dense=clip.dense))
-    _, cells = tower.see(pixels)
-    torch.testing.assert_close(cells[..., 3:], clip.first(pixels).flatten(2).mT)
-    model = Remembered(tower)
-    first = model.dense(pixels)
-    model.next, model.pooled = 0, True
-    again = model.dense(torch.rand(1, 3, 2, 2))
-    assert calls == [1, 1]
-    torch.testing.assert_close(again.vectors, first.vectors)
-    assert model.similarity(again.whole, torch.eye(3)).shape == (1, 3)
+    found, cells = Tower(SimpleNamespace(module=clip, dense=clip.dense)).see(pixels)
+    torch.testing.assert_close(cells, torch.cat([found.vectors, clip.first(pixels).flatten(2).mT], dim=-1))
+
+
+def test_windows_are_labelled_by_their_cells():
+    """Two cells, two classes: each place takes its cell's class; pixels without a truth count nowhere."""
+    card = SimpleNamespace(classes=("a", "b"), ignore_index=255)
+    truth = torch.tensor([[0, 0, 1, 1], [0, 255, 0, 1]])
+    one = Seen(torch.eye(2), (1, 2), torch.tensor([1.0, 1.0]), truth, 0)
+    for pooled in (False, True):
+        counts = measured([one], card, torch.eye(2), 10.0, None, pooled)
+        np.testing.assert_array_equal(counts, [[[3, 3], [4, 3], [3, 4]]])
 
 
 def test_without_photographs_it_says_so(tmp_path, monkeypatch):
