@@ -59,14 +59,14 @@ ARMS = ("curated", "captions", "shuffled", "nothing")
 
 
 @dataclass(frozen=True)
-class Pair:
+class Listed:
     """A photograph, and how surely it shows each of its concepts: (concept, 0 to 1, whether its caption names it)."""
 
     jpeg: bytes
     concepts: tuple[tuple[str, float, bool], ...]
 
 
-def read_pairs(curated: Path) -> Iterator[Pair]:
+def read_pairs(curated: Path) -> Iterator[Listed]:
     """The pairs of curated shards, in order."""
     for shard in sorted((curated / "shards").glob("*.tar")):
         with tarfile.open(shard) as tar:
@@ -80,10 +80,10 @@ def read_pairs(curated: Path) -> Iterator[Pair]:
                 elif member.name.endswith(".concepts.json"):
                     listed = json.loads(content.read())["concepts"]
                     sure = [(c["concept"], c.get("confidence", 0.0), c["in_caption"]) for c in listed]
-                    yield Pair(jpeg, tuple((name, 1.0 if own else how, own) for name, how, own in sure))
+                    yield Listed(jpeg, tuple((name, 1.0 if own else how, own) for name, how, own in sure))
 
 
-def evidence(pairs: Sequence[Pair], vocabulary: Vocabulary, arm: str, seed: int) -> Tensor:
+def evidence(pairs: Sequence[Listed], vocabulary: Vocabulary, arm: str, seed: int) -> Tensor:
     """w of the arm, [pairs, CONCEPTS]."""
     vectors = torch.as_tensor(vocabulary.vectors, dtype=torch.float32)
     at = {word: place for place, word in enumerate(vocabulary.words)}
@@ -139,7 +139,7 @@ def train_head(cells: Tensor, shown: Tensor, texts: Tensor, scale: float, seed: 
     return head.eval()
 
 
-class Tower:
+class FrozenTower:
     """A frozen segmenter that gives, with its cells, what enters its image tower's last convolution."""
 
     def __init__(self, segmenter: Segmenter) -> None:
@@ -160,7 +160,7 @@ class Tower:
         return found, torch.cat([found.vectors, self._entered.flatten(2).mT], dim=-1)
 
 
-def frozen_cells(tower: Tower, pairs: Sequence[Pair], file: Path) -> Tensor:
+def frozen_cells(tower: FrozenTower, pairs: Sequence[Listed], file: Path) -> Tensor:
     """Cells with features of each photograph, float16 [pairs, N, D + F], in a file that is written once."""
     if not file.exists():
         mean, std = (torch.tensor(one).view(3, 1, 1) for one in (tower.segmenter.mean, tower.segmenter.std))
@@ -188,13 +188,13 @@ class Seen:
 
 
 @torch.inference_mode()
-def see_pictures(tower: Tower, pictures: Benchmark, which: Sequence[int]) -> list[Seen]:
+def see_pictures(tower: FrozenTower, pictures: Benchmark, which: Sequence[int]) -> list[Seen]:
     """The windows of `which` pictures of a benchmark; truth at the middle of every square of `STEP` pixels."""
     card, seen = pictures.card, []
     mean, std = (torch.tensor(one).view(3, 1, 1) for one in (tower.segmenter.mean, tower.segmenter.std))
     for place, number in enumerate(which):
         image, truth = pictures.item(number)
-        sides = windows.resized_sides(*truth.shape, card.resize)
+        sides = windows.resized_sides(truth.shape[0], truth.shape[1], card.resize)
         levels = windows.resize_picture(torch.as_tensor(image).permute(2, 0, 1), sides).float()
         true = F.interpolate(torch.as_tensor(truth.astype(np.float32))[None, None], sides)[0, 0].long()
         for box in windows.windows_of(*sides, card.window):
@@ -216,13 +216,14 @@ def measured(
     chosen by its cells, as in PACL, not by its image vector.
     """
     counts = np.zeros((1 + seen[-1].picture, 3, len(card.classes)), np.int64)
+    ignored = -1 if card.ignore_index is None else card.ignore_index
     for window in seen:
         cells = (window.cells[:, : texts.shape[1]] if head is None else head(window.cells))[None]
         whole = pooled_similarity(cells, texts, POOLING) if pooled else window.whole[None] @ texts.mT
         best = labelling.best_classes(whole, 5)
         scores = labelling.region_scores(cells @ texts.mT, best, scale)[0]
-        pixels = labelling.scores_by_cell(scores, window.grid, tuple(window.truth.shape))
-        matrix = confusion(best[0][pixels.argmax(dim=0)], window.truth, len(card.classes), card.ignore_index)
+        pixels = labelling.scores_by_cell(scores, window.grid, (window.truth.shape[0], window.truth.shape[1]))
+        matrix = confusion(best[0][pixels.argmax(dim=0)], window.truth, len(card.classes), ignored)
         counts[window.picture] += counts_of(matrix).numpy()
     return counts
 
@@ -230,8 +231,8 @@ def measured(
 def described(counts: NDArray[np.int64], against: Mapping[str, NDArray[np.int64]], kinds: Sequence[str]) -> list[str]:
     """mIoU, of things, of stuff, pixel accuracy in per cent; differences in mIoU, with what holds 95 % of them."""
     found = figures(counts.sum(0))
-    of_kind = [np.nanmean(found.iou[[one == kind for one in kinds]]) for kind in ("thing", "stuff")]
-    cells = [f"{100 * value:.2f}" for value in (found.mean_iou, *of_kind, found.pixel_accuracy)]
+    of_kind = [float(np.nanmean(found.iou[[one == kind for one in kinds]])) for kind in ("thing", "stuff")]
+    cells = [f"{100 * value:.2f}" for value in [found.mean_iou, *of_kind, found.pixel_accuracy]]
     for other in against.values():
         one = mean_iou_difference(other, counts)
         cells.append(f"{100 * one.value:+.2f} ({100 * one.low:+.2f} to {100 * one.high:+.2f})")
@@ -262,7 +263,7 @@ def main() -> None:
     vocabulary, pairs = read_vocabulary_table(given.index / "concepts.parquet"), list(read_pairs(given.curated))
     pairs = pairs[: max(given.pairs)]
     texts = torch.as_tensor(vocabulary.vectors[:CONCEPTS], dtype=torch.float32)
-    tower = Tower(segmenter)
+    tower = FrozenTower(segmenter)
     cells = frozen_cells(tower, pairs, given.out / f"cells-{len(pairs)}.npy")
     seen, rows = see_pictures(tower, pictures, which), []
     free, pooled = (measured(seen, card, classes, segmenter.scale, None, by_cells) for by_cells in (False, True))

@@ -12,14 +12,14 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.quality import photographs
-from benchmarks.quality.photographs import Pair, Seen, Tower, evidence, measured, read_pairs, train_head
+from benchmarks.quality.photographs import FrozenTower, Listed, Seen, evidence, measured, read_pairs, train_head
 from curation.index.vocabulary import Vocabulary
 from training.models.learner import DenseFeatures
 
 # sea and ocean are near (cosine 0.9), dog and tree are near to nothing.
 VECTORS = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0.9, 0, 0, 0.19**0.5], [0, 0, 1, 0]], np.float32)
 VOCABULARY = Vocabulary(pa.array(["sea", "dog", "ocean", "tree"]), np.array([9, 8, 7, 6]), VECTORS)
-PAIRS = [Pair(b"", (("sea", 1.0, True), ("tree", 0.3, False))), Pair(b"", (("dog", 1.0, True),)), Pair(b"", ())]
+PAIRS = [Listed(b"", (("sea", 1.0, True), ("tree", 0.3, False))), Listed(b"", (("dog", 1.0, True),)), Listed(b"", ())]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_pairs_come_in_order_with_what_their_lists_say(tmp_path):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    assert list(read_pairs(tmp_path)) == [Pair(b"picture", (("sea", 1.0, True), ("tree", 0.3, False)))]
+    assert list(read_pairs(tmp_path)) == [Listed(b"picture", (("sea", 1.0, True), ("tree", 0.3, False)))]
 
 
 def test_a_head_learns_what_lists_say_of_cells_that_look_alike():
@@ -75,7 +75,7 @@ def test_a_tower_gives_what_enters_its_last_convolution():
             return DenseFeatures(vectors, (2, 2), maps=None, whole=F.normalize(vectors.mean(1), dim=-1))
 
     clip, pixels = Clip(), torch.rand(1, 3, 2, 2)
-    found, cells = Tower(SimpleNamespace(module=clip, dense=clip.dense)).see(pixels)
+    found, cells = FrozenTower(SimpleNamespace(module=clip, dense=clip.dense)).see(pixels)
     torch.testing.assert_close(cells, torch.cat([found.vectors, clip.first(pixels).flatten(2).mT], dim=-1))
 
 
