@@ -268,8 +268,10 @@ def main() -> None:
     seen, rows = see_pictures(tower, pictures, which), []
     free, pooled = (measured(seen, card, classes, segmenter.scale, None, by_cells) for by_cells in (False, True))
     columns = ["arm", "pairs", "seed", "mIoU", "things", "stuff", "accuracy", "over training-free", "over captions"]
-    rows.append(["training-free", "", "", *described(free, {}, kinds), "", ""])
-    rows.append(["training-free, classes by cells", "", "", *described(pooled, {"": free}, kinds), ""])
+    rows.append(["training-free", "", "", *described(free, {}, kinds)])
+    rows.append(["training-free, classes by cells", "", "", *described(pooled, {"training-free": free}, kinds)])
+    for row in rows:
+        print(*row, flush=True)
     for count in given.pairs:
         for seed in range(given.seeds):
             against = {"training-free": free}
@@ -280,7 +282,7 @@ def main() -> None:
                 rows.append([arm, f"{len(shown):,}", str(seed), *described(counts, against, kinds)])
                 against.setdefault("captions", counts)
                 print(*rows[-1], flush=True)
-    print(f"{len(which)} pictures of {card.name}\n\n{table(columns, rows)}")
+    print(f"{len(which)} pictures of {card.name}\n\n{table(columns, [[*row, '', ''][: len(columns)] for row in rows])}")
 
 
 if __name__ == "__main__":
