@@ -82,6 +82,7 @@ def test_a_page(page: str, root: Path, folder: Path) -> None:
             (folder / name / file.name).write_bytes(file.read_bytes())
     TREES["voc2012"].make(folder / "data")
     picture(folder / "photo.jpg", 40, 60)
+    make_tiny_clip(folder / "clip")
     if page == "evaluation":
         small = ["model.image_size=16", "model.width=16", "model.text.width=16"]
         succeed("train", "miniature", "--data", "curated", "--val", "curated", "--out", "RUN", *QUICK["train"], *small)

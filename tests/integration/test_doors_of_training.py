@@ -164,7 +164,7 @@ def test_wrong_names_are_told_with_the_strangers(tmp_path: Path) -> None:
     train = ("train", tmp_path / "colours.yaml", "--data", data, "--out", tmp_path / "run", "--device", "cpu")
     (tmp_path / "colours.yaml").write_text(RECIPE)
     for override, said in (
-        ("learner=colour", "none of groupvit, patch-alignment, colours; did you mean colours?"),
+        ("learner=colour", "self-training, colours; did you mean colours?"),
         ("model.patch_sise=4", "unknown key model.patch_sise; did you mean model.patch_size?"),
         ("loss.kind=sigmod", "loss.kind sigmod: expected one of contrastive, sigmoid; did you mean sigmoid?"),
     ):

@@ -42,7 +42,7 @@ def test_heat_is_the_cosine_with_each_cell_of_the_whole_picture(tmp_path: Path) 
     assert not isinstance(other, BadPicture)
     first, second = dense.heat(np.stack([good, other]), [texts, texts[:0]])
     assert (first.shape, second.shape) == ((3, 3, 3), (0, 3, 3))
-    segmenter = load_segmenter(model)
+    segmenter = load_segmenter(model, dense="maskclip")
     pixels = (torch.tensor(good).permute(2, 0, 1)[None] / 255 - 0.5) / 0.5
     cells = segmenter.dense(pixels).vectors[0].numpy()
     np.testing.assert_allclose(first, (texts @ cells.T).reshape(3, 3, 3), atol=2e-3)
