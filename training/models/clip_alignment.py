@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from files.errors import MisuseError
+from training.models.clip_learner import ClipLearner
 from training.models.clip_towers import ClipTowers
-from training.models.learner import LEARNERS, DenseFeatures, Learner, LearnerKind
-from training.models.patch_alignment import HIGHEST_TEMPERATURE, pooled_similarity, unit
-from training.models.text_encoder import TextConfig
-from training.models.transformer import MLP
+from training.models.learner import LEARNERS, LearnerKind
+from training.models.patch_alignment import HIGHEST_TEMPERATURE, pooled_similarity
 
 
 @dataclass(frozen=True)
@@ -49,46 +47,20 @@ class ClipAlignmentConfig:
             )
 
 
-class ClipAlignment(Learner):
+class ClipAlignment(ClipLearner):
     """A CLIP's towers and a head over its cells."""
 
     def __init__(self, config: ClipAlignmentConfig) -> None:
-        towers = ClipTowers.of(config.towers, config.dense)
-        size = config.image_size or towers.image_size
-        if size % towers.multiple:
-            raise MisuseError(f"clip alignment: image_size {size} must be a multiple of the towers' {towers.multiple}")
-        super().__init__(size, towers.multiple, TextConfig(towers.vocabulary, towers.context_length))
-        self.config, self.towers, self.dense_mode = config, towers, towers.mode
-        self.mean, self.std, self.tokenizer = towers.mean, towers.std, towers.tokenizer
-        self.head = CellHead(towers.width, config.hidden) if config.hidden else nn.Identity()
+        super().__init__(ClipTowers.of(config.towers, config.dense), config.image_size, config.hidden)
+        self.config = config
         self._last_means: Tensor | None = None
-
-    def towers_by_name(self) -> dict[str, nn.Module]:
-        """The CLIP's two."""
-        return {"image_tower": self.towers.visual, "text_tower": self.towers.text}
-
-    def trimmed(self, tokens: Tensor, multiple: int = 1) -> Tensor:
-        """Token ids [T, L] without what is padding in all of them, where that changes no feature."""
-        return self.towers.trimmed(tokens, multiple)
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] -> features of cells row by row, [B, N, width]."""
-        return self.towers.cells(pixels)[0]
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Token ids [T, L <= context_length] -> features [T, width]."""
-        return self.towers.texts(tokens)
 
     def project_image(self, features: Tensor) -> Tensor:
         """Features of cells [B, N, width] -> unit vectors [B, N, width]."""
-        cells = unit(self.head(features))
+        cells = super().project_image(features)
         if self.training:
             self._last_means = cells.detach().mean(dim=1)
         return cells
-
-    def project_text(self, features: Tensor) -> Tensor:
-        """Features [T, width] -> unit vectors."""
-        return unit(features)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors of cells [B, N, D] and of texts [T, D] -> [B, T], as in patch alignment.
@@ -100,38 +72,15 @@ class ClipAlignment(Learner):
         with torch.autocast(images.device.type, enabled=False):
             return pooled_similarity(images, texts, self.config.temperature)
 
-    @torch.no_grad()
-    def dense(self, pixels: Tensor) -> DenseFeatures:
-        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> a region of each cell."""
-        training = self.training
-        self.eval()
-        try:
-            features, grid, whole = self.towers.views(pixels)
-            vectors = self.project_image(features)
-        finally:
-            self.train(training)
-        return DenseFeatures(vectors, grid, maps=None, whole=vectors if self.config.whole == "cells" else unit(whole))
+    def whole(self, cells: Tensor, vectors: Tensor) -> Tensor:
+        """A picture as a whole: all of its cells, or the CLIP's vector, as the recipe has it."""
+        return cells if self.config.whole == "cells" else vectors
 
     def health(self) -> dict[str, float]:
         """patch_agreement: mean cosine of two cells of a picture, in the last training pass; 1 when all are alike."""
         if self._last_means is None:
             return {}
         return {"patch_agreement": float(self._last_means.square().sum(dim=-1).mean())}
-
-
-class CellHead(nn.Module):
-    """x + MLP(norm(x)), the MLP zero at the start, its result on the scale of x."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.mlp = MLP(width, hidden, width, F.gelu)
-        nn.init.zeros_(self.mlp.down.weight)
-        nn.init.zeros_(self.mlp.down.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> [..., width]."""
-        return unit(x) + self.mlp(self.norm(x))
 
 
 LEARNERS.add("clip-alignment", LearnerKind(ClipAlignmentConfig, ClipAlignment))

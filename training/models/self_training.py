@@ -19,19 +19,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from files.errors import MisuseError
-from training.models.clip_alignment import CellHead
+from training.models.clip_learner import ClipLearner
 from training.models.clip_towers import ClipTowers
 from training.models.learner import (
     LEARNERS,
     ConceptLists,
-    DenseFeatures,
-    Learner,
     LearnerKind,
     OwnLoss,
     capped_scale_of,
 )
-from training.models.patch_alignment import unit
-from training.models.text_encoder import TextConfig
 
 LEAST_MEAN = 1e-8  # of a concept over a picture
 
@@ -63,47 +59,16 @@ class SelfTrainingConfig:
             raise MisuseError(f"self-training: same {self.same} must be above 0 and at most 1")
 
 
-class SelfTraining(Learner):
+class SelfTraining(ClipLearner):
     """A CLIP's towers, and a head that moves its cells."""
 
     takes_lists = True
 
     def __init__(self, config: SelfTrainingConfig) -> None:
-        towers = ClipTowers.of(config.towers, config.dense)
-        size = config.image_size or towers.image_size
-        if size % towers.multiple:
-            raise MisuseError(f"self-training: image_size {size} must be a multiple of the towers' {towers.multiple}")
-        super().__init__(size, towers.multiple, TextConfig(towers.vocabulary, towers.context_length))
-        self.config, self.towers, self.dense_mode = config, towers, towers.mode
-        self.mean, self.std, self.tokenizer = towers.mean, towers.std, towers.tokenizer
-        self.head = CellHead(towers.width, config.hidden)
+        super().__init__(ClipTowers.of(config.towers, config.dense), config.image_size, config.hidden)
+        self.config = config
         for scale in (self.logit_scale, self.concept_logit_scale):
             scale.requires_grad_(False)  # the CLIP's own: with labels of one's own, a sharper one is always better
-
-    def towers_by_name(self) -> dict[str, torch.nn.Module]:
-        """The CLIP's two."""
-        return {"image_tower": self.towers.visual, "text_tower": self.towers.text}
-
-    def trimmed(self, tokens: Tensor, multiple: int = 1) -> Tensor:
-        """Token ids [T, L] without what is padding in all of them, where that changes no feature."""
-        return self.towers.trimmed(tokens, multiple)
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, H, W] -> features of cells row by row, [B, N, width]."""
-        return self.towers.cells(pixels)[0]
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Token ids [T, L <= context_length] -> features [T, width]; equal texts go through the tower once."""
-        different, place = tokens.unique(dim=0, return_inverse=True)
-        return self.towers.texts(different)[place]
-
-    def project_image(self, features: Tensor) -> Tensor:
-        """Features of cells [B, N, width] -> unit vectors [B, N, width]."""
-        return unit(self.head(features))
-
-    def project_text(self, features: Tensor) -> Tensor:
-        """Features [T, width] -> unit vectors."""
-        return unit(features)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors of pictures [B, D] and of texts [T, D] -> [B, T]: the CLIP's own."""
@@ -123,17 +88,6 @@ class SelfTraining(Learner):
         losses = F.cross_entropy(logits, labels.flatten(), reduction="none").view_as(sure)
         right = logits.detach().argmax(dim=1).view_as(labels) == labels
         return OwnLoss((sure * losses).sum(), sure.sum(), {"agreement": (sure * right).sum()})
-
-    @torch.no_grad()
-    def dense(self, pixels: Tensor) -> DenseFeatures:
-        """Normalised pixels [B, 3, H, W], sides divisible by `multiple` -> a region of each cell; whole: the CLIP's."""
-        training = self.training
-        self.eval()
-        try:
-            cells, grid, whole = self.towers.views(pixels)
-            return DenseFeatures(self.project_image(cells), grid, maps=None, whole=unit(whole))
-        finally:
-            self.train(training)
 
 
 def list_labels(logits: Tensor, weights: Tensor, presence: float = 1.0) -> tuple[Tensor, Tensor]:
