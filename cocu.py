@@ -86,6 +86,8 @@ def build_index(
         from curation.encoding.model_names import EncoderSpec
         from curation.folders import IndexFolder
         from curation.index import build
+        from curation.index.opened import open_index
+        from curation.ranking.kept_fits import fit_default
         from curation.reading.pairs import CaptionOptions
         from curation.reading.shards import find_caption_tables, find_shards
         from files.errors import check_numbers
@@ -100,7 +102,9 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late)
         found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        return IndexFolder(Path(out), build.build_index(found, extra, Path(out), options, *at_once), encoder)
+        manifest = build.build_index(found, extra, Path(out), options, *at_once)
+        fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
+        return IndexFolder(Path(out), manifest, encoder)
 
 
 def open_index(

@@ -22,7 +22,6 @@ from curation.curator import (
     CurationTally,
     Curator,
     anchors_of,
-    neighbours_of,
 )
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
@@ -30,15 +29,9 @@ from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
 from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
 from curation.ranking.archives import Archives
-from curation.ranking.confidence import ConfidenceModel, fit_confidence
-from curation.ranking.evidence import fit_picture_weight
-from curation.ranking.expansion import parse_expansion
-from curation.ranking.grounding import grounded
+from curation.ranking.kept_fits import fitted_models
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
-from curation.ranking.picture_statistics import PictureStatistics
-from curation.ranking.relevance import RANKINGS
-from curation.ranking.support import SupportModel, fit_support
 from curation.ranking.tags import (
     FIT_BLOCK,
     FIT_MENTIONS,
@@ -60,7 +53,6 @@ from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.atomic import atomic
-from files.errors import MisuseError
 from files.rejects import Reject
 from files.saying import say
 
@@ -109,21 +101,13 @@ def run_curation(
             source = anchors.embedded or out / "anchors"
             embedded = embed_anchors(index, anchors, source)
             clock.lap("embed anchors")
-        statistics = PictureStatistics(index.vocabulary.vectors, index.rows.image_vectors)
-        support = picture = None
-        ranking, expansions = RANKINGS[options.ranking], parse_expansion(options.expansion)
-        if ranking.fitted:
-            say(f"ranking {options.ranking}: fitting it to held-out captions of the index")
-            support = fit_support(index, statistics, expansions, options.neighbours)
-        judge = _judge(index, options, statistics, support)
-        if support and ranking.everything:
-            shown = grounded(statistics, index.rows) if options.grounded else np.ones(len(index.vocabulary), bool)
-            picture = fit_picture_weight(index, statistics, support, judge, expansions, shown)
-            say(picture.because())
-        if (support or options.grounded or options.synonyms) and statistics.alike:
+        fitted = fitted_models(index, options)
+        if fitted.picture:
+            say(fitted.picture.because())
+        if (fitted.support or options.grounded or options.synonyms) and fitted.statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
         localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
-        curator = Curator(index, options, statistics, support, picture, localiser, judge)
+        curator = Curator(index, options, fitted, localiser)
         first_rows = _first_rows(shards, embedded["shards"], anchors is None)
         if tags is not None:
             curator.witness = tags, _fit_tags(curator, tags, shards, source / "embeddings", first_rows)
@@ -131,12 +115,9 @@ def run_curation(
         clock.lap("fit")
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, first_rows)
-        details = {"support": support.describe()} if support else {}
-        details |= {"picture": picture.describe()} if picture else {}
+        details = fitted.describe()
         if curator.witness:
             details["tags"] = curator.witness[1].describe()
-        if judge:
-            details["confidence"] = judge.describe()
         folder.finish(
             _summary(folder, index, shards, embedded, clock.seconds, tags), source / "rejects.parquet", **details
         )
@@ -180,22 +161,6 @@ def _first_rows(shards: Sequence[Shard], embedded: Mapping[str, Mapping[str, Any
         rows[shard.name] = row if own else -1
         row += embedded[shard.name]["pairs"] if own else 0
     return rows
-
-
-def _judge(
-    index: Index, options: CurateOptions, statistics: PictureStatistics, support: SupportModel | None
-) -> ConfidenceModel | None:
-    """What tells the confidence of claims: for rankings that are fitted, and where a least one is asked for."""
-    if support is None and options.confidence == 0:
-        return None
-    expansions, neighbours = parse_expansion(options.expansion), neighbours_of(options, support)
-    judge = fit_confidence(index, statistics, expansions, neighbours, support)
-    if judge is None and options.confidence > 0:
-        raise MisuseError(
-            f"--confidence {options.confidence:g}: {index.path} has too few pairs with captions that name things to "
-            "fit a probability to; leave it out, or index more pairs"
-        )
-    return judge
 
 
 def _curate_all(

@@ -11,27 +11,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curation.concepts.lemmas import lexicon_of
 from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of
 from curation.index.identity import picture_hashes, sketches, text_hashes
-from curation.index.opened import Index, index_nouns
+from curation.index.opened import Index
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
-from curation.ranking.confidence import ConfidenceModel, Entries, confidence
-from curation.ranking.evidence import PictureWeight, rate_of_naming, with_nearest
+from curation.ranking.confidence import Entries, confidence
+from curation.ranking.evidence import rate_of_naming, with_nearest
 from curation.ranking.expansion import Retrieved, expand, parse_expansion
 from curation.ranking.filters import filters_of
+from curation.ranking.fitted import FittedModels, neighbours_of
 from curation.ranking.localisation import Localiser
 from curation.ranking.merging import LOOKED_AT_EACH
-from curation.ranking.options import PAPER_NEIGHBOURS, CurateOptions
-from curation.ranking.picture_statistics import PictureStatistics
+from curation.ranking.options import CurateOptions
 from curation.ranking.relevance import RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
-from curation.ranking.support import SupportModel
 from curation.ranking.tags import TagModel, Tags
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
@@ -104,32 +102,20 @@ class CurationTally:
 class Curator:
     """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
 
-    support: the model of a ranking that is fitted; None for the others. picture: of one for which all concepts compete.
-    localiser: what says where concepts show. witness: what --tags tell, and how reliably. judge: gives the confidence;
-    None for none.
+    fitted: what is fitted to the index. localiser: what says where concepts show. witness: what --tags tell, and how
+    reliably.
     """
 
     def __init__(
-        self,
-        index: Index,
-        options: CurateOptions,
-        statistics: PictureStatistics,
-        support: SupportModel | None,
-        picture: PictureWeight | None = None,
-        localiser: Localiser | None = None,
-        judge: ConfidenceModel | None = None,
+        self, index: Index, options: CurateOptions, fitted: FittedModels, localiser: Localiser | None = None
     ) -> None:
-        self.index, self.options, self.support = index, options, support
-        self.picture, self.localiser = picture, localiser
+        self.index, self.options, self.localiser = index, options, localiser
+        self.support, self.picture, self.judge = fitted.support, fitted.picture, fitted.judge
         self.witness: tuple[Tags, TagModel] | None = None
-        self.judge = judge
         self.expansions = parse_expansion(options.expansion)
-        self.neighbours = neighbours_of(options, support)
+        self.neighbours = neighbours_of(options, fitted.support)
         self.nearest = LOOKED_AT_EACH * (options.keep or CurateOptions.keep)
-        lexicon = lexicon_of(index_nouns(index))
-        self.filters = filters_of(
-            options, index.vocabulary, index.rows, statistics, lexicon.normal_form, lexicon.set_phrases
-        )
+        self.filters = filters_of(options, index.rows, fitted.statistics, fitted.families)
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
     def curate(
@@ -223,11 +209,6 @@ class Curator:
         if self.judge is None:
             return np.full(len(named), np.nan, np.float32)
         return np.where(named, np.float32(np.nan), confidence(self.judge, anchors, retrieved.rows, entries))
-
-
-def neighbours_of(options: CurateOptions, support: SupportModel | None) -> int:
-    """How many captions each expansion retrieves."""
-    return support.neighbours if support else options.neighbours or PAPER_NEIGHBOURS
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:

@@ -106,10 +106,33 @@ LISTS_OTHERS = (
     Arm("clip", "bound", "nothing: the CLIP as it is", LISTS, concepts="none"),
     ORACLE,
     replace(SHUFFLED, curation=Curation("shuffled-lists", (), "shuffled", LISTS.name)),
+)
+
+
+def _listed_otherwise(name: str, differs: str, *options: str) -> Arm:
+    return Arm(name, "ablation", differs, Curation(f"lists-{name}", options))
+
+
+LISTS_ABLATIONS = (
+    replace(COCU, name="preset-clip", group="ablation", differs="ranking: the CLIP's alone (`--preset clip`)"),
     Arm(
         "ranking-support",
         "ablation",
         "ranking: captions of like pictures, not the CLIP's",
         Curation("support", ("--ranking", "support")),
     ),
+    _listed_otherwise("ranking-paper", "ranking: global + local, the paper's", "--ranking", "paper"),
+    _listed_otherwise("ranking-random", "ranking: random", "--ranking", "random"),
+    _listed_otherwise("expansion-image", "expansion by images (both)", "--expansion", "image"),
+    _listed_otherwise("expansion-caption", "expansion by captions (both)", "--expansion", "caption"),
+    _listed_otherwise("expansion-language", "expansion by the caption's text (both)", "--expansion", "language"),
+    *(
+        _listed_otherwise(f"neighbours-{count}", f"L = {count} (fitted)", "--neighbours", str(count))
+        for count in (8, 32)
+    ),
+    *(
+        _listed_otherwise(f"keep-{count}", f"at most {count} concepts (16)", "--keep", str(count))
+        for count in (2, 4, 8, 32)
+    ),
 )
+LISTS_ALL = (*LISTS_MAIN, *LISTS_OTHERS, *LISTS_ABLATIONS)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.reproduce.arms import ABLATIONS, BOUNDS, LEARNERS, LISTS_MAIN, LISTS_OTHERS, MAIN, Arm
+from benchmarks.reproduce.arms import (
+    ABLATIONS,
+    BOUNDS,
+    LEARNERS,
+    LISTS_ABLATIONS,
+    LISTS_MAIN,
+    LISTS_OTHERS,
+    MAIN,
+    Arm,
+)
 from files.errors import MisuseError
 
 
@@ -67,7 +76,7 @@ PRESETS = {
         validations=8,
         trainings=(
             Trainings("self-training", LISTS_MAIN, (0, 1, 2)),
-            Trainings("self-training", LISTS_OTHERS, (0,)),
+            Trainings("self-training", (*LISTS_OTHERS, *LISTS_ABLATIONS), (0,)),
             Trainings("patch-alignment", MAIN, (0, 1, 2)),
             Trainings("patch-alignment", (*BOUNDS, *ABLATIONS), (0,)),
         ),
@@ -81,7 +90,7 @@ PRESETS = {
         trainings=(
             Trainings("self-training", LISTS_MAIN, (0, 1, 2)),
             *(Trainings(learner, MAIN, (0, 1, 2)) for learner in ("patch-alignment", "groupvit")),
-            Trainings("self-training", LISTS_OTHERS, (0, 1, 2)),
+            Trainings("self-training", (*LISTS_OTHERS, *LISTS_ABLATIONS), (0, 1, 2)),
             Trainings("patch-alignment", (*BOUNDS, *ABLATIONS), (0, 1, 2)),
             Trainings("groupvit", (*BOUNDS, *ABLATIONS), (0, 1, 2)),
         ),

@@ -46,6 +46,7 @@ from curation.ranking.support import (
 from curation.ranking.witness import Witness, fit_witness
 
 if TYPE_CHECKING:
+    from curation.index.caption_rows import CaptionRows
     from curation.index.opened import Index
     from curation.ranking.anchor import Anchors
 
@@ -168,6 +169,12 @@ def fit_confidence(
     if not by_others:
         witness = fit_witness(statistics, rows)
     return ConfidenceModel(weights, at, factor * steps, prior, witness, captions, diagram, report, naming)
+
+
+def indexed_captions(rows: CaptionRows) -> PictureCaptions | None:
+    """The indexed captions by their pictures, as `ConfidenceModel` has them."""
+    pictures = pictures_of(rows)
+    return group_captions(rows, pictures, texts_of(rows, pictures))
 
 
 def _evidence(

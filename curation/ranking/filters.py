@@ -6,14 +6,12 @@ merging comes last, for nothing may go for the sake of what goes itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from curation.concepts.lexicon import set_phrases
 from curation.index.caption_rows import CaptionRows
-from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives
 from curation.ranking.grounding import grounded
 from curation.ranking.merging import Relation, Synonyms, WordFamilies, merged_away, within_reach
@@ -37,17 +35,9 @@ class Filter:
 
 
 def filters_of(
-    options: CurateOptions,
-    vocabulary: Vocabulary,
-    rows: CaptionRows,
-    statistics: PictureStatistics,
-    singular_of: Callable[[str], str],
-    phrases: Container[tuple[str, ...]] | None = None,
+    options: CurateOptions, rows: CaptionRows, statistics: PictureStatistics, families: WordFamilies | None
 ) -> list[Filter]:
-    """The filters that the options ask for.
-
-    singular_of: the normal form of a word, for word families. phrases: words of their own; None: those of English.
-    """
+    """The filters that the options ask for. families: of the vocabulary, where words are merged."""
     steps: list[Filter] = []
 
     def add(reason: str, step: Step) -> None:
@@ -59,9 +49,8 @@ def filters_of(
     if options.synonyms:
         add("behind the best", lambda archives, score, gone: within_reach(archives, score, gone, options.keep))
     relations: list[Relation] = []
-    order = np.arange(len(vocabulary))
-    if options.merge:
-        families = WordFamilies(vocabulary, singular_of, set_phrases() if phrases is None else phrases, rows)
+    order = np.arange(len(statistics.concepts))
+    if families is not None:
         relations, order = [families], families.order
     if options.synonyms:
         relations.append(Synonyms(statistics, rows))

@@ -8,6 +8,7 @@ for all relations at once, so that nothing goes for the sake of what goes itself
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -75,44 +76,17 @@ def _first(archives: Archives, score: np.ndarray, order: np.ndarray, one: np.nda
     return np.where(named == archives.in_caption[other], better, named)
 
 
+@dataclass(frozen=True)
 class WordFamilies:
     """Concepts of which one is the tail of the other, "truck" and "fire truck", and singulars and their plurals.
 
-    A set phrase, "stop sign", is a word of its own and no kind of its tail, unless captions call its pictures by both
-    (`cooccurrence.also_called`). set_phrases: phrases in the normal form of concepts. rows: None where nothing is
-    known of what captions say.
+    tails int32 [C, MOST_TAILS], same int32 [C]: of each concept its tails, -1 for none, and its singular, or itself.
     order: of concepts with even scores, int64 [C]: the longer before its tail, the singular before its plural.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        singular_of: Callable[[str], str],
-        set_phrases: Container[tuple[str, ...]] = (),
-        rows: CaptionRows | None = None,
-    ) -> None:
-        words = vocabulary.words
-        ids = {word: i for i, word in enumerate(words)}
-        self.tails = np.full((len(words), MOST_TAILS), -1, np.int32)
-        self.same = np.array([ids.get(singular_of(word), i) for i, word in enumerate(words)], np.int32)
-        doubtful: list[tuple[int, int]] = []  # of set phrases: concept, and which of its tails
-        for i, word in enumerate(words):
-            parts = tuple(word.split())
-            phrase = False
-            for depth in range(min(len(parts) - 1, MOST_TAILS)):
-                phrase |= tuple(singular_of(" ".join(parts[depth:])).split()) in set_phrases
-                self.tails[i, depth] = ids.get(" ".join(parts[depth + 1 :]), -1)
-                if phrase and self.tails[i, depth] >= 0:
-                    doubtful.append((i, depth))
-        if doubtful:
-            concept, depth = np.array(doubtful).T
-            tail = self.tails[concept, depth]
-            apart = ~also_called(rows, concept, tail) if rows is not None else np.ones(len(tail), bool)
-            self.tails[concept[apart], depth[apart]] = -1
-        length = np.array([len(word.split()) for word in words], np.int64)
-        plural = self.same != np.arange(len(words))
-        self.order = np.empty(len(words), np.int64)
-        self.order[np.lexsort((plural, -length))] = np.arange(len(words))
+    tails: np.ndarray
+    same: np.ndarray
+    order: np.ndarray
 
     def related(self, archives: Archives, gone: np.ndarray) -> Entries:
         """As `Relation`."""
@@ -126,6 +100,43 @@ class WordFamilies:
             found.append((some[there], at[there]))
         one, other = (np.concatenate(side) for side in zip(*found, strict=True))
         return one, other
+
+
+def word_families(
+    vocabulary: Vocabulary,
+    singular_of: Callable[[str], str],
+    set_phrases: Container[tuple[str, ...]] = (),
+    rows: CaptionRows | None = None,
+) -> WordFamilies:
+    """The families of a vocabulary.
+
+    A set phrase, "stop sign", is a word of its own and no kind of its tail, unless captions call its pictures by both
+    (`cooccurrence.also_called`). singular_of: the normal form of a word. set_phrases: phrases in that form. rows: None
+    where nothing is known of what captions say.
+    """
+    words = vocabulary.words
+    ids = {word: i for i, word in enumerate(words)}
+    tails = np.full((len(words), MOST_TAILS), -1, np.int32)
+    same = np.array([ids.get(singular_of(word), i) for i, word in enumerate(words)], np.int32)
+    doubtful: list[tuple[int, int]] = []  # of set phrases: concept, and which of its tails
+    for i, word in enumerate(words):
+        parts = tuple(word.split())
+        phrase = False
+        for depth in range(min(len(parts) - 1, MOST_TAILS)):
+            phrase |= tuple(singular_of(" ".join(parts[depth:])).split()) in set_phrases
+            tails[i, depth] = ids.get(" ".join(parts[depth + 1 :]), -1)
+            if phrase and tails[i, depth] >= 0:
+                doubtful.append((i, depth))
+    if doubtful:
+        concept, depths = np.array(doubtful).T
+        tail = tails[concept, depths]
+        apart = ~also_called(rows, concept, tail) if rows is not None else np.ones(len(tail), bool)
+        tails[concept[apart], depths[apart]] = -1
+    length = np.array([len(word.split()) for word in words], np.int64)
+    plural = same != np.arange(len(words))
+    order = np.empty(len(words), np.int64)
+    order[np.lexsort((plural, -length))] = np.arange(len(words))
+    return WordFamilies(tails, same, order)
 
 
 class Synonyms:

@@ -150,11 +150,12 @@ def _fit_kappa(index: Index, model: SupportModel, expansions: Sequence[str], lad
         retrieve_held_out(index, sample[block], asked, max(ladder), None if second is None else second[block])
         for block in blocks
     ]
+    everywhere = [whole_prior(model, anchors.image_vectors) for anchors, _ in deepest]
     fits: list[tuple[float, int, float]] = []  # loss, neighbours, kappa
     for neighbours in ladder:
         parts = [
-            _held_out(index, model, anchors, without_repeats(rows[:, :, :neighbours].reshape(len(rows), -1)))
-            for anchors, rows in deepest
+            _held_out(index, model, anchors, without_repeats(rows[:, :, :neighbours].reshape(len(rows), -1)), whole)
+            for (anchors, rows), whole in zip(deepest, everywhere, strict=True)
         ]
         if not parts or sum(part.named.sum() for part in parts) < FIT_MENTIONS:
             return model
@@ -186,10 +187,10 @@ def _arrays(part: HeldOut) -> tuple[np.ndarray, ...]:
     return part.support, part.retrieved, part.prior, part.named, part.elsewhere
 
 
-def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndarray) -> HeldOut:
+def _held_out(index: Index, model: SupportModel, anchors: Anchors, rows: np.ndarray, everywhere: np.ndarray) -> HeldOut:
+    """Of the captions retrieved, rows int64 [B, L], for anchors of which `everywhere` is the whole prior."""
     archives = gather(anchors, Retrieved(rows, np.zeros(len(rows), bool)), index.rows, index.vocabulary.vectors)
     prior = picture_prior(model, archives.similarity, archives.concept)
-    everywhere = whole_prior(model, anchors.image_vectors)
     inside = np.bincount(archives.anchor, prior, len(anchors))
     elsewhere = np.zeros(len(prior))
     some = np.diff(archives.offsets) > 0

@@ -70,7 +70,7 @@ def _directions(
     """Unit directions float32 [C, D] from the mean picture to the mean of a concept's, 0 for none; pictures of each."""
     named = np.bincount(concept, minlength=count)
     sums = pictures_summed(rows, pictures, concept, owner, count) - named[:, None] * statistics.moments[0]
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), named
+    return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32), named
 
 
 def pictures_summed(

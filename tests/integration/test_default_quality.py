@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curation import curate as curation_curate
 from curation.index.caption_rows import read_rows, write_rows
 from curation.index.neighbours import build
 from curation.index.vocabulary import read_vocabulary_table
+from curation.ranking import fitted
 from curation.ranking.evidence import WEIGHTS, fit_picture_weight
 from curation.recovery.scorecard import score_folder
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
@@ -56,6 +56,7 @@ def noisy(world: Path, norm: float) -> Path:
         )
     manifest = json.loads((target / "manifest.json").read_text())
     shutil.rmtree(target / "rows")
+    shutil.rmtree(target / "fits")
     files = [target / "embeddings" / f"{name}.parquet" for name in manifest["order"]]
     write_rows(target / "rows", files, manifest["summary"]["pairs"], read_vocabulary_table(target / "concepts.parquet"))
     build(target / "images.faiss", read_rows(target / "rows").image_vectors, "Flat")
@@ -88,6 +89,7 @@ def test_noise_costs_no_more_than_it_must(world: Path, norm: float, monkeypatch:
         def fixed(*arguments: Any, weight: float = weight) -> Any:
             return replace(fit_picture_weight(*arguments), weight=weight)
 
-        monkeypatch.setattr(curation_curate, "fit_picture_weight", fixed)
+        monkeypatch.setattr(fitted, "fit_picture_weight", fixed)
+        shutil.rmtree(index / "fits")  # what is kept is of the code, not of what a test puts in its place
         others.append(found(world, index, f"weight-{norm:g}-{weight:g}")[0])
     assert chosen >= max(others) - 0.05, (chosen, others)

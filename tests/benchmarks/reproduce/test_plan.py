@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.reproduce import cc3m
-from benchmarks.reproduce.arms import ALL, BASELINE, COCU, LEARNERS
+from benchmarks.reproduce.arms import ALL, BASELINE, COCU, LEARNERS, LISTS_ABLATIONS, LISTS_ALL
 from benchmarks.reproduce.cc3m import Request, checks
 from benchmarks.reproduce.plan import plan_of, runs_of
 from benchmarks.reproduce.presets import PRESETS, Preset
@@ -90,7 +90,10 @@ def test_the_cpu_preset_has_the_arms_of_the_paper() -> None:
     assert len(runs) == 6 + 17
     ours = {(run.arm.name, run.seed) for run in every if run.learner == "self-training"}
     main = {(name, seed) for name in ("baseline", "cocu") for seed in (0, 1, 2)}
-    assert ours == main | {(name, 0) for name in ("clip", "oracle", "shuffled", "ranking-support")}
+    others = ("clip", "oracle", "shuffled", *(arm.name for arm in LISTS_ABLATIONS))
+    assert ours == main | {(name, 0) for name in others}
+    asked = {arm.name.partition("-")[0] for arm in LISTS_ABLATIONS}
+    assert asked == {"preset", "ranking", "expansion", "neighbours", "keep"}
     first = [step.name for step in plan_of(PRESETS["cpu"], OUT) if step.kind == "train"][:6]
     assert {name.partition("-seed")[0] for name in first} == {
         "train-self-training-baseline",
@@ -99,12 +102,13 @@ def test_the_cpu_preset_has_the_arms_of_the_paper() -> None:
 
 
 def test_options_of_curations_are_those_of_cocu() -> None:
-    for arm in ALL:
+    for arm in (*ALL, *LISTS_ALL):
         options = dict(zip(arm.curation.options[::2], arm.curation.options[1::2], strict=True))
-        assert options.keys() <= {"--preset", "--expansion", "--ranking", "--neighbours"}
+        assert options.keys() <= {"--preset", "--expansion", "--ranking", "--neighbours", "--keep"}
         parse_expansion(options.get("--expansion", "image"))
         assert options.get("--ranking", "paper") in RANKINGS
         assert int(options.get("--neighbours", "1")) > 0
+        assert int(options.get("--keep", "1")) > 0
 
 
 @pytest.mark.parametrize("kind", ["data", "index", "curate", "score", "train", "eval"])

@@ -11,7 +11,7 @@ from curation.ranking.archives import gather
 from curation.ranking.expansion import Retrieved
 from curation.ranking.filters import filters_of
 from curation.ranking.grounding import grounded
-from curation.ranking.merging import Synonyms, WordFamilies, merged_away, within_reach
+from curation.ranking.merging import Synonyms, merged_away, within_reach, word_families
 from curation.ranking.options import CurateOptions
 from curation.ranking.picture_statistics import PictureStatistics
 from tests.curation.small_index import small_index
@@ -36,7 +36,7 @@ def test_each_filter_adds_to_what_is_gone(merge: bool, ground: bool, synonyms: b
         shown = grounded(statistics, index.rows)
         assert 0 < shown.sum() < len(shown)
         wanted |= [not shown[c] and not own for c, own in zip(archives.concept, archives.in_caption, strict=True)]
-    families, twins = WordFamilies(vocabulary, str), Synonyms(statistics, index.rows)
+    families, twins = word_families(vocabulary, str), Synonyms(statistics, index.rows)
     if synonyms:
         wanted = within_reach(archives, score, wanted, 3)
     if merge or synonyms:
@@ -46,7 +46,7 @@ def test_each_filter_adds_to_what_is_gone(merge: bool, ground: bool, synonyms: b
 
     options = CurateOptions(keep=3, merge=merge, grounded=ground, synonyms=synonyms)
     gone = before
-    for leave_out in filters_of(options, vocabulary, index.rows, statistics, str):
+    for leave_out in filters_of(options, index.rows, statistics, families if merge else None):
         assert not (gone & ~leave_out(archives, score, gone)).any()
         gone = leave_out(archives, score, gone)
     np.testing.assert_array_equal(gone, wanted)

@@ -12,7 +12,7 @@ from benchmarks.speed import plain_loop as oracle
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import Retrieved
-from curation.ranking.merging import WordFamilies, merged_away
+from curation.ranking.merging import merged_away, word_families
 from curation.ranking.options import CurateOptions
 from curation.ranking.relevance import RANKINGS, RankingContext, paper_parts, rank
 from curation.ranking.seeds import seeds_of
@@ -174,7 +174,7 @@ def test_an_unknown_ranking_is_refused():
 
 WORDS = ["truck", "fire truck", "red fire truck", "trucks", "ball", "tennis ball", "balls", "dog", "old dog", "dogs"]
 SINGULAR = {"trucks": "truck", "balls": "ball", "dogs": "dog"}
-FAMILIES = WordFamilies(vocabulary_of(WORDS), lambda word: SINGULAR.get(word, word))
+FAMILIES = word_families(vocabulary_of(WORDS), lambda word: SINGULAR.get(word, word))
 
 
 def families_merged(archives: Archives, score: np.ndarray, gone: np.ndarray | None = None) -> np.ndarray:
@@ -277,7 +277,7 @@ def test_a_set_phrase_is_no_kind_of_its_tail_unless_captions_say_both(phrase, ta
     of = {word: i for i, word in enumerate(words)}
     says = [["fire truck", "wine glass", "stop sign"], ["truck", "glass"], *[["wine glass"]] * 3, ["truck"], ["sign"]]
     rows = rows_of([{of[word] for word in caption} for caption in says], [7] * 6 + [8])
-    families = WordFamilies(vocabulary_of(words), lambda word: singular.get(word, word), PHRASES, rows)
+    families = word_families(vocabulary_of(words), lambda word: singular.get(word, word), PHRASES, rows)
     ids = sorted((of[phrase], of[tail]))
     block = archives_of([2], ids, [i == of[tail] for i in ids])
     gone = merged_away(block, np.ones(2, np.float32), np.zeros(2, bool), [families], families.order)
