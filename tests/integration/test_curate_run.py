@@ -329,10 +329,16 @@ def test_a_pipeline_that_only_the_index_names_is_not_loaded(index: Path, tmp_pat
     assert by_key(out) == by_key(run(index, tmp_path / "ours"))
 
 
+def unfitted(index: Path, tmp_path: Path) -> Path:
+    """A copy of an index with which no fits are kept, for a test that fits otherwise."""
+    return Path(shutil.copytree(index, tmp_path / "unfitted", ignore=shutil.ignore_patterns("fits")))
+
+
 def test_confidence_is_told_and_the_doubtful_left_out(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curation.ranking.confidence.FIT_MENTIONS", 5)
+    index = unfitted(index, tmp_path)
     unfiltered = {"merge": False, "synonyms": False, "grounded": False}
     options = {"ranking": "support", "keep": 0, "quiet": True, **unfiltered}
     whole = by_key(cocu_face.curate(index, tmp_path / "whole", **options).path)
@@ -357,6 +363,7 @@ def test_without_enough_to_fit_it_to_there_is_no_confidence(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curation.ranking.confidence.FIT_MENTIONS", 10_000)
+    index = unfitted(index, tmp_path)
     out = run(index, tmp_path / "without")
     assert all(row["confidence"] is None for row in archives_of(out).to_pylist())
     assert not any(
