@@ -18,7 +18,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,6 +139,7 @@ def curate(
     grounded: bool | None = None,
     tags: Named | None = None,
     write_caption: str | None = None,
+    output: Literal["shards", "sidecar", "tables"] = "shards",
     localise: bool = False,
     min_peak: float | None = None,
     anchors: Named | Sequence[Named] | None = None,
@@ -160,6 +161,7 @@ def curate(
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
 
     preset: default, paper or clip; the options from expansion to write_caption overrule it where they are not None.
+    output: sidecar leaves, in place of whole shards, tars of the concepts alone, tables nothing but the tables.
     localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
     but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
     none of the usual ones. quiet: tell nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that
@@ -184,7 +186,7 @@ def curate(
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep, "tags": tags},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
-            "confidence": confidence,
+            **{"confidence": confidence, "output": output},
         }
         where = {"localise": localise, "min_peak": min_peak}
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
@@ -246,6 +248,7 @@ def train(
     benchmark: str | Mapping[str, Named] | None = None,
     shares: Sequence[float] | None = None,
     weights: Named | None = None,
+    concepts: Named | CuratedFolder | Sequence[Named | CuratedFolder] | None = None,
     resume: str = "auto",
     init: Named | None = None,
     trust_remote_code: bool = False,
@@ -261,7 +264,8 @@ def train(
 
     settings: {"data.batch": 256, "steps": 1000}, over the recipe's own. benchmark: {card: path}, whose mIoU is then
     measured at every validation. init: what to begin with, a checkpoint or a CLIP's name such as "miniature", in place
-    of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair. features:
+    of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair. concepts:
+    curations that have those of `data`, shards as they were curated, and of `val` as far as they know it. features:
     folder where those of a frozen image tower are kept. More: `cocu train run --help`. Interrupted, it saves first.
     Raises MisuseError for arguments that are wrong, CocuError where the loss stays non-finite, or shards or checkpoints
     cannot be read or written.
@@ -298,8 +302,9 @@ def train(
 
             (wanted,) = benchmarks_of(benchmark)
             measure = validation_measure(*wanted)
-        given = [Source((name,), shares[n] if shares else None) for n, name in enumerate(sources)]
-        held = [Source((name,)) for name in _names(val)]
+        beside = tuple(Path(one) for one in _several(concepts, lambda folder: folder.path))
+        given = [Source((name,), shares[n] if shares else None, beside) for n, name in enumerate(sources)]
+        held = [Source((name,), None, beside, strict=False) for name in _names(val)]
         start = (resume, str(init) if init else None, trust_remote_code, Path(weights) if weights else None)
         kept = Path(features) if features else None
         options = TrainOptions(
@@ -412,8 +417,12 @@ def _at_work(quiet: bool = False) -> Iterator[None]:
 
 def _names(given: Any) -> list[str]:
     """One name or several, of files or of our folders, as the command line has them."""
+    return _several(given, lambda folder: folder.path / "shards")
+
+
+def _several(given: Any, name: Callable[[Any], Path]) -> list[str]:
     several = [] if given is None else [given] if isinstance(given, Named) or hasattr(given, "path") else given
-    return [str(one.path / "shards" if hasattr(one, "path") else one) for one in several]
+    return [str(name(one) if hasattr(one, "path") else one) for one in several]
 
 
 def _path(given: Any) -> Path:

@@ -1,7 +1,7 @@
 """The commands `cocu curate ...`: argument handling and printing only."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -101,6 +101,13 @@ def run(
         str | None,
         typer.Option(metavar="FIELD", help="Also write an enriched caption to this field of the .json member."),
     ] = None,
+    output: Annotated[
+        Literal["shards", "sidecar", "tables"],
+        typer.Option(
+            help="shards: whole curated shards; sidecar: tars of the concepts alone, to be read beside the source; "
+            "tables: the tables alone. The last two read no picture.",
+        ),
+    ] = "shards",
     localise: Annotated[
         bool, typer.Option("--localise", help="Say where each concept shows: box, area, peak. Looks at each picture.")
     ] = False,

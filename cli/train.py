@@ -63,6 +63,14 @@ def run(
             help="How likely an epoch sees each pair, as `cocu curate balance` writes it. Default: every pair is seen.",
         ),
     ] = None,
+    concepts: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CURATED",
+            help="A folder of `cocu curate run --output sidecar` or tables, whose concepts are read beside the shards "
+            "of --data, and of --val as far as it knows them; may be repeated.",
+        ),
+    ] = None,
     resume: Annotated[
         str,
         typer.Option(help="auto: go on from the newest checkpoint in RUN; never: begin; or a checkpoint's folder."),

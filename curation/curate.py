@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.shards import CuratedShard
+from curation.curated.outputs import ShardWriter, shard_writer
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import (
     BLOCK,
@@ -195,18 +195,19 @@ def _curate_shard(
 
     localiser = curator.localiser
 
-    def blocks(tar: CuratedShard) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
+    def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
         row = first_row
         # Pictures are held until they are written, so there are few at a time.
         for batch in parquet_batches(source, localiser.encoder.encoder.batch_size if localiser else BLOCK, COLUMNS):
-            originals, pictures = tar.with_pictures(batch["key"].to_pylist()) if localiser else (None, None)
+            originals, pictures = tar.originals.with_pictures(batch["key"].to_pylist()) if localiser else (None, None)
             yield curator.curate(shard.name, batch, row, tally, pictures), originals
             row += len(batch) if row >= 0 else 0
 
     least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
+    options = curator.options
 
     with (
-        CuratedShard(shard, out / "shards" / f"{shard.name}.tar", captions, curator.options.write_caption) as tar,
+        shard_writer(options.output, shard, out, captions, options.write_caption) as tar,
         TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,
         TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", columns, least) as archives,
     ):
@@ -216,7 +217,7 @@ def _curate_shard(
             start = time.perf_counter()
             pairs.write(block.pairs)
             archives.write(block.archives)
-            tar.write(block.concepts, originals)
+            tar.write(block.pairs["key"].to_pylist(), block.pairs["caption"].to_pylist(), block.concepts, originals)
             bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
             written += time.perf_counter() - start
         tar.check(checksum)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from curation.curated.shards import PairConcepts
 from curation.curated.tables import archive_rows, pair_rows
 from curation.index.caption_rows import concept_ids_of
 from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index
+from curation.index.vocabulary import Vocabulary
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
@@ -33,6 +32,7 @@ from curation.ranking.selection import select
 from curation.ranking.tags import TagModel, Tags
 from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
+from files.concepts_json import REGION, KeptConcepts
 
 BLOCK = 1024
 TOP_RECOVERED = 20
@@ -44,7 +44,7 @@ class CuratedBlock:
 
     pairs: pa.Table
     archives: pa.Table
-    concepts: list[PairConcepts]
+    concepts: KeptConcepts
 
 
 @dataclass
@@ -195,7 +195,7 @@ class Curator:
         block = CuratedBlock(
             pair_rows(shard, batch["key"], batch["caption"], batch["concepts"]),
             archive_rows(shard, batch["key"], kept.offsets, columns, vocabulary),
-            list(_pair_concepts(batch, kept.offsets, columns, vocabulary.words)),
+            _kept(kept.offsets, columns, vocabulary),
         )
         clock.lap("tables")
         return block
@@ -231,35 +231,13 @@ def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
     )
 
 
-def _pair_concepts(
-    batch: pa.RecordBatch, offsets: np.ndarray, columns: Mapping[str, np.ndarray], words: list[str]
-) -> Iterator[PairConcepts]:
-    rows = list(
-        zip(
-            [words[i] for i in columns["concept_id"].tolist()],
-            [round(score, 5) for score in columns["score"].tolist()],
-            columns["cluster"].tolist(),
-            columns["in_caption"].tolist(),
-            [None if isnan(value) else round(value, 4) for value in columns["confidence"].tolist()],
-            strict=True,
-        )
+def _kept(offsets: np.ndarray, columns: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> KeptConcepts:
+    return KeptConcepts(
+        offsets,
+        vocabulary.names.take(pa.array(columns["concept_id"])),
+        columns["score"],
+        columns["cluster"],
+        columns["in_caption"],
+        columns["confidence"],
+        np.stack([columns[name] for name in REGION], 1) if "peak" in columns else None,
     )
-    bounds = offsets.tolist()
-    regions = _region_entries(columns)
-    for i, (key, caption) in enumerate(zip(batch["key"].to_pylist(), batch["caption"].to_pylist(), strict=True)):
-        kept = slice(bounds[i], bounds[i + 1])
-        yield PairConcepts(key, caption, rows[kept], regions[kept])
-
-
-def _region_entries(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Of each row of an archive where its concept shows, as `.concepts.json` has it; [] where nobody looked."""
-    if "peak" not in columns:
-        return []
-    digits = {"x0": 3, "y0": 3, "x1": 3, "y1": 3, "area": 4, "peak": 4}
-    rounded = ([round(value, places) for value in columns[name].tolist()] for name, places in digits.items())
-    return [
-        {"box": None, "area": None, "peak": None}
-        if peak != peak  # no picture
-        else {"box": box, "area": area, "peak": peak}
-        for *box, area, peak in zip(*rounded, strict=True)
-    ]

@@ -23,13 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.reproduce.steps import write_json
-from curation.curated.shards import CONCEPTS_FIELD, CONCEPTS_VERSION, read_concepts
+from curation.curated.shards import read_concepts
 from curation.curated.tables import ARCHIVES
 from curation.runs.manifest import read_manifest
 from data_cards.cards import read_card
 from data_cards.miniature.captions.names import ClassNames
 from data_cards.miniature.shards import VISIBLE
 from files.atomic import atomic
+from files.concepts_json import CONCEPTS_FIELD, CONCEPTS_VERSION
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from files.tar import read_samples

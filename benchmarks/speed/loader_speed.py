@@ -131,7 +131,7 @@ class Stages:
         def lap() -> None:
             clock.append(CPU())
 
-        members = [read_members(sample)[1] for sample in self.maker._read(self.places) if isinstance(sample, bytes)]
+        members = [read_members(sample)[1] for sample, _ in self.maker._read(self.places) if isinstance(sample, bytes)]
         lap()
         pictures = [with_header(m["jpg"]) for m in members]
         boxes = [self._box(i, picture) for i, picture in enumerate(pictures)]

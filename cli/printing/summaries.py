@@ -11,6 +11,8 @@ from cli.printing.lines import tell
 if TYPE_CHECKING:
     from curation.index.search import Neighbour
 
+MOST_FOLDERS = 3  # of sources, named in a line
+
 
 def _table(title: str, rows: list[tuple[str, str]]) -> None:
     from rich.console import Console
@@ -161,10 +163,35 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
         ("most recovered", recovered or "none"),
         ("seconds", _seconds(summary["stage_seconds"], {"write": "writing beside them"})),
-        ("shards", str(path / "shards")),
+        *_left(path, parameters.get("output", "shards")),
         ("tables", f"{path / 'tables'}; ask them with `cocu curate query`"),
+        ("train with", _training(path, manifest)),
     ]
     _table(f"curated {path}", rows)
+
+
+def _left(path: Path, output: str) -> list[tuple[str, str]]:
+    """What there is besides the tables."""
+    shards = path / "shards"
+    said = {"shards": str(shards), "sidecar": f"{shards}, of concepts alone, to be read beside the source's"}
+    return [("shards", said[output])] if output in said else []
+
+
+def _training(path: Path, manifest: Mapping[str, Any]) -> str:
+    """The command that trains on a curation, as a shell takes it."""
+    import shlex
+
+    recipe = "miniature_cocu" if manifest["parameters"].get("index_model") == "miniature" else "groupvit_cc3m_cocu"
+    if manifest["parameters"].get("output", "shards") == "shards":
+        data = ["--data", str(path / "shards")]
+    else:
+        urls = [item["url"] for item in manifest["inputs"]]
+        if any(item["rows"] for item in manifest["inputs"]):
+            return "nothing: these pairs lie in no tars; curate them with --output shards"
+        folders = list(dict.fromkeys(url.rpartition("/")[0] for url in urls))
+        named = folders if len(folders) <= MOST_FOLDERS and "://" not in "".join(urls) else ["SHARDS"]
+        data = [*(part for folder in named for part in ("--data", folder)), "--concepts", str(path)]
+    return shlex.join(["cocu", "train", recipe, *data, "--out", "RUN"])
 
 
 def _tags(found: Mapping[str, Any], fit: Mapping[str, Any]) -> str:

@@ -24,13 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.curated.balance import TAIL, Balance, count_concepts, drawn, pair_weights, tail_cap
+from curation.curated.outputs import output_of
 from curation.curated.shown import SHOWN
+from curation.curated.sources import shard_of
 from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
+from curation.runs.manifest import read_manifest
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
-from files.addresses import unreachable
 from files.atomic import alone, atomic
 from files.errors import CocuError, MisuseError, check_numbers
 from files.saying import say
@@ -70,6 +72,12 @@ def balance_curated(
         raise MisuseError(f"--out {out}: is written as .parquet or .npy, or as a folder of shards")
     write = {".parquet": _write_table, ".npy": _write_uids}.get(suffix, _write_shards)
     subset = subset or write is not _write_table
+    output = output_of(read_manifest(curated, "curated"))
+    if write is _write_shards and output != "shards":
+        raise MisuseError(
+            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (its --output "
+            f"is {output}); give FILE.parquet, for `cocu train --weights`"
+        )
     found = count_concepts(curated, concepts)
     cap = cap or tail_cap(found.counts, tail)
     balance = Balance(cap, found, subset, np.zeros(len(found.counts)))
@@ -157,11 +165,11 @@ def _write_shard(shard: Shard, out: Path, draw: Drawn) -> int:
 
 
 def _shard(balance: Balance, name: str) -> Shard:
-    path = balance.concepts.curated / "shards" / f"{name}.tar"
-    try:
-        return Shard(name, str(path.absolute()), path.stat().st_size)
-    except OSError as error:
-        raise unreachable(str(path), error) from error
+    curated = balance.concepts.curated
+    shard = shard_of(curated, name)
+    if shard is None:
+        raise CocuError(f"{curated}: neither its shard {name} nor the source of it is there; put one back")
+    return shard
 
 
 @contextmanager

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES
+from curation.curated.sources import pictures_of
 from files.errors import MisuseError
-from files.rejects import Reject
-from files.tar import read_member, read_samples
 
 # Each shard opened for its pictures costs a walk over its headers.
 SAMPLED_SHARDS = 4
@@ -95,28 +93,13 @@ def sample_pairs(connection: duckdb.DuckDBPyConnection, count: int, seed: int) -
 
 
 def picture_bytes(curated: Path, pairs: Sequence[CuratedPair]) -> Iterator[tuple[CuratedPair, bytes]]:
-    """Encoded pictures of the pairs, shard by shard; a pair whose picture is not there is left out.
-
-    A shard is walked along its headers; only the wanted pictures are read.
-    """
+    """Encoded pictures of the pairs, shard by shard; a pair whose picture is not there is left out."""
     wanted: dict[str, dict[str, CuratedPair]] = {}
     for pair in pairs:
         wanted.setdefault(pair.shard, {})[pair.key] = pair
     for shard, by_key in wanted.items():
-        path = curated / "shards" / f"{shard}.tar"
-        # The name comes out of a table: it must not lead elsewhere.
-        if Path(shard).name != shard or not path.is_file():
-            continue
-        with path.open("rb") as tar:
-            for sample in read_samples(tar):
-                if isinstance(sample, Reject) or sample.key not in by_key:
-                    continue
-                pair = by_key.pop(sample.key)
-                member = sample.member(IMAGE_FIELDS)
-                if member is not None and member.size <= MAX_IMAGE_BYTES:
-                    yield pair, read_member(tar, member)
-                if not by_key:
-                    break
+        for key, data in pictures_of(curated, shard, by_key):
+            yield by_key[key], data
 
 
 def _with_archives(

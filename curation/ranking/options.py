@@ -11,6 +11,8 @@ from curation.ranking.relevance import RANKINGS
 from files.errors import MisuseError
 
 PAPER_NEIGHBOURS = 8
+# What is left of each shard: a whole copy, a tar of the concepts alone, or nothing; the tables always are.
+OUTPUTS = ("shards", "sidecar", "tables")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class CurateOptions:
     neighbours 0: fitted to the index (`support.fit_support`), or the paper's 8 for rankings that fit nothing.
     keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py). tags: a table of
     another model's tags, for rankings that are fitted. confidence: least probability that another caption of the
-    picture names a recovered concept (`confidence.fit_confidence`); 0 leaves out none.
+    picture names a recovered concept (`confidence.fit_confidence`); 0 leaves out none. output: one of OUTPUTS.
     """
 
     expansion: str = "mixed"
@@ -37,6 +39,7 @@ class CurateOptions:
     localise: bool = False
     min_peak: float | None = None
     tags: str | Path | None = None
+    output: str = "shards"
 
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
@@ -51,12 +54,17 @@ class CurateOptions:
             raise MisuseError(
                 f"--write-caption {self.write_caption!r}: give a field of the .json member, as caption or meta.caption"
             )
+        if self.output not in OUTPUTS:
+            raise MisuseError(f"--output {self.output}: give one of {', '.join(OUTPUTS)}")
+        if self.output == "tables" and self.write_caption is not None:
+            raise MisuseError("--write-caption: has no place in tables; give --output shards or sidecar")
         if self.min_peak is not None and not self.localise:
             raise MisuseError(f"--min-peak {self.min_peak:g}: is known of what is localised only; give --localise, too")
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them; what is not localised, or has no tags, goes without saying."""
+        """As a manifest names them; what is not localised, has no tags, or leaves shards goes without saying."""
         unsaid = [*([] if self.localise else ["localise", "min_peak"]), *(["tags"] if self.tags is None else [])]
+        unsaid += ["output"] if self.output == "shards" else []
         return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
 

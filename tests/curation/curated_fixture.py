@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from curation.curated.tables import ARCHIVES, PAIRS
+from files.concepts_json import KeptConcepts
 
 CONCEPTS = pa.schema([("concept_id", pa.int32()), ("concept", pa.string()), ("count", pa.int64())])
 REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa.string())])
@@ -36,6 +38,22 @@ class MadePair:
     concepts: Sequence[tuple[str, float, bool]] = (("grass", 1.9, False), ("dog", 1.8, True))
     image: bytes | None = field(default_factory=jpeg)
     suffix: str = "jpg"
+
+
+def kept(pairs: Sequence[Sequence[tuple[str, float, int, bool, float | None]]]) -> KeptConcepts:
+    """The columns of pairs of (concept, score, cluster, in_caption, confidence)."""
+    rows = [row for pair in pairs for row in pair]
+    concept, score, cluster, in_caption, confidence = (
+        (list(column) for column in zip(*rows, strict=True)) if rows else [[] for _ in range(5)]
+    )
+    return KeptConcepts(
+        np.cumsum([0, *map(len, pairs)]),
+        pa.array(concept, pa.string()),
+        np.array(score, np.float32),
+        np.array(cluster, np.int32),
+        np.array(in_caption, bool),
+        np.array(confidence, np.float32),
+    )
 
 
 def make_curated(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
 from files.addresses import open_stream, unpack, unreachable
+from files.concepts_json import CONCEPTS_FIELD
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
 from files.saying import ProgressLine, say
-from files.tar import Fault, group_files
+from files.tar import Fault, File, group_files
 from files.tar_headers import BrokenTar
-from training.batches.raw_pairs import CONCEPTS_FIELD, MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, read_pair
+from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, read_pair, with_concepts
+from training.shards.beside import matched
 from training.shards.files import NO_SAMPLES
 from training.shards.found import Source, TarShard, find_data
 from training.shards.tar_index import read_members
@@ -79,13 +81,13 @@ def _fault(shard: TarShard, concepts: str) -> str:
     try:
         if not shard.needs_copy:
             with open(shard.url, "rb") as file:
-                return _look(file, concepts)[0]
+                return _look(file, concepts, shard)[0]
         for most in BEGINNINGS:
             with open_stream(shard.url) as source, tempfile.TemporaryFile(prefix="cocu-") as copy:
                 target = _Beginning(copy, most)
                 with suppress(_Enough):
                     unpack(source, target)  # type: ignore[arg-type]
-                fault, looked_at = _look(copy, concepts)
+                fault, looked_at = _look(copy, concepts, shard, cut=not target.room)
             if not fault or looked_at == LOOKED_AT or target.room:
                 return fault
     except CocuError:
@@ -95,11 +97,14 @@ def _fault(shard: TarShard, concepts: str) -> str:
     return fault if looked_at else ""
 
 
-def _look(file: BinaryIO, concepts: str) -> tuple[str, int]:
-    """Why none of the first pairs of a tar can be used, "" where one can, and how many pairs were looked at."""
+def _look(file: BinaryIO, concepts: str, shard: TarShard, cut: bool = False) -> tuple[str, int]:
+    """Why none of the first pairs of a tar can be used, "" where one can, and how many pairs were looked at.
+
+    cut: it is a beginning only.
+    """
     reasons: Counter[str] = Counter()
     broken = ""
-    for files in group_files(file):
+    for files, beside in _samples(file, shard, cut):
         if isinstance(files, Fault):
             broken = broken or f" ({files.reason})"
             continue
@@ -108,7 +113,9 @@ def _look(file: BinaryIO, concepts: str) -> tuple[str, int]:
             if stop - start > MAX_SAMPLE_BYTES:
                 raise BadPair("oversized sample")
             file.seek(start)
-            with_header(read_pair(read_members(file.read(stop - start))[1], concepts).image)
+            key, members = read_members(file.read(stop - start))
+            members = with_concepts(key, members, beside) if beside else members
+            with_header(read_pair(members, concepts).image)
             return "", reasons.total()
         except (BadPair, BadPicture, BrokenTar) as error:
             reasons[str(error)] += 1
@@ -118,6 +125,15 @@ def _look(file: BinaryIO, concepts: str) -> tuple[str, int]:
         return NO_SAMPLES + broken, 0
     reason, count = reasons.most_common(1)[0]
     return f"none of the first {reasons.total()} pairs can be used: {reason} ({count})", reasons.total()
+
+
+def _samples(tar: BinaryIO, shard: TarShard, cut: bool) -> Iterator[tuple[list[File] | Fault, bytes]]:
+    """The samples, and what lies beside each."""
+    if shard.beside is None:
+        yield from ((files, b"") for files in group_files(tar))
+        return
+    for match in matched(tar, shard.beside, shard.url, tables=True, cut=cut):
+        yield match.files, match.made
 
 
 class _Enough(Exception):

@@ -137,6 +137,8 @@ class Loader:
         digest = thinned.digest if thinned else None
         self._streams: dict[int, Stream] = {}
         try:
+            if options.streams > 1:
+                self._files.measure(options.workers)
             for share in options.shares:
                 slot = Slot(options.seed, share.stream, options.streams, shuffle_buffer)
                 at = resume[share.stream] if resume else None
@@ -222,7 +224,9 @@ def validation_batches(
 
     The same every time, concepts and prompts included, and on every rank. counts: filled with what could not be used.
     """
-    shards, collections = find_data([source if isinstance(source, str) else Source(source.names) for source in sources])
+    shards, collections = find_data(
+        [source if isinstance(source, str) else replace(source, weight=None) for source in sources]
+    )
     options = replace(options, rank=0, world_size=1, streams=1)
     files = options.files(shards)
     try:

@@ -23,10 +23,18 @@ from files.pictures import BadPicture
 from files.tar_headers import BrokenTar
 from training.batches import concepts
 from training.batches.augment import Augmentation
-from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, RawPair, read_pair
+from training.batches.raw_pairs import (
+    MAX_SAMPLE_BYTES,
+    MODES,
+    NO_CONCEPTS,
+    BadPair,
+    RawPair,
+    read_pair,
+    with_concepts,
+)
 from training.batches.tokens import Tokenizer, text_id
 from training.shards.files import ShardFiles
-from training.shards.order import EPOCH, SHARD, START, STOP
+from training.shards.order import BESIDE, EPOCH, SHARD, START
 from training.shards.tar_index import read_members
 from training.shards.weights import PairWeights, is_drawn
 
@@ -97,11 +105,11 @@ class PairMaker:
     ) -> None:
         self._augmentation, self._choice, self._seed, self._weights = augmentation, choice, seed, weights
         self._names = [shard.name for shard in files.shards]
-        self._paths = [files.path(number) for number in range(len(files.shards))]
+        self._paths = [(files.path(number), files.beside(number)) for number in range(len(files.shards))]
         self._tokenizer = tokenizer
 
     def __getitem__(self, places: np.ndarray) -> Made:
-        """Arrays of the pairs at `places`, int64 [n, 4] (training/shards/order.py)."""
+        """Arrays of the pairs at `places`, int64 [n, 6] (training/shards/order.py)."""
         n, size, tokens = len(places), self._augmentation.size, self._tokenizer.context_length
         width = self._choice.width
         pixels = torch.empty((n, 3, size, size), dtype=torch.uint8)
@@ -116,7 +124,7 @@ class PairMaker:
         seeds: list[int] = []
         bad: list[tuple[str, str]] = []
         not_drawn = unweighted = 0
-        for i, (place, sample) in enumerate(zip(places.tolist(), self._read(places), strict=True)):
+        for i, (place, (sample, beside)) in enumerate(zip(places.tolist(), self._read(places), strict=True)):
             shard, epoch = self._names[place[SHARD]], place[EPOCH]
             name, g = shard, len(good)
             try:
@@ -124,6 +132,8 @@ class PairMaker:
                     raise BadPair(sample)
                 key, members = read_members(sample)
                 name = f"{shard}/{key}"
+                if beside:
+                    members = with_concepts(key, members, beside)
                 if self._weights is not None:
                     weight = self._weights.of(place[SHARD], key)
                     if weight is None or not is_drawn(weight, self._seed, epoch, name):
@@ -159,19 +169,19 @@ class PairMaker:
             unweighted=unweighted,
         )
 
-    def _read(self, places: np.ndarray) -> Sequence[bytes | str]:
-        """The bytes of each sample, or why it cannot be read; every shard is opened once, one after the other."""
-        samples: list[bytes | str] = [""] * len(places)
+    def _read(self, places: np.ndarray) -> Sequence[tuple[bytes | str, bytes | str]]:
+        """The bytes of each sample, or why it cannot be read, and of its concepts, if these lie beside it.
+
+        Every shard is opened once, one after the other.
+        """
+        samples: list[tuple[bytes | str, bytes | str]] = [("", "")] * len(places)
         by_shard = np.argsort(places[:, SHARD], kind="stable").tolist()  # so many may not be open at once
         for shard, together in groupby(by_shard, lambda i: int(places[i, SHARD])):
             some = list(together)
-            try:
-                with FileIO(self._paths[shard]) as file:
-                    for i in some:
-                        samples[i] = _read_at(file, *places[i, (START, STOP)].tolist())
-            except OSError as error:
-                for i in some:
-                    samples[i] = f"cannot be read: {error.strerror or error}"
+            path, beside = self._paths[shard]
+            texts = _read_all(beside, places[some, BESIDE:]) if beside else [""] * len(some)
+            for i, *found in zip(some, _read_all(path, places[some, START:BESIDE]), texts, strict=True):
+                samples[i] = found[0], found[1]
         return samples
 
     def _write_texts(
@@ -201,6 +211,14 @@ class PairMaker:
             tokenizer.write(texts[k], tokens)
         for k in range(len(drawn), choice.count):  # PAPER: short archives are filled with the caption
             texts[k], ids[k] = caption, text_id("caption", pair.caption)
+
+
+def _read_all(path: str, spans: np.ndarray) -> list[bytes | str]:
+    try:
+        with FileIO(path) as file:
+            return [_read_at(file, start, stop) for start, stop in spans.tolist()]
+    except OSError as error:
+        return [f"cannot be read: {error.strerror or error}"] * len(spans)
 
 
 def _read_at(file: FileIO, start: int, stop: int) -> bytes | str:

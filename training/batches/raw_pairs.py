@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from files.concepts_json import CONCEPTS_FIELD
 from files.pictures import FIELDS
 from training.batches import concepts
 from training.batches.concepts import ConceptArchive
+from training.shards.tar_index import read_members
 
 IMAGE_FIELDS = FIELDS
 
 
 CAPTION_FIELDS = ("txt", "text", "caption")
-
-
-CONCEPTS_FIELD = "concepts.json"
 
 
 NO_CONCEPTS = "none"
@@ -37,6 +36,19 @@ class RawPair:
     image: memoryview
     caption: str
     archive: ConceptArchive | None
+
+
+def with_concepts(key: str, members: dict[str, memoryview], beside: bytes | str) -> dict[str, memoryview]:
+    """The members of a sample and what lies beside it: its concepts, and its caption if it has none. Raises BadPair.
+
+    beside: the bytes of a sample, or why they cannot be read.
+    """
+    if isinstance(beside, str):
+        raise BadPair(f"its concepts: {beside}")
+    theirs, added = read_members(beside)
+    if theirs != key:
+        raise BadPair(f"its concepts are those of {theirs}: the sidecar has changed since the run began")
+    return {**added, **members, CONCEPTS_FIELD: added[CONCEPTS_FIELD]} if CONCEPTS_FIELD in added else members
 
 
 def read_pair(members: dict[str, memoryview], mode: str) -> RawPair:

@@ -10,9 +10,10 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 from files.addresses import is_full, is_remote, no_room, open_stream, unpack, unreachable
 from files.errors import CocuError, MisuseError
 from files.scratch import scratch_folder
+from training.shards.beside import pair_up
 from training.shards.found import TarShard
 from training.shards.tar_index import TarIndex, TarIndexFolder
 
@@ -47,14 +49,18 @@ class ShardFiles:
         self._spans: dict[int, np.ndarray] = {}
         self._keep = copies is not None
         self._held: dict[int, int] = {}
-        self._coming: dict[int, Future[None]] = {}
+        self._coming: dict[int, Future[np.ndarray | None]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._folder = copies
-        if any(shard.needs_copy for shard in shards):
-            if copies is None:
-                stack = ExitStack()
-                self._folder = stack.enter_context(scratch_folder("cocu-shards-"))
-                self._cleanup = weakref.finalize(self, stack.close)
+        self._cleanup: Callable[[], object] = lambda: None
+        needy = any(shard.needs_copy for shard in shards)
+        paired = any(shard.beside for shard in shards)
+        if paired or (needy and copies is None):
+            stack = ExitStack()
+            self._scratch = stack.enter_context(scratch_folder("cocu-shards-"))
+            self._folder = copies or self._scratch
+            self._cleanup = weakref.finalize(self, stack.close)
+        if needy or paired:
             self._pool = ThreadPoolExecutor(COPIES_AT_ONCE, thread_name_prefix="shard")
 
     def path(self, number: int) -> str:
@@ -65,14 +71,22 @@ class ShardFiles:
         assert self._folder is not None
         return str(self._folder / f"{blake2b(shard.url.encode(), digest_size=16).hexdigest()}.tar")
 
-    def spans(self, number: int) -> np.ndarray:
-        """Bytes of its samples in the unpacked tar, int64 [n, 2]; waits for a copy that is on its way.
+    def beside(self, number: int) -> str:
+        """Where the concepts of a shard lie once its spans have been asked for; "" where they lie in it."""
+        beside = self.shards[number].beside
+        name = blake2b(beside.whole.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest() if beside else ""
+        return str(self._scratch / f"{name}.concepts.tar") if beside else ""
 
-        Raises CocuError when the shard cannot be had.
+    def spans(self, number: int) -> np.ndarray:
+        """Bytes of its samples in the unpacked tar, int64 [n, 2], or [n, 6] where their concepts lie beside it.
+
+        Waits for a copy that is on its way. Raises CocuError when the shard, or what is beside it, cannot be had.
         """
-        if self.shards[number].needs_copy:
+        if self._is_fetched(number):
             self.prefetch([number])
-            self._coming[number].result()
+            paired = self._coming[number].result()
+            if paired is not None:
+                return paired
         found = self._spans.pop(number, None)
         self._spans[number] = self._index(number).spans if found is None else found
         if len(self._spans) > MOST_INDEXES:
@@ -84,13 +98,15 @@ class ShardFiles:
 
         Raises MisuseError where shards would have to be copied for it, CocuError where one cannot be read.
         """
-        if far := next((shard for shard in self.shards if shard.needs_copy), None):
+        if far := next((shard for shard in self.shards if shard.needs_copy and not shard.beside), None):
             raise MisuseError(
                 f"{far.url}: the samples of remote or packed shards are not counted; say how many there are (samples=N)"
             )
         total, todo = 0, []
-        for number in range(len(self.shards)):
-            if (spans := self._spans.get(number)) is None:
+        for number, shard in enumerate(self.shards):
+            if shard.beside:
+                total += shard.beside.count()
+            elif (spans := self._spans.get(number)) is None:
                 todo.append(number)
             else:
                 total += len(spans)
@@ -101,12 +117,13 @@ class ShardFiles:
             return total + sum(pool.map(_count, *zip(*jobs, strict=True), chunksize=4))
 
     def prefetch(self, numbers: Iterable[int]) -> None:
-        """Begin to copy shards that will be wanted soon."""
+        """Begin to copy shards that will be wanted soon, and to find their concepts."""
         for number in numbers:
-            if self.shards[number].needs_copy and number not in self._coming:
+            if self._is_fetched(number) and number not in self._coming:
                 assert self._pool is not None
-                path = Path(self.path(number))
-                self._coming[number] = self._pool.submit(_copy, self.shards[number].url, path)
+                self._coming[number] = self._pool.submit(
+                    _fetch, self.shards[number], self.path(number), self.beside(number)
+                )
 
     def hold(self, number: int) -> None:
         """Say that samples of the shard are going to be read."""
@@ -115,18 +132,37 @@ class ShardFiles:
     def release(self, number: int) -> None:
         """Say that they have been read; a temporary copy that nobody else holds is removed."""
         self._held[number] -= 1
-        if self._held[number] == 0 and self.shards[number].needs_copy and not self._keep:
-            coming = self._coming.pop(number, None)
-            if coming is not None and not coming.cancel():
-                coming.exception()
+        if self._held[number] or not self._is_fetched(number) or (self._keep and not self.shards[number].beside):
+            return
+        coming = self._coming.pop(number, None)
+        if coming is not None and not coming.cancel():
+            coming.exception()
+            if self.shards[number].needs_copy and not self._keep:
                 Path(self.path(number)).unlink(missing_ok=True)
+            if beside := self.beside(number):
+                Path(beside).unlink(missing_ok=True)
+
+    def measure(self, processes: int = 0) -> None:
+        """Let shards that are at hand, and have their concepts beside them, be as long as whole curated shards are.
+
+        By that, streams share them in the same way. It takes a walk over the headers of each. Raises as `spans`.
+        """
+        todo = [i for i, shard in enumerate(self.shards) if shard.beside and not shard.needs_copy]
+        several = processes > 1 and len(todo) >= MANY_SHARDS
+        with ProcessPoolExecutor(processes) if several else ExitStack() as pool:
+            jobs = [self.shards[number] for number in todo]
+            found = pool.map(_length, jobs) if isinstance(pool, ProcessPoolExecutor) else map(_length, jobs)
+            sizes = dict(zip(todo, found, strict=True))
+        self.shards = [replace(shard, size=sizes.get(i, shard.size)) for i, shard in enumerate(self.shards)]
 
     def close(self) -> None:
         """Stop copying and remove the temporary folder."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-            if not self._keep:
-                self._cleanup()
+        self._cleanup()
+
+    def _is_fetched(self, number: int) -> bool:
+        return self.shards[number].needs_copy or self.shards[number].beside is not None
 
     def _index(self, number: int) -> TarIndex:
         try:
@@ -145,6 +181,28 @@ def _count(indexes: TarIndexFolder, url: str) -> int:
         return len(indexes.get(url))
     except OSError as error:
         raise unreachable(url, error) from error
+
+
+def _fetch(shard: TarShard, path: str, beside: str) -> np.ndarray | None:
+    """Copy a shard, if it must be, and find its concepts, if they lie beside it; then where its pairs lie."""
+    if shard.needs_copy:
+        _copy(shard.url, Path(path))
+    if shard.beside is None:
+        return None
+    try:
+        return pair_up(path, shard.beside, shard.url, Path(beside))[0]
+    except OSError as error:
+        if is_full(error):
+            raise no_room(str(shard.beside.curated), Path(beside).parent, _ADVICE) from error
+        raise unreachable(shard.url, error) from error
+
+
+def _length(shard: TarShard) -> int:
+    assert shard.beside is not None
+    try:
+        return pair_up(shard.url, shard.beside, shard.url)[1]
+    except OSError as error:
+        raise unreachable(shard.url, error) from error
 
 
 def _copy(url: str, target: Path) -> None:

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from files.addresses import is_remote
 from files.errors import MisuseError
 from files.shard_names import find_urls, shard_suffix, sizes_of, with_folders
+from training.shards.beside import Beside, find_beside
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,14 @@ class Source:
 
     names: tars, folders, globs, brace patterns, URLs. weight: its part of the samples drawn, relative to that of the
     other sources; None, for all sources at once: the shards of all are one collection, each sample once in an epoch.
+    concepts: curations whose sidecars or tables have the concepts of these shards; strict: of every one of them, else
+    those that no curation knows are read as they are.
     """
 
     names: tuple[str, ...]
     weight: float | None = None
+    concepts: tuple[Path, ...] = ()
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if self.weight is not None and not (math.isfinite(self.weight) and self.weight > 0):
@@ -30,11 +36,15 @@ class Source:
 
 @dataclass(frozen=True)
 class TarShard:
-    """One tar. name: short, unique in the run, the same on every machine. size: bytes, 0 if its server does not say."""
+    """One tar. name: short, unique in the run, the same on every machine. size: bytes, 0 if its server does not say.
+
+    beside: where its concepts lie, if not in it.
+    """
 
     name: str
     url: str
     size: int
+    beside: Beside | None = None
 
     @property
     def needs_copy(self) -> bool:
@@ -62,8 +72,17 @@ def find_data(sources: Sequence[str | Source]) -> tuple[list[TarShard], list[Col
     if None in weights and any(weight is not None for weight in weights):
         raise MisuseError("some data sources have a weight and others have none; give one to each, or to none")
     urls = [find_urls(source.names) for source in given]
+    beside: dict[str, Beside] = {}
+    for source, some in zip(given, urls, strict=True):
+        if source.concepts:
+            beside |= find_beside(source.concepts, some, source.strict)
+            some.sort(key=lambda url: (0, beside[url].whole) if url in beside else (1, ""))  # as these would lie
     every = list(dict.fromkeys(url for some in urls for url in some))
-    shards = [TarShard(*of) for of in zip(_short_names(every), every, sizes_of(every), strict=True)]
+    names = _short_names([beside[url].whole if url in beside else url for url in every])
+    shards = [
+        TarShard(name, url, size, beside.get(url))
+        for name, url, size in zip(names, every, sizes_of(every), strict=True)
+    ]
     number = {url: i for i, url in enumerate(every)}
     if weights[0] is None:
         return shards, [Collection(tuple(range(len(every))), 1.0)]

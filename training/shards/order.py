@@ -24,17 +24,20 @@ import numpy as np
 
 from files.errors import CocuError
 
-# Columns of an array of places.
-SHARD, EPOCH, START, STOP = range(4)
+# Columns of an array of places: begin and end in the shard, then in what lies beside it, or 0.
+SHARD, EPOCH, START, STOP, BESIDE, BESIDE_STOP = range(6)
 # In a row, times streams: with fewer samples than streams most epochs of one are empty, but never so many.
 MOST_EMPTY_EPOCHS = 100
 
 
 class Tapes(Protocol):
-    """What the order needs to know of shards: training.shard_files.ShardFiles, or arrays."""
+    """What the order needs to know of shards: training.shards.files.ShardFiles, or arrays."""
 
     def spans(self, number: int) -> np.ndarray:
-        """Bytes of the samples of a shard, int64 [n, 2]: starts, which rise, and stops."""
+        """Bytes of the samples of a shard, int64 [n, 2]: starts, which rise, and stops.
+
+        Or [n, 6]: where they would lie in one shard, and then where they lie, in the columns of places.
+        """
 
     def prefetch(self, numbers: Sequence[int]) -> None:
         """These shards will be asked for soon."""
@@ -144,11 +147,11 @@ class Order:
         }
 
     def take(self, count: int) -> np.ndarray:
-        """The places of the next samples, int64 [count, 4]: shard, epoch, start, stop; fewer only at the very end.
+        """The places of the next samples, int64 [count, 6], in columns as above; fewer only at the very end.
 
         Raises CocuError where a shard cannot be had, or where there is no sample in any.
         """
-        parts = [np.empty((0, 4), np.int64)]
+        parts = [np.empty((0, 6), np.int64)]
         while count:
             if self._taken == len(self._places) and not self._advance():
                 break
@@ -195,7 +198,7 @@ class Order:
         self._spent += self._held
         self._held = []
         piece, sample = self._next
-        room, parts = slot.window, [np.empty((0, 4), np.int64)]
+        room, parts = slot.window, [np.empty((0, 6), np.int64)]
         while room and piece < len(self._pieces):
             shard = self._shards[self._pieces[piece].shard]
             self._tapes.prefetch([self._shards[p.shard] for p in self._pieces[piece : piece + 3]])
@@ -206,9 +209,10 @@ class Order:
             first += sample
             stop = min(first + room, last)
             if stop > first:
-                part = np.empty((stop - first, 4), np.int64)
+                part = np.zeros((stop - first, 6), np.int64)
                 part[:, SHARD], part[:, EPOCH] = shard, self._epoch
-                part[:, START], part[:, STOP] = spans[first:stop, 0], spans[first:stop, 1]
+                lie = spans[first:stop, -4:]
+                part[:, START : START + lie.shape[1]] = lie
                 parts.append(part)
                 room -= stop - first
                 sample += stop - first

@@ -68,12 +68,12 @@ class Stream:
         return self._taken
 
     def take(self, count: int) -> np.ndarray:
-        """Places of the next samples, int64 [count, 4] (training/shards/order.py); fewer only where epochs end."""
+        """Places of the next samples, int64 [count, 6] (training/shards/order.py); fewer only where epochs end."""
         if len(self._orders) == 1:
             places = self._orders[0].take(count)
         else:
             chosen = spread(self._weights, self._taken, count, self._slot.seed, "sources", self._slot.stream)
-            places = np.empty((count, 4), np.int64)
+            places = np.empty((count, 6), np.int64)
             for number, order in enumerate(self._orders):
                 mine = chosen == number
                 places[mine] = order.take(int(mine.sum()))

@@ -14,24 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed.tiny_pairs import write_tar
-from curation.curated.shards import CuratedShard, PairConcepts, read_concepts, with_caption
+from curation.curated.enriched import enriched_captions, with_caption
+from curation.curated.shards import CuratedShard, read_concepts
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, find_shards, read_pairs
 from files.errors import CocuError
 from files.tar_headers import BLOCK, tar_member
+from tests.curation.curated_fixture import kept
 from tests.integration.commands import members_of
 from tests.tiny_world import pair_members, picture
 
 CONCEPTS = [("grass", 1.5, 0, False, 0.625), ("dog", 1.25, 1, True, None), ("sky", 0.5, 0, False, None)]
 
 
-def concepts(key: str, caption: str = "a dog") -> PairConcepts:
-    return PairConcepts(key, caption, CONCEPTS)
-
-
 def curate(shard: Shard, out: Path, *keys: str, field: str | None = None) -> dict[str, dict[str, bytes]]:
     with CuratedShard(shard, out, CaptionOptions(), field) as target:
-        target.write([concepts(key) for key in keys])
+        target.write(keys, ["a dog"] * len(keys), kept([CONCEPTS] * len(keys)))
     return samples_of(out)
 
 
@@ -110,7 +108,7 @@ def test_a_value_on_the_way_is_kept_and_counted(value: Any, field: str, tmp_path
     members = [*pair_members("a", 0, {"json": raw}), *pair_members("b", 1, {"json": b"{}"})]
     shard = shard_of(write_tar(tmp_path / "0.tar", members))
     with CuratedShard(shard, tmp_path / "out.tar", CaptionOptions(), field) as tar:
-        tar.write([PairConcepts(key, "a dog", [("sky", 1.0, 0, False, None)]) for key in "ab"])
+        tar.write("ab", ["a dog"] * 2, kept([[("sky", 1.0, 0, False, None)]] * 2))
     found = samples_of(tmp_path / "out.tar")
     assert (found["a"]["json"], tar.unenriched) == (raw, 1)
     assert b"a dog, with sky" in found["b"]["json"]
@@ -128,8 +126,8 @@ def test_a_pair_without_json_gets_one(tmp_path: Path) -> None:
     st.lists(st.text("abc"), max_size=5),
 )
 def test_enriched_captions(caption: str, words: list[str]) -> None:
-    pair = PairConcepts("k", caption, [(word, 1.0, 0, False, None) for word in words])
-    member = with_caption({}, "c", pair)
+    (enriched,) = enriched_captions([caption], kept([[(word, 1.0, 0, False, None) for word in words]]))
+    member = with_caption({}, "c", enriched)
     assert member is not None
     text = json.loads(member)["c"]
     if not words:
@@ -162,7 +160,7 @@ def test_a_caption_from_elsewhere_becomes_the_text(tmp_path: Path, beside: bool)
         pq.write_table(pa.table({"key": ["a"], "caption": ["a caption of the index"]}), tmp_path / "0.parquet")
     pairs = [pair for pair in read_pairs(shard_of(path), options) if isinstance(pair, Pair)]
     with CuratedShard(shard_of(path), tmp_path / "out.tar", options) as shard:
-        shard.write([PairConcepts(pair.key, pair.captions[0], []) for pair in pairs])
+        shard.write([pair.key for pair in pairs], [pair.captions[0] for pair in pairs], kept([[]] * len(pairs)))
     found = dict(members_of(tmp_path / "out.tar"))
     assert found["a.txt"] == b"a caption of the index"
     assert found["b.txt"] == b" own "
@@ -191,7 +189,7 @@ def test_a_changed_shard_gives_no_file(tmp_path: Path) -> None:
 
     def run() -> None:
         with CuratedShard(shard, tmp_path / "out.tar", CaptionOptions()) as target:
-            target.write([concepts("a"), concepts("b")])
+            target.write("ab", ["a dog"] * 2, kept([CONCEPTS] * 2))
             target.check(expected)
 
     run()

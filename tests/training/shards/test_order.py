@@ -12,7 +12,20 @@ from scipy.stats import chisquare
 
 from files.errors import CocuError
 from tests.examples import examples
-from training.shards.order import EPOCH, SHARD, START, STOP, Order, Piece, Slot, cut, permutation, raw_bits, spread
+from training.shards.order import (
+    BESIDE,
+    EPOCH,
+    SHARD,
+    START,
+    STOP,
+    Order,
+    Piece,
+    Slot,
+    cut,
+    permutation,
+    raw_bits,
+    spread,
+)
 
 
 class Arrays:
@@ -55,7 +68,8 @@ def order_of(shards: list[tuple[np.ndarray, int]], slot: Slot, **rest: object) -
 
 
 def rows(places: np.ndarray) -> list[tuple[int, ...]]:
-    return [tuple(row) for row in places.tolist()]
+    assert not places[:, BESIDE:].any()
+    return [tuple(row) for row in places[:, :BESIDE].tolist()]
 
 
 @examples(150)

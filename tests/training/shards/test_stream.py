@@ -119,7 +119,7 @@ def test_other_data_are_refused(world: Path) -> None:
         make([str(world / "b"), str(world / "a")], position=position)
     with pytest.raises(MisuseError, match="weights"):
         make(weighed(world)[:2], position=position)
-    assert make([str(world / "a"), str(world / "b")], position=position).take(1).shape == (1, 4)
+    assert make([str(world / "a"), str(world / "b")], position=position).take(1).shape == (1, 6)
 
 
 def test_data_may_have_moved(world: Path, tmp_path: Path) -> None:

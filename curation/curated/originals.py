@@ -1,0 +1,67 @@
+"""The pairs of a source, found by key in the order of the index, for what is written beside the reading of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from curation.reading.formats import Original
+from curation.reading.pairs import IMAGE_FIELDS, CaptionOptions
+from curation.reading.shards import Shard
+from files.addresses import is_remote, unreachable
+from files.errors import CocuError
+
+CHANGED = (
+    "the shard has changed since `cocu index build`: put the old one back and run the same command again, "
+    "or build a new index"
+)
+
+
+class Originals:
+    """What a shard holds of its pairs. A context manager; the shard is opened when a pair is first asked for."""
+
+    def __init__(self, shard: Shard, options: CaptionOptions) -> None:
+        self._shard, self._options, self._stack = shard, options, ExitStack()
+        self._opened = False
+
+    def open(self) -> Self:
+        """Open the shard now."""
+        if not self._opened:
+            self._originals = self._stack.enter_context(self._shard.reader.originals(self._options))
+            self._opened = True
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def find(self, key: str) -> Original:
+        """The next pair of this key; what lies before it is passed over. Raises CocuError when there is none."""
+        original = next((one for one in self.open()._originals if one.key == key), None)
+        if original is None:
+            raise CocuError(f"{self._shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+        return original
+
+    def with_pictures(self, keys: Sequence[str]) -> tuple[list[Original], list[bytes]]:
+        """The pairs of these keys and their encoded pictures, all read: another thread may write them."""
+        try:
+            originals = [self.find(key) for key in keys]
+            return originals, [one.data(*IMAGE_FIELDS) or b"" for one in originals]
+        except OSError as error:
+            raise unreachable(self._shard.url, error) from error
+
+
+def check_size(shard: Shard) -> None:
+    """Raises CocuError for a file at hand that has not the size it had, though nothing of it is going to be read."""
+    if shard.rows is not None or is_remote(shard.url) or not os.path.isfile(shard.url):
+        return
+    size = os.path.getsize(shard.url)
+    if size != shard.size:
+        raise CocuError(f"{shard.url}: has {size:,} bytes, but had {shard.size:,}; {CHANGED}")

@@ -1,0 +1,75 @@
+"""Where the pairs of a curated folder lie: in its own shards, or, where it has none, in those that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from curation.curated.outputs import output_of
+from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, CaptionOptions
+from curation.reading.shards import Shard
+from curation.reading.tars import Tar
+from curation.runs.manifest import read_manifest
+from files.addresses import is_remote, open_tar
+from files.errors import CocuError
+from files.rejects import Reject
+from files.tar import read_member, read_samples
+
+
+def shard_of(curated: Path, name: str) -> Shard | None:
+    """The shard that holds the pairs of one of a curated folder; None where neither it nor its source is at hand.
+
+    Raises MisuseError for a folder that is no finished curation.
+    """
+    manifest = read_manifest(curated, "curated")
+    if output_of(manifest) == "shards":
+        # The name may come out of a table: it must not lead elsewhere.
+        path = curated.absolute() / "shards" / f"{name}.tar"
+        return Shard(name, str(path), path.stat().st_size) if Path(name).name == name and path.is_file() else None
+    known = next((item for item in manifest["inputs"] if item["name"] == name), None)
+    if known is None or is_remote(known["url"]) or not Path(known["url"]).is_file():
+        return None
+    return Shard(**{**known, "rows": tuple(known["rows"]) if known["rows"] else None})
+
+
+def pictures_of(curated: Path, name: str, keys: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Encoded pictures of pairs of a shard; those that are not to be had are left out.
+
+    A tar is walked along its headers; only the wanted pictures are read.
+    """
+    shard = shard_of(curated, name)
+    if shard is None:
+        return
+    left = set(keys)
+    try:
+        for key, data in (
+            _tar_pictures(shard, left) if isinstance(shard.reader, Tar) else _pictures(curated, shard, left)
+        ):
+            yield key, data
+            left.discard(key)
+            if not left:
+                return
+    except (OSError, CocuError):  # a page without pictures is better than none
+        return
+
+
+def _tar_pictures(shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    with open_tar(shard.url, shard.size) as tar:
+        for sample in read_samples(tar.file):
+            if not isinstance(sample, Reject) and sample.key in wanted:
+                member = sample.member(IMAGE_FIELDS)
+                if member is not None and member.size <= MAX_IMAGE_BYTES:
+                    yield sample.key, read_member(tar.file, member)
+
+
+def _pictures(curated: Path, shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    parameters = read_manifest(curated, "curated")["parameters"]
+    names = [field.name for field in fields(CaptionOptions)]
+    options = CaptionOptions(
+        **{name: parameters[f"caption_{name}"] for name in names if f"caption_{name}" in parameters}
+    )
+    with shard.reader.originals(options) as originals:
+        for original in originals:
+            if original.key in wanted and (data := original.data(*IMAGE_FIELDS)):
+                yield original.key, data
