@@ -17,6 +17,7 @@ from files.plain_names import made_plain
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MOST_NAMED = 5  # tables, in a message
 LOOKUPS_AT_ONCE = 16
 # Endings of what holds pairs, of which a folder may hold many, and of tables, of which it holds one.
 Kinds = tuple[Sequence[str], Sequence[str]]
@@ -59,7 +60,7 @@ def _check_name(name: str) -> None:
     if "::" in name or (scheme and scheme not in (*REMOTE_SCHEMES, "file")):
         raise MisuseError(
             f"{name}: addresses of this kind are not read; give a local path or one of "
-            + ", ".join(f"{known}://" for known in ("s3", "gs", "http", "https"))
+            + ", ".join(f"{known}://" for known in ("s3", "gs", "hf", "http", "https"))
         )
     _checked([name])
 
@@ -118,7 +119,10 @@ def _remote(part: str, kinds: Kinds) -> list[str]:
 
 
 def _folder(folder: Path, kinds: Kinds) -> list[str]:
-    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table."""
+    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table.
+
+    The table may come in numbered parts, and lie in `data`, as Hugging Face publishes it.
+    """
 
     def files(paths: Iterable[Path], kind: Sequence[str]) -> list[str]:
         # Hidden files are leavings of other programs, "._00000.tar" for instance.
@@ -128,9 +132,14 @@ def _folder(folder: Path, kinds: Kinds) -> list[str]:
     tar, table = kinds
     if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
         return _checked(tars)
-    tables = files(folder.iterdir(), table)
-    if len(tables) > 1:
-        raise MisuseError(f"{folder}: holds several tables ({', '.join(Path(t).name for t in tables)}); name one")
+    inner = folder / "data"
+    tables = files(folder.iterdir(), table) or (files(inner.iterdir(), table) if inner.is_dir() else [])
+    names = {re.sub(r"\d{4,}", "#", Path(one).name): Path(one).name for one in tables}
+    if len(names) > 1:
+        listed = ", ".join(list(names.values())[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+        raise MisuseError(
+            f"{folder}: holds several tables ({listed}); name one, or the parts of one by a pattern with *"
+        )
     if not tables:
         lacking = "neither tars nor a table of (image, caption)" if table else "no shards"
         raise MisuseError(f"{folder}: holds {lacking} ({', '.join(table or tar)})")

@@ -1,4 +1,4 @@
-"""Tables of captions: (image path, caption) rows beside a folder of images, and captions without images.
+"""Tables of captions: rows of a picture, or of its path, and a caption; and captions without pictures.
 
 What kind of file holds the rows does not matter here: that is for the classes that derive from `CaptionedTable`.
 """
@@ -26,21 +26,27 @@ from files.pictures import USUAL_FIELDS, BadPicture, field_of
 from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
+# Columns of pictures themselves, as img2dataset and others have them, and of keys beside those.
+PICTURE_COLUMNS = ("img", "image_bytes", "jpg", "jpeg", "png", "webp")
+KEY_COLUMNS = ("key", "__key__", "uid", "id", "image_id")
+# No path has one; every picture has, early.
+_NO_LETTER, _EARLY = b"\0", 64
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
 SHOWN_NAMES = 300  # letters of what may be no header
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """A picture of an (image path, caption) table.
+    """A picture of a table.
 
-    image: local path, or remote address, of the picture. captions: what the cells of its rows hold: text, bytes, a list
-    or None.
+    image: local path, or remote address, of the picture, or what it was called where the table holds it: `data`.
+    captions: what the cells of its rows hold: text, bytes, a list or None.
     """
 
     key: str
     image: str
     captions: list[Any]
+    data: bytes | None = None
 
     def field(self, data: bytes) -> str:
         """How its picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
@@ -94,9 +100,10 @@ class CaptionedTable(Format):
         return ""
 
     def image_column(self, chosen: str | None) -> str | None:
-        """Name of the column of image paths, the chosen one or a usual one; None where it has none."""
+        """Name of the column of pictures or their paths, the chosen one or a usual one; None where it has none."""
         names = self.columns()
-        return next((name for name in ([chosen] if chosen else IMAGE_COLUMNS) if name in names), None)
+        usual = [chosen] if chosen else [*IMAGE_COLUMNS, *PICTURE_COLUMNS]
+        return next((name for name in usual if name in names), None)
 
     def picture(self, cell: Any) -> str:
         """Path or address of the picture that a cell names."""
@@ -123,17 +130,30 @@ class CaptionedTable(Format):
     def image_rows(self, options: CaptionOptions) -> Iterator[ImageRow | Reject]:
         """Pictures in the order of their first rows, each with the captions of all its rows; and bad rows, before them.
 
-        Paths are relative to the table's folder. Raises MisuseError when the table lacks a column.
+        Paths are relative to the table's folder. A picture that the table holds comes at once, with the captions of the
+        rows that hold it one after the other. Raises MisuseError when the table lacks a column.
         """
         found: dict[str, ImageRow] = {}
+        last: ImageRow | None = None
         names = self.columns()
-        image = _pick(self.url, names, options.image_column, IMAGE_COLUMNS, "image", "--image-column")
+        usual = (*IMAGE_COLUMNS, *PICTURE_COLUMNS)
+        image = _pick(self.url, names, options.image_column, usual, "image", "--image-column")
         caption = _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column")
-        for number, row in enumerate(self.read((image, caption)), self.start + 1):
+        keys = [name for name in KEY_COLUMNS if name in names and name not in (image, caption)][:1]
+        for number, row in enumerate(self.read((image, caption, *keys)), self.start + 1):
             if isinstance(row, BadRow):
                 yield Reject(f"row {number:,}", row.reason)
                 continue
-            path = _text(row.get(image))
+            data, path = picture_of(row.get(image))
+            if data is not None:
+                if last is not None and last.data == data:
+                    last.captions.append(row.get(caption))
+                    continue
+                if last is not None:
+                    yield last
+                key = _text(row.get(keys[0])).replace(".", "_") if keys else ""
+                last = ImageRow(key or table_key(path) or f"{number - 1:08d}", path, [row.get(caption)], data)
+                continue
             if not path:
                 yield Reject(f"row {number:,}", "no image: the cell is empty")
             elif not is_utf8(path):
@@ -145,6 +165,8 @@ class CaptionedTable(Format):
                 if picture not in found:
                     found[picture] = ImageRow(table_key(path), picture, [])
                 found[picture].captions.append(row.get(caption))
+        if last is not None:
+            yield last
         yield from found.values()
 
     def caption_rows(self) -> Iterator[CaptionRow | Reject]:
@@ -199,8 +221,22 @@ def _free(key: str, taken: set[str]) -> str:
     return free
 
 
+def picture_of(cell: Any) -> tuple[bytes | None, str]:
+    """What a cell of pictures holds: (the picture itself or None, its path or what it is called).
+
+    Hugging Face has pictures as {"bytes": ..., "path": ...}, of which one may be missing; others as bytes alone.
+    """
+    data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if not isinstance(data, bytes) or _NO_LETTER not in data[:_EARLY]:
+        return None, _text(path or (None if isinstance(cell, dict) else data))
+    return data, _text(path)
+
+
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:
     """The picture of a row, or why there is none of at most `limit` bytes."""
+    if row.data is not None:
+        big = len(row.data) > limit
+        return Reject(row.key, f"oversized picture: {len(row.data):,} bytes") if big else row.data
     try:
         if is_remote(row.image):
             with filesystem(row.image).open(row.image, "rb") as source:

@@ -20,6 +20,7 @@ from files.addresses import open_bytes
 from files.errors import CocuError, MisuseError
 
 BATCH = 1_000
+PICTURES = 32  # rows at a time where these may hold pictures
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
 MOST_LINE_BYTES = 8 << 20
 # JSON lines may leave out what is null; so many of them are asked for their fields.
@@ -264,8 +265,14 @@ class ParquetTable(CaptionedTable):
                 first += rows
             if not groups:
                 return
-            batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(columns)))
-            rows_in = chain.from_iterable(_batch_rows(batch) for batch in batches)
+            wanted = list(dict.fromkeys(columns))
+            small = all(_may_be_name(file.schema_arrow.field(name).type) for name in wanted)
+            batches = (  # group by group: of several at once Arrow fetches all before the first row
+                batch
+                for group in groups
+                for batch in file.iter_batches(BATCH if small else PICTURES, row_groups=[group], columns=wanted)
+            )
+            rows_in = chain.from_iterable(map(_batch_rows, batches))
             yield from islice(rows_in, skip, skip + self.stop - self.start)
 
 
@@ -319,6 +326,10 @@ def _undecoded(column: Any) -> Any:
         return _undecoded(column.dictionary_decode())
     if _is_text(kind):
         return column.cast(pa.large_binary())
+    if pa.types.is_struct(kind):
+        names = [kind.field(i).name for i in range(kind.num_fields)]
+        fields = [_undecoded(column.field(i)) for i in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(fields, names, mask=column.is_null())
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type):
         return column.cast(pa.large_list(pa.large_binary()))
     return column
