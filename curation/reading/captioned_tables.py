@@ -12,7 +12,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,11 +26,6 @@ from files.pictures import USUAL_FIELDS, BadPicture, field_of
 from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
-# Columns of pictures themselves, as img2dataset and others have them, and of keys beside those.
-PICTURE_COLUMNS = ("img", "image_bytes", "jpg", "jpeg", "png", "webp")
-KEY_COLUMNS = ("key", "__key__", "uid", "id", "image_id")
-# No path has one; every picture has, early.
-_NO_LETTER, _EARLY = b"\0", 64
 CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
 SHOWN_NAMES = 300  # letters of what may be no header
 
@@ -40,13 +35,14 @@ class ImageRow:
     """A picture of a table.
 
     image: local path, or remote address, of the picture, or what it was called where the table holds it: `data`.
-    captions: what the cells of its rows hold: text, bytes, a list or None.
+    captions: what the cells of its rows hold: text, bytes, a list or None. rows: these as they stand, if asked for.
     """
 
     key: str
     image: str
     captions: list[Any]
     data: bytes | None = None
+    rows: list[Any] = field(default_factory=list)
 
     def field(self, data: bytes) -> str:
         """How its picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
@@ -102,12 +98,19 @@ class CaptionedTable(Format):
     def image_column(self, chosen: str | None) -> str | None:
         """Name of the column of pictures or their paths, the chosen one or a usual one; None where it has none."""
         names = self.columns()
-        usual = [chosen] if chosen else [*IMAGE_COLUMNS, *PICTURE_COLUMNS]
-        return next((name for name in usual if name in names), None)
+        return next((name for name in ([chosen] if chosen else IMAGE_COLUMNS) if name in names), None)
 
     def picture(self, cell: Any) -> str:
         """Path or address of the picture that a cell names."""
-        return _beside(self.url, _text(cell))
+        return _beside(self.url, as_text(cell))
+
+    def name_column(self, name: str) -> str:
+        """What to read of a column for no more than what its pictures are called, "" for nothing."""
+        return name
+
+    def name(self, cell: Any) -> str:
+        """What the picture of a cell is called."""
+        return as_text(cell)
 
     def pairs(self, options: CaptionOptions) -> Iterator[Pair | Reject]:
         """Pairs in the order of the rows. Raises MisuseError when the table lacks a column."""
@@ -130,44 +133,39 @@ class CaptionedTable(Format):
     def image_rows(self, options: CaptionOptions) -> Iterator[ImageRow | Reject]:
         """Pictures in the order of their first rows, each with the captions of all its rows; and bad rows, before them.
 
-        Paths are relative to the table's folder. A picture that the table holds comes at once, with the captions of the
-        rows that hold it one after the other. Raises MisuseError when the table lacks a column.
+        Paths are relative to the table's folder. Raises MisuseError when the table lacks a column.
         """
         found: dict[str, ImageRow] = {}
-        last: ImageRow | None = None
-        names = self.columns()
-        usual = (*IMAGE_COLUMNS, *PICTURE_COLUMNS)
-        image = _pick(self.url, names, options.image_column, usual, "image", "--image-column")
-        caption = _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column")
-        keys = [name for name in KEY_COLUMNS if name in names and name not in (image, caption)][:1]
-        for number, row in enumerate(self.read((image, caption, *keys)), self.start + 1):
+        image, caption = self.pair_columns(options)
+        for number, row in enumerate(self.read((image, caption)), self.start + 1):
             if isinstance(row, BadRow):
                 yield Reject(f"row {number:,}", row.reason)
                 continue
-            data, path = picture_of(row.get(image))
-            if data is not None:
-                if last is not None and last.data == data:
-                    last.captions.append(row.get(caption))
-                    continue
-                if last is not None:
-                    yield last
-                key = _text(row.get(keys[0])).replace(".", "_") if keys else ""
-                last = ImageRow(key or table_key(path) or f"{number - 1:08d}", path, [row.get(caption)], data)
+            named = self.named_row(number, as_text(row.get(image)))
+            if isinstance(named, Reject):
+                yield named
                 continue
-            if not path:
-                yield Reject(f"row {number:,}", "no image: the cell is empty")
-            elif not is_utf8(path):
-                yield Reject(path, "image name is not UTF-8")
-            elif "://" in path and not is_remote(self.url):
-                yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
-            else:
-                picture = _beside(self.url, path)
-                if picture not in found:
-                    found[picture] = ImageRow(table_key(path), picture, [])
-                found[picture].captions.append(row.get(caption))
-        if last is not None:
-            yield last
+            found.setdefault(named.image, named).captions.append(row.get(caption))
         yield from found.values()
+
+    def pair_columns(self, options: CaptionOptions) -> tuple[str, str]:
+        """The columns of pictures, or their paths, and of captions. Raises MisuseError where one is missing."""
+        names = self.columns()
+        image = options.image_column or self.image_column(None)
+        return (
+            _pick(self.url, names, image, IMAGE_COLUMNS, "image", "--image-column"),
+            _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column"),
+        )
+
+    def named_row(self, number: int, path: str) -> ImageRow | Reject:
+        """A picture outside of the table, yet without captions, by its path or address in row `number`, from 1."""
+        if not path:
+            return Reject(f"row {number:,}", "no image: the cell is empty")
+        if not is_utf8(path):
+            return Reject(path, "image name is not UTF-8")
+        if "://" in path and not is_remote(self.url):
+            return Reject(table_key(path), f"image is no file: {path} is an address; download it first")
+        return ImageRow(table_key(path), self.picture(path), [])
 
     def caption_rows(self) -> Iterator[CaptionRow | Reject]:
         """Rows of captions alone: a caption, and where the table has them a key and an image.
@@ -176,19 +174,19 @@ class CaptionedTable(Format):
         """
         names = self.columns()
         caption = _pick(self.url, names, None, CAPTION_COLUMNS, "caption", None)
-        wanted = [name for name in ("key", "image") if name in names]
+        wanted = [name for name in ("key", self.name_column("image")) if name.partition(".")[0] in names]
         for number, row in enumerate(self.read((caption, *wanted)), self.start + 1):
             if isinstance(row, BadRow):
                 yield Reject(f"row {number:,}", row.reason)
                 continue
-            key, image = (_text(row.get(name)) for name in ("key", "image"))
+            key, image = (self.name(row.get(name)) for name in ("key", "image"))
             if not is_utf8(key + image):
                 yield Reject(key or f"row {number:,}", "key or image name is not UTF-8")
             else:
                 yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
 
     def _pairs(self, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
-        taken = set[str]()
+        taken: dict[str, int] = {}
         for row in self.image_rows(options):
             if isinstance(row, Reject):
                 yield row
@@ -214,22 +212,14 @@ def table_key(path: str) -> str:
     return (str(local.with_suffix("")) if local.name else str(local)).lstrip("./").replace(".", "_") or path
 
 
-def _free(key: str, taken: set[str]) -> str:
-    """The key, or the key with the first number that nobody has; it is then taken."""
-    free = next(one for n in count(1) if (one := key if n == 1 else f"{key}-{n}") not in taken)
-    taken.add(free)
+def _free(key: str, taken: dict[str, int]) -> str:
+    """The key, or the key with the first number that nobody has; it is then taken. taken: the last number of each."""
+    number, free = next(
+        (n, one) for n in count(taken.get(key, 0) + 1) if (one := key if n == 1 else f"{key}-{n}") not in taken
+    )
+    taken[free] = 1
+    taken[key] = number
     return free
-
-
-def picture_of(cell: Any) -> tuple[bytes | None, str]:
-    """What a cell of pictures holds: (the picture itself or None, its path or what it is called).
-
-    Hugging Face has pictures as {"bytes": ..., "path": ...}, of which one may be missing; others as bytes alone.
-    """
-    data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-    if not isinstance(data, bytes) or _NO_LETTER not in data[:_EARLY]:
-        return None, _text(path or (None if isinstance(cell, dict) else data))
-    return data, _text(path)
 
 
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:
@@ -282,7 +272,7 @@ def caption_by_key(url: str) -> dict[str, str]:
                 return {}
             table = file.read(columns=["key", caption])
             pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
-            return {_text(key): text for key, text in pairs if text is not None}
+            return {as_text(key): text for key, text in pairs if text is not None}
     except CocuError:
         raise
     except Exception as error:  # Arrow, fsspec and their drivers raise many kinds
@@ -313,7 +303,8 @@ def _pick(
     return name
 
 
-def _text(cell: Any) -> str:
+def as_text(cell: Any) -> str:
+    """A cell that names something, "" where it is empty; bytes that are no UTF-8 become surrogates."""
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "surrogateescape")
     return "" if cell is None else str(cell)

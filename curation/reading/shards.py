@@ -57,7 +57,8 @@ def find_shards(names: Sequence[str], image_column: str | None = None) -> list[S
     shards: list[Shard] = []
     for url, label, known in found:
         if issubclass(known, CaptionedTable):
-            shards.extend(_parts(known(url), label, known(url).image_column(image_column)))
+            table = known(url)
+            shards.extend(_parts(table, label, table.image_column(image_column)))
         else:
             shards.append(Shard(label, url, sizes[url]))
     return distinct(shards)

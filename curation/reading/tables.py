@@ -1,4 +1,4 @@
-"""CSV, TSV, JSONL and Parquet files, read from any row on; a row that cannot be read does not stop the others."""
+"""CSV, TSV and JSONL files, read from any row on; a row that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ import re
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from curation.reading.captioned_tables import CAPTION_COLUMNS, IMAGE_COLUMNS, BadRow, CaptionedTable, Row
 from curation.reading.formats import FORMATS
 from curation.reading.parts import parts_of
 from files.addresses import open_bytes
-from files.errors import CocuError, MisuseError
+from files.errors import MisuseError
 
-BATCH = 1_000
-PICTURES = 32  # rows at a time where these may hold pictures
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
 MOST_LINE_BYTES = 8 << 20
 # JSON lines may leave out what is null; so many of them are asked for their fields.
@@ -231,56 +228,10 @@ class JsonLines(TextTable):
             start = lines.offset
 
 
-class ParquetTable(CaptionedTable):
-    """A Parquet file; text comes as bytes."""
-
-    suffixes = (".parquet",)
-
-    def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
-        """As `CaptionedTable`; offsets are 0."""
-        with _parquet(self.url) as file:
-            total = file.metadata.num_rows
-            names = [field.name for field in file.schema_arrow if _may_be_name(field.type)]
-        if image is not None and image in names and total > rows:
-            with suppress(CocuError, OSError):  # each part tells what is broken of it
-                whole = type(self)(self.url, rows=(0, total)).read((image,))
-                return parts_of(((0, row.get(image)) for row in whole if isinstance(row, dict)), rows, self.picture)
-        return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
-
-    def columns(self) -> list[str]:
-        """Those of the schema."""
-        with _parquet(self.url) as file:
-            return list(file.schema_arrow.names)
-
-    def read(self, columns: Sequence[str]) -> Iterator[Row]:
-        """As `CaptionedTable`."""
-        with _parquet(self.url) as file:
-            groups: list[int] = []
-            first = skip = 0
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if first + rows > self.start and first < self.stop:
-                    skip = skip if groups else self.start - first
-                    groups.append(group)
-                first += rows
-            if not groups:
-                return
-            wanted = list(dict.fromkeys(columns))
-            small = all(_may_be_name(file.schema_arrow.field(name).type) for name in wanted)
-            batches = (  # group by group: of several at once Arrow fetches all before the first row
-                batch
-                for group in groups
-                for batch in file.iter_batches(BATCH if small else PICTURES, row_groups=[group], columns=wanted)
-            )
-            rows_in = chain.from_iterable(map(_batch_rows, batches))
-            yield from islice(rows_in, skip, skip + self.stop - self.start)
-
-
 FORMATS.add("csv", CsvTable)
 FORMATS.add("tsv", TsvTable)
 FORMATS.add("txt", TxtTable)
 FORMATS.add("jsonl", JsonLines)
-FORMATS.add("parquet", ParquetTable)
 
 
 def _separator(header: str, separators: Sequence[str]) -> str:
@@ -293,56 +244,3 @@ def _separator(header: str, separators: Sequence[str]) -> str:
         return len(known.intersection(cells)), separator in bare
 
     return max(separators, key=fits)
-
-
-@contextmanager
-def _parquet(url: str) -> Iterator[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_bytes(url, seek=True) as source:
-        try:
-            file = pq.ParquetFile(source)
-        except (pa.ArrowException, OSError) as error:
-            raise MisuseError(f"{url}: cannot be read as Parquet ({error})") from error
-        try:
-            yield file
-        except pa.ArrowException as error:
-            raise CocuError(f"{url}: broken Parquet: {error}") from error
-
-
-def _batch_rows(batch: Any) -> Iterator[Row]:
-    columns = [_undecoded(column).to_pylist() for column in batch.columns]
-    for cells in zip(*columns, strict=True):
-        yield dict(zip(batch.schema.names, cells, strict=True))
-
-
-def _undecoded(column: Any) -> Any:
-    """Text as bytes: one cell that is no UTF-8 must not spoil its column."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _undecoded(column.dictionary_decode())
-    if _is_text(kind):
-        return column.cast(pa.large_binary())
-    if pa.types.is_struct(kind):
-        names = [kind.field(i).name for i in range(kind.num_fields)]
-        fields = [_undecoded(column.field(i)) for i in range(kind.num_fields)]
-        return pa.StructArray.from_arrays(fields, names, mask=column.is_null())
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type):
-        return column.cast(pa.large_list(pa.large_binary()))
-    return column
-
-
-def _may_be_name(kind: Any) -> bool:
-    """Whether cells of such a column are small: pictures themselves are bytes, maybe within an object."""
-    import pyarrow as pa
-
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
