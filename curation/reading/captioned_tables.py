@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from curation.reading.formats import Format, NewMembers, Original
@@ -73,7 +73,20 @@ Row = dict[str, Any] | BadRow
 
 
 class CaptionedTable(Format):
-    """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text."""
+    """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text.
+
+    options: how it is to be read; headless: whether it can be without the names of its columns.
+    """
+
+    options = CaptionOptions()
+    headless = False
+
+    def told(self, options: CaptionOptions) -> Self:
+        """The same table, to be read so. Raises MisuseError where it cannot be."""
+        if options.columns and not self.headless:
+            raise MisuseError(f"{self.url}: names its columns itself; --no-header is for CSV and TSV")
+        self.options = options
+        return self
 
     @abstractmethod
     def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
@@ -98,11 +111,17 @@ class CaptionedTable(Format):
     def image_column(self, chosen: str | None) -> str | None:
         """Name of the column of pictures or their paths, the chosen one or a usual one; None where it has none."""
         names = self.columns()
-        return next((name for name in ([chosen] if chosen else IMAGE_COLUMNS) if name in names), None)
+        return next((name for name in ([chosen] if chosen else self.usual_images) if name in names), None)
+
+    @property
+    def usual_images(self) -> Sequence[str]:
+        """Names that the column of pictures usually has."""
+        return (*IMAGE_COLUMNS, "url") if self.options.columns else IMAGE_COLUMNS
 
     def picture(self, cell: Any) -> str:
         """Path or address of the picture that a cell names."""
-        return _beside(self.url, as_text(cell))
+        folder = self.options.images
+        return _beside(self.url if folder is None else f"{folder.rstrip('/')}/-", as_text(cell))
 
     def name_column(self, name: str) -> str:
         """What to read of a column for no more than what its pictures are called, "" for nothing."""
@@ -153,8 +172,8 @@ class CaptionedTable(Format):
         names = self.columns()
         image = options.image_column or self.image_column(None)
         return (
-            _pick(self.url, names, image, IMAGE_COLUMNS, "image", "--image-column"),
-            _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column"),
+            self._pick(names, image, self.usual_images, "image", "--image-column"),
+            self._pick(names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column"),
         )
 
     def named_row(self, number: int, path: str) -> ImageRow | Reject:
@@ -173,7 +192,7 @@ class CaptionedTable(Format):
         Raises MisuseError when the table has no caption column.
         """
         names = self.columns()
-        caption = _pick(self.url, names, None, CAPTION_COLUMNS, "caption", None)
+        caption = self._pick(names, None, CAPTION_COLUMNS, "caption", None)
         wanted = [name for name in ("key", self.name_column("image")) if name.partition(".")[0] in names]
         for number, row in enumerate(self.read((caption, *wanted)), self.start + 1):
             if isinstance(row, BadRow):
@@ -185,9 +204,30 @@ class CaptionedTable(Format):
             else:
                 yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
 
+    def _pick(
+        self, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
+    ) -> str:
+        name = chosen if chosen is not None else next((name for name in usual if name in names), None)
+        if name is not None and name in names:
+            return name
+        wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
+        hint = f"; name it with {option}" if option else ""
+        if self.headless and option and not self.options.columns:
+            hint += "; if that is no header, name the columns: --no-header --columns caption,image"
+        if self.url.lower().endswith(".txt"):
+            hint += "; a text is a table where its first line names the columns"
+        has = ", ".join(names)[:SHOWN_NAMES] or "none"
+        raise MisuseError(f"{self.url}: {wanted}; it has {has}{hint}")
+
     def _pairs(self, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
+        return self.joined(self.told(options).image_rows(options), options)
+
+    def joined(
+        self, rows: Iterator[ImageRow | Reject], options: CaptionOptions
+    ) -> Iterator[tuple[ImageRow, Pair] | Reject]:
+        """What `image_rows` gave, each with the pair that it makes."""
         taken: dict[str, int] = {}
-        for row in self.image_rows(options):
+        for row in rows:
             if isinstance(row, Reject):
                 yield row
                 continue
@@ -287,20 +327,6 @@ def _beside(table: str, path: str) -> str:
     if path.startswith("/"):
         return f"{table.partition('://')[0]}://{path.lstrip('/')}"
     return f"{table.rpartition('/')[0]}/{path}"
-
-
-def _pick(
-    url: str, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
-) -> str:
-    name = chosen if chosen is not None else next((name for name in usual if name in names), None)
-    if name is None or name not in names:
-        wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
-        hint = f"; name it with {option}" if option else ""
-        if url.lower().endswith(".txt"):
-            hint += "; a text is a table where its first line names the columns"
-        has = ", ".join(names)[:SHOWN_NAMES] or "none"
-        raise MisuseError(f"{url}: {wanted}; it has {has}{hint}")
-    return name
 
 
 def as_text(cell: Any) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from curation.reading.captioned_tables import IMAGE_COLUMNS, CaptionedTable, ImageRow, Row, as_text, table_key
-from curation.reading.formats import FORMATS
+from curation.reading.formats import FORMATS, NewMembers, Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parts import parts_of
 from files.addresses import open_bytes
@@ -58,10 +59,15 @@ class ParquetTable(CaptionedTable):
         """As `CaptionedTable`; of the usual names one that holds pictures comes first, then any column of Arrow's."""
         if chosen:
             return super().image_column(chosen)
-        usual = [name for name in (*IMAGE_COLUMNS, *PICTURE_COLUMNS) if name in self.columns()]
+        usual = [name for name in self.usual_images if name in self.columns()]
         held = [name for name in usual if self.holds_pictures(name)]
         objects = [field.name for field in self.schema if _has_bytes(field.type)]
         return next(iter([*held, *usual, *objects]), None)
+
+    @property
+    def usual_images(self) -> Sequence[str]:
+        """As `CaptionedTable`."""
+        return (*IMAGE_COLUMNS, *PICTURE_COLUMNS)
 
     def holds_pictures(self, column: str) -> bool:
         """Whether a column is of pictures, not of paths: objects with bytes, or bytes that are no path's."""
@@ -96,6 +102,21 @@ class ParquetTable(CaptionedTable):
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `CaptionedTable`."""
         return self._rows(self.start, self.stop, columns)
+
+    @contextmanager
+    def originals(self, options: CaptionOptions, whole: bool = False) -> Iterator[Iterator[Original]]:
+        """As `CaptionedTable`; whole: as `WholeRows`."""
+        if not whole:
+            with super().originals(options) as originals:
+                yield originals
+            return
+        self.told(options)
+        yield (
+            WholeRows(pair.key, pair.checksum, [(row.field(pair.image), pair.image)], row.rows)
+            for row, pair in (
+                item for item in self.joined(self.image_rows(options, True), options) if not isinstance(item, Reject)
+            )
+        )
 
     def image_rows(self, options: CaptionOptions, whole: bool = False) -> Iterator[ImageRow | Reject]:
         """As `CaptionedTable`; where the table holds the pictures, each comes at once.
@@ -159,6 +180,19 @@ class ParquetTable(CaptionedTable):
 
 
 FORMATS.add("parquet", ParquetTable)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRows(NewMembers):
+    """A pair with the rows that it was made of as they stand, record batches of one each."""
+
+    rows: Sequence[Any] = ()
+
+
+def held_image(table: ParquetTable) -> str | None:
+    """The column of pictures, as the table is told to be read; None where it has only paths, or none."""
+    image = table.image_column(table.options.image_column)
+    return image if image is not None and table.holds_pictures(image) else None
 
 
 def picture_of(cell: Any) -> tuple[bytes | None, str]:

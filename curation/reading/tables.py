@@ -32,18 +32,27 @@ class Lines:
 
     def __init__(self, source: BinaryIO, url: str) -> None:
         self.source, self.url, self.offset = source, url, 0
+        self._line = self._ahead = b""
+
+    def peek(self) -> str:
+        """The next line, which stays the next; "" at the end."""
+        offset = self.offset
+        text = next(self, "")
+        self.offset, self._ahead = offset, self._line
+        return text
 
     def seek(self, offset: int) -> None:
         """Go to a byte; 0, where it stands at first, asks nothing of the source."""
         if offset:
             self.source.seek(offset)
-            self.offset = offset
+            self.offset, self._ahead = offset, b""
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self.source.readline(MOST_LINE_BYTES)
+        line = self._line = self._ahead or self.source.readline(MOST_LINE_BYTES)
+        self._ahead = b""
         if not line:
             raise StopIteration
         if self.offset == 0 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
@@ -120,12 +129,13 @@ class _Taken:
 
 
 class CsvTable(TextTable):
-    """Values under a header, between commas, or what else parts the header.
+    """Values under a header, or one that is given, between commas, or what else parts the first line.
 
     separators: what may part them; the first is what such files have by their name.
     """
 
     suffixes = (".csv",)
+    headless = True
     separators: Sequence[str] = (",", "\t")
     separator = ","
 
@@ -167,9 +177,16 @@ class CsvTable(TextTable):
         if self.separator == self.separators[0]:
             return ""
         name = {",": "commas", "\t": "tabs"}.get(self.separator, self.separator)
-        return f"read with {name} between its columns, as its header has them"
+        said = "first line" if self.options.columns else "header"
+        return f"read with {name} between its columns, as its {said} has them"
 
     def _header(self, lines: Lines) -> list[str]:
+        if names := self.options.columns:
+            first_line = lines.peek()
+            likely = sorted(self.separators, key="\t".__ne__)  # captions hold commas, seldom tabs
+            fits = [one for one in likely if len(first_line.split(one)) == len(names)]
+            self.separator = next(iter(fits), _separator(first_line, self.separators))
+            return list(names)
         try:
             first = list(islice(lines, 1))
             self.separator = _separator("".join(first), self.separators)
