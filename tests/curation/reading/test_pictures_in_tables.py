@@ -218,7 +218,7 @@ def test_no_more_is_held_than_some_rows(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"image": pictures, "caption": [f"dog {i}" for i in range(300)]}),
         tmp_path / "a.parquet",
-        row_group_size=50,
+        row_group_size=25,
     )
     del pictures
     (shard,) = find_shards([str(tmp_path / "a.parquet")])
