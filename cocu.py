@@ -53,6 +53,9 @@ def build_index(
     all_captions: bool = False,
     image_column: str | None = None,
     caption_column: str | None = None,
+    images: Named | None = None,
+    no_header: bool = False,
+    columns: str | Sequence[str] | None = None,
     parser: str = "spacy",
     spacy_pipeline: str = "auto",
     adjectives: bool = False,
@@ -88,19 +91,20 @@ def build_index(
         from curation.index import build
         from curation.index.opened import open_index
         from curation.ranking.kept_fits import fit_default
-        from curation.reading.pairs import CaptionOptions
+        from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from curation.reading.shards import find_caption_tables, find_shards
         from files.errors import check_numbers
 
         check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers)
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code)
-        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column)
+        named = (image_folder(images), table_columns(no_header, columns))
+        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column, *named)
         nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser, language=language)
         listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
         options = build.IndexOptions(encoder, captions, nouns, *late)
-        found, extra = find_shards(_names(shards), image_column), find_caption_tables(_names(extra_captions))
+        found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         manifest = build.build_index(found, extra, Path(out), options, *at_once)
         fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
@@ -147,6 +151,9 @@ def curate(
     all_captions: bool = False,
     image_column: str | None = None,
     caption_column: str | None = None,
+    images: Named | None = None,
+    no_header: bool = False,
+    columns: str | Sequence[str] | None = None,
     seed: int = 0,
     max_rejects: float = 0.10,
     device: str = "auto",
@@ -177,6 +184,7 @@ def curate(
         from curation.index.anchors import find_anchors
         from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
+        from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from files.errors import check_numbers
 
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
@@ -192,7 +200,8 @@ def curate(
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
         encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        captions = (caption_field, all_captions, image_column, caption_column)
+        named = (image_folder(images), table_columns(no_header, columns))
+        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
         path, opened = Path(out), open_index(_path(index), spacy_pipeline)
         given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))

@@ -129,6 +129,15 @@ def run(
     ] = False,
     image_column: Annotated[str | None, typer.Option(help="Of --anchors: column of a table with image paths.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Of --anchors: column of a table with captions.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Of --anchors: folder of a table's pictures, if not its own.")
+    ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="Of --anchors: CSV and TSV begin with no names; --columns gives them.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of --no-header: names of all columns, such as caption,url.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of clusters and of the random ranking.")] = 0,
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="Share of rejected --anchors over which the run ends as failed.")

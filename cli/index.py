@@ -34,7 +34,7 @@ def build(
         typer.Argument(
             metavar="SHARDS...",
             help="WebDataset tars, by name, folder, glob or braces, local or remote; or a table (CSV, TSV, TXT, JSONL, "
-            "Parquet) of image paths and captions.",
+            "Parquet, COCO's JSON) of captions and image paths; or Parquet with the pictures in it.",
         ),
     ],
     out: Annotated[
@@ -70,6 +70,16 @@ def build(
     ] = False,
     image_column: Annotated[str | None, typer.Option(help="Column of a table that holds image paths.")] = None,
     caption_column: Annotated[str | None, typer.Option(help="Column of a table that holds captions.")] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder of a table's pictures, if it is not the table's own."),
+    ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="CSV and TSV begin with no names of columns; --columns gives them.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of --no-header: names of all columns, such as caption,url.")
+    ] = None,
     parser: Annotated[
         str, typer.Option(help="What finds the concepts of captions.", autocompletion=completion(_parsers))
     ] = "spacy",

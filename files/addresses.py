@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from files.errors import CocuError, MisuseError
 
-REMOTE_SCHEMES = ("s3", "gs", "gcs", "http", "https", "memory")
+REMOTE_SCHEMES = ("s3", "gs", "gcs", "hf", "http", "https", "memory")
 # Small, because a packed block may unpack to thousands of times its size, in memory.
 PACKED_BLOCK = 16 << 10
 BLOCK = 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from files.plain_names import made_plain
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MOST_NAMED = 5  # tables, in a message
+# What tells parts of a table apart, in its name: numbers, and digests as Hugging Face has them.
+_PART = re.compile(r"\d{5,}|^\d{4}(?=\.)|(?<=-)[0-9a-f]{16}(?=\.)")
 LOOKUPS_AT_ONCE = 16
 # Endings of what holds pairs, of which a folder may hold many, and of tables, of which it holds one.
 Kinds = tuple[Sequence[str], Sequence[str]]
@@ -59,7 +63,7 @@ def _check_name(name: str) -> None:
     if "::" in name or (scheme and scheme not in (*REMOTE_SCHEMES, "file")):
         raise MisuseError(
             f"{name}: addresses of this kind are not read; give a local path or one of "
-            + ", ".join(f"{known}://" for known in ("s3", "gs", "http", "https"))
+            + ", ".join(f"{known}://" for known in ("s3", "gs", "hf", "http", "https"))
         )
     _checked([name])
 
@@ -111,14 +115,23 @@ def _remote(part: str, kinds: Kinds) -> list[str]:
         if not found:
             raise MisuseError(f"{part}: matches no shard ({_listed(kinds)})")
         return _checked(found)
-    if not shard_suffix(part, [*kinds[0], *kinds[1]]):
-        kind = "neither a tar nor a table" if kinds[1] else "not a tar"
-        raise MisuseError(f"{part}: {kind}; name the shards, for instance with braces or '*.tar'")
-    return [part]
+    if shard_suffix(part, [*kinds[0], *kinds[1]]):
+        return [part]
+    if not part.startswith("http"):  # a web server lists no folder
+        for folder in (part.rstrip("/"), f"{part.rstrip('/')}/data"):
+            found = _wanted(remote_glob(f"{folder}/*"), kinds)
+            if found:
+                return _checked(found if shard_suffix(found[0], kinds[0]) else _one_table(part, found))
+    kind = "neither a tar nor a table" if kinds[1] else "not a tar"
+    example = "'*.tar'" + (" or '*.parquet'" if kinds[1] else "")
+    raise MisuseError(f"{part}: {kind}; name the shards, for instance with braces or {example}")
 
 
 def _folder(folder: Path, kinds: Kinds) -> list[str]:
-    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table."""
+    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table.
+
+    The table may come in numbered parts, and lie in `data`, as Hugging Face publishes it.
+    """
 
     def files(paths: Iterable[Path], kind: Sequence[str]) -> list[str]:
         # Hidden files are leavings of other programs, "._00000.tar" for instance.
@@ -128,13 +141,23 @@ def _folder(folder: Path, kinds: Kinds) -> list[str]:
     tar, table = kinds
     if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
         return _checked(tars)
-    tables = files(folder.iterdir(), table)
-    if len(tables) > 1:
-        raise MisuseError(f"{folder}: holds several tables ({', '.join(Path(t).name for t in tables)}); name one")
+    inner = folder / "data"
+    tables = files(folder.iterdir(), table) or (files(inner.iterdir(), table) if inner.is_dir() else [])
     if not tables:
         lacking = "neither tars nor a table of (image, caption)" if table else "no shards"
         raise MisuseError(f"{folder}: holds {lacking} ({', '.join(table or tar)})")
-    return _checked(tables)
+    return _checked(_one_table(str(folder), tables))
+
+
+def _one_table(folder: str, tables: Sequence[str]) -> Sequence[str]:
+    """The tables, if they are one in numbered parts. Raises MisuseError."""
+    names = {_PART.sub("#", _file_name(one)): _file_name(one) for one in tables}
+    if len(names) > 1:
+        listed = ", ".join(list(names.values())[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+        raise MisuseError(
+            f"{folder}: holds several tables ({listed}); name one, or the parts of one by a pattern with *"
+        )
+    return tables
 
 
 def _wanted(urls: Sequence[str], kinds: Kinds) -> list[str]:
@@ -147,11 +170,11 @@ def _listed(kinds: Kinds) -> str:
     return ", ".join([*kinds[0], *kinds[1]])
 
 
-def _checked(urls: list[str]) -> list[str]:
+def _checked(urls: Sequence[str]) -> list[str]:
     for url in urls:
         if not is_utf8(url):
             raise MisuseError(f"{url!r}: the name is not UTF-8; rename the file or folder")
-    return urls
+    return list(urls)
 
 
 def with_folders(urls: Sequence[str], joint: str = "/", suffixes: Sequence[str] = TAR_SUFFIXES) -> list[str]:

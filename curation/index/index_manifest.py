@@ -30,6 +30,7 @@ PARAMETERS = {
     **{"model": str, "pretrained": (None, str), "precision": str, "weights": (None, str), "min_count": count},
     **{"caption_field": (None, str), "caption_all_captions": bool},
     **{"caption_image_column?": (None, str), "caption_caption_column?": (None, str)},
+    **{"caption_images?": (None, str), "caption_columns?": (None, [str])},
     **{"noun_pipeline": str, "noun_adjectives": bool, "noun_names": bool, "noun_max_words": count},
     **{
         "noun_max_chars": count,

@@ -1,4 +1,4 @@
-"""Tables of captions: (image path, caption) rows beside a folder of images, and captions without images.
+"""Tables of captions: rows of a picture, or of its path, and a caption; and captions without pictures.
 
 What kind of file holds the rows does not matter here: that is for the classes that derive from `CaptionedTable`.
 """
@@ -12,10 +12,10 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from curation.reading.formats import Format, NewMembers, Original
@@ -32,15 +32,17 @@ SHOWN_NAMES = 300  # letters of what may be no header
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """A picture of an (image path, caption) table.
+    """A picture of a table.
 
-    image: local path, or remote address, of the picture. captions: what the cells of its rows hold: text, bytes, a list
-    or None.
+    image: local path, or remote address, of the picture, or what it was called where the table holds it: `data`.
+    captions: what the cells of its rows hold: text, bytes, a list or None. rows: these as they stand, if asked for.
     """
 
     key: str
     image: str
     captions: list[Any]
+    data: bytes | None = None
+    rows: list[Any] = field(default_factory=list)
 
     def field(self, data: bytes) -> str:
         """How its picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
@@ -71,7 +73,20 @@ Row = dict[str, Any] | BadRow
 
 
 class CaptionedTable(Format):
-    """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text."""
+    """A table, or the rows [start, stop) of one; `offset` is the byte where they start, in tables of text.
+
+    options: how it is to be read; headless: whether it can be without the names of its columns.
+    """
+
+    options = CaptionOptions()
+    headless = False
+
+    def told(self, options: CaptionOptions) -> Self:
+        """The same table, to be read so. Raises MisuseError where it cannot be."""
+        if options.columns and not self.headless:
+            raise MisuseError(f"{self.url}: names its columns itself; --no-header is for CSV and TSV")
+        self.options = options
+        return self
 
     @abstractmethod
     def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
@@ -94,13 +109,27 @@ class CaptionedTable(Format):
         return ""
 
     def image_column(self, chosen: str | None) -> str | None:
-        """Name of the column of image paths, the chosen one or a usual one; None where it has none."""
+        """Name of the column of pictures or their paths, the chosen one or a usual one; None where it has none."""
         names = self.columns()
-        return next((name for name in ([chosen] if chosen else IMAGE_COLUMNS) if name in names), None)
+        return next((name for name in ([chosen] if chosen else self.usual_images) if name in names), None)
+
+    @property
+    def usual_images(self) -> Sequence[str]:
+        """Names that the column of pictures usually has."""
+        return (*IMAGE_COLUMNS, "url") if self.options.columns else IMAGE_COLUMNS
 
     def picture(self, cell: Any) -> str:
         """Path or address of the picture that a cell names."""
-        return _beside(self.url, _text(cell))
+        folder = self.options.images
+        return _beside(self.url if folder is None else f"{folder.rstrip('/')}/-", as_text(cell))
+
+    def name_column(self, name: str) -> str:
+        """What to read of a column for no more than what its pictures are called, "" for nothing."""
+        return name
+
+    def name(self, cell: Any) -> str:
+        """What the picture of a cell is called."""
+        return as_text(cell)
 
     def pairs(self, options: CaptionOptions) -> Iterator[Pair | Reject]:
         """Pairs in the order of the rows. Raises MisuseError when the table lacks a column."""
@@ -126,26 +155,36 @@ class CaptionedTable(Format):
         Paths are relative to the table's folder. Raises MisuseError when the table lacks a column.
         """
         found: dict[str, ImageRow] = {}
-        names = self.columns()
-        image = _pick(self.url, names, options.image_column, IMAGE_COLUMNS, "image", "--image-column")
-        caption = _pick(self.url, names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column")
+        image, caption = self.pair_columns(options)
         for number, row in enumerate(self.read((image, caption)), self.start + 1):
             if isinstance(row, BadRow):
                 yield Reject(f"row {number:,}", row.reason)
                 continue
-            path = _text(row.get(image))
-            if not path:
-                yield Reject(f"row {number:,}", "no image: the cell is empty")
-            elif not is_utf8(path):
-                yield Reject(path, "image name is not UTF-8")
-            elif "://" in path and not is_remote(self.url):
-                yield Reject(table_key(path), f"image is no file: {path} is an address; download it first")
-            else:
-                picture = _beside(self.url, path)
-                if picture not in found:
-                    found[picture] = ImageRow(table_key(path), picture, [])
-                found[picture].captions.append(row.get(caption))
+            named = self.named_row(number, as_text(row.get(image)))
+            if isinstance(named, Reject):
+                yield named
+                continue
+            found.setdefault(named.image, named).captions.append(row.get(caption))
         yield from found.values()
+
+    def pair_columns(self, options: CaptionOptions) -> tuple[str, str]:
+        """The columns of pictures, or their paths, and of captions. Raises MisuseError where one is missing."""
+        names = self.columns()
+        image = options.image_column or self.image_column(None)
+        return (
+            self._pick(names, image, self.usual_images, "image", "--image-column"),
+            self._pick(names, options.caption_column, CAPTION_COLUMNS, "caption", "--caption-column"),
+        )
+
+    def named_row(self, number: int, path: str) -> ImageRow | Reject:
+        """A picture outside of the table, yet without captions, by its path or address in row `number`, from 1."""
+        if not path:
+            return Reject(f"row {number:,}", "no image: the cell is empty")
+        if not is_utf8(path):
+            return Reject(path, "image name is not UTF-8")
+        if "://" in path and not is_remote(self.url):
+            return Reject(table_key(path), f"image is no file: {path} is an address; download it first")
+        return ImageRow(table_key(path), self.picture(path), [])
 
     def caption_rows(self) -> Iterator[CaptionRow | Reject]:
         """Rows of captions alone: a caption, and where the table has them a key and an image.
@@ -153,21 +192,42 @@ class CaptionedTable(Format):
         Raises MisuseError when the table has no caption column.
         """
         names = self.columns()
-        caption = _pick(self.url, names, None, CAPTION_COLUMNS, "caption", None)
-        wanted = [name for name in ("key", "image") if name in names]
+        caption = self._pick(names, None, CAPTION_COLUMNS, "caption", None)
+        wanted = [name for name in ("key", self.name_column("image")) if name.partition(".")[0] in names]
         for number, row in enumerate(self.read((caption, *wanted)), self.start + 1):
             if isinstance(row, BadRow):
                 yield Reject(f"row {number:,}", row.reason)
                 continue
-            key, image = (_text(row.get(name)) for name in ("key", "image"))
+            key, image = (self.name(row.get(name)) for name in ("key", "image"))
             if not is_utf8(key + image):
                 yield Reject(key or f"row {number:,}", "key or image name is not UTF-8")
             else:
                 yield CaptionRow(key or str(number - 1), row.get(caption), image or None)
 
+    def _pick(
+        self, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
+    ) -> str:
+        name = chosen if chosen is not None else next((name for name in usual if name in names), None)
+        if name is not None and name in names:
+            return name
+        wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
+        hint = f"; name it with {option}" if option else ""
+        if self.headless and option and not self.options.columns:
+            hint += "; if that is no header, name the columns: --no-header --columns caption,image"
+        if self.url.lower().endswith(".txt"):
+            hint += "; a text is a table where its first line names the columns"
+        has = ", ".join(names)[:SHOWN_NAMES] or "none"
+        raise MisuseError(f"{self.url}: {wanted}; it has {has}{hint}")
+
     def _pairs(self, options: CaptionOptions) -> Iterator[tuple[ImageRow, Pair] | Reject]:
-        taken = set[str]()
-        for row in self.image_rows(options):
+        return self.joined(self.told(options).image_rows(options), options)
+
+    def joined(
+        self, rows: Iterator[ImageRow | Reject], options: CaptionOptions
+    ) -> Iterator[tuple[ImageRow, Pair] | Reject]:
+        """What `image_rows` gave, each with the pair that it makes."""
+        taken: dict[str, int] = {}
+        for row in rows:
             if isinstance(row, Reject):
                 yield row
                 continue
@@ -192,15 +252,21 @@ def table_key(path: str) -> str:
     return (str(local.with_suffix("")) if local.name else str(local)).lstrip("./").replace(".", "_") or path
 
 
-def _free(key: str, taken: set[str]) -> str:
-    """The key, or the key with the first number that nobody has; it is then taken."""
-    free = next(one for n in count(1) if (one := key if n == 1 else f"{key}-{n}") not in taken)
-    taken.add(free)
+def _free(key: str, taken: dict[str, int]) -> str:
+    """The key, or the key with the first number that nobody has; it is then taken. taken: the last number of each."""
+    number, free = next(
+        (n, one) for n in count(taken.get(key, 0) + 1) if (one := key if n == 1 else f"{key}-{n}") not in taken
+    )
+    taken[free] = 1
+    taken[key] = number
     return free
 
 
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:
     """The picture of a row, or why there is none of at most `limit` bytes."""
+    if row.data is not None:
+        big = len(row.data) > limit
+        return Reject(row.key, f"oversized picture: {len(row.data):,} bytes") if big else row.data
     try:
         if is_remote(row.image):
             with filesystem(row.image).open(row.image, "rb") as source:
@@ -246,7 +312,7 @@ def caption_by_key(url: str) -> dict[str, str]:
                 return {}
             table = file.read(columns=["key", caption])
             pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
-            return {_text(key): text for key, text in pairs if text is not None}
+            return {as_text(key): text for key, text in pairs if text is not None}
     except CocuError:
         raise
     except Exception as error:  # Arrow, fsspec and their drivers raise many kinds
@@ -263,21 +329,8 @@ def _beside(table: str, path: str) -> str:
     return f"{table.rpartition('/')[0]}/{path}"
 
 
-def _pick(
-    url: str, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str, option: str | None
-) -> str:
-    name = chosen if chosen is not None else next((name for name in usual if name in names), None)
-    if name is None or name not in names:
-        wanted = f"no column {chosen!r}" if chosen else f"no {what} column (looked for {', '.join(usual)})"
-        hint = f"; name it with {option}" if option else ""
-        if url.lower().endswith(".txt"):
-            hint += "; a text is a table where its first line names the columns"
-        has = ", ".join(names)[:SHOWN_NAMES] or "none"
-        raise MisuseError(f"{url}: {wanted}; it has {has}{hint}")
-    return name
-
-
-def _text(cell: Any) -> str:
+def as_text(cell: Any) -> str:
+    """A cell that names something, "" where it is empty; bytes that are no UTF-8 become surrogates."""
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "surrogateescape")
     return "" if cell is None else str(cell)

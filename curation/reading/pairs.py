@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from files.addresses import is_remote
 from files.errors import MisuseError
 from files.pictures import FIELDS
 from files.rejects import Reject, is_utf8
@@ -15,6 +19,7 @@ CAPTION_FIELDS = ("txt", "text", "caption")
 JSON_FIELDS = ("json",)
 MAX_IMAGE_BYTES = 100 << 20
 MAX_TEXT_BYTES = 4 << 20
+_OF_SOME_TABLES = ("images", "columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,20 @@ class CaptionOptions:
     field: dotted path into the `.json` member, for instance "captions" or "meta.alt"; None reads the text member.
     all_captions: a list gives all its captions instead of the first.
     image_column, caption_column: of tables of (image path, caption); None looks for the usual names.
+    images: folder that the image paths of tables are relative to; None: the table's own. columns: what the columns of
+    tables are called that begin with no header.
     """
 
     field: str | None = None
     all_captions: bool = False
     image_column: str | None = None
     caption_column: str | None = None
+    images: str | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))  # a manifest has a list
         if self.all_captions and not (self.field or self.caption_column):
             raise MisuseError(
                 "--all-captions needs --caption-field, the JSON field that holds the list of captions "
@@ -59,8 +70,34 @@ class CaptionOptions:
             )
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them."""
-        return {f"caption_{name}": value for name, value in asdict(self).items()}
+        """As a manifest names them; what only some tables need goes without saying."""
+        said = {name: value for name, value in asdict(self).items() if value is not None or name not in _OF_SOME_TABLES}
+        return {f"caption_{name}": value for name, value in said.items()}
+
+
+def table_columns(no_header: bool, columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of columns as they are given, a text with commas or a list. Raises MisuseError for what cannot be."""
+    if no_header != (columns is not None):
+        raise MisuseError(
+            "--no-header and --columns go together: a table either begins with the names of its columns, or they are "
+            "given, as in --no-header --columns caption,url"
+        )
+    if columns is None:
+        return None
+    names = tuple(name.strip() for name in (columns.split(",") if isinstance(columns, str) else columns))
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise MisuseError(f"--columns {','.join(names)}: give each column of the table a name of its own, with commas")
+    return names
+
+
+def image_folder(images: str | Path | None) -> str | None:
+    """The folder --images, absolute, or a remote address. Raises MisuseError where there is no such folder."""
+    if images is None or is_remote(str(images)):
+        return None if images is None else str(images)
+    folder = os.path.abspath(os.path.expanduser(str(images).removeprefix("file://")))
+    if not os.path.isdir(folder):
+        raise MisuseError(f"--images {images}: no such folder")
+    return folder
 
 
 def checksum_of(pair: int, before: int = 0) -> int:

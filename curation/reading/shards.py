@@ -45,19 +45,21 @@ class Shard:
         return formats[suffix](self.url, self.size, self.rows, self.offset)
 
 
-def find_shards(names: Sequence[str], image_column: str | None = None) -> list[Shard]:
+def find_shards(names: Sequence[str], options: CaptionOptions | None = None) -> list[Shard]:
     """Shards named by brace patterns, globs, folders, tars or tables, in the order given, each once.
 
-    Which those are, `find_urls` says. image_column: of tables, as in `CaptionOptions`. Raises MisuseError for a name
-    that stands for nothing, is a command, or has a scheme that is not read.
+    Which those are, `find_urls` says. options: how tables are read. Raises MisuseError for a name that stands for
+    nothing, is a command, or has a scheme that is not read, and for a table that cannot be read so.
     """
+    options = options or CaptionOptions()
     found = _find(names)
     whole = [url for url, _, known in found if not issubclass(known, CaptionedTable)]
     sizes = dict(zip(whole, sizes_of(whole), strict=True))
     shards: list[Shard] = []
     for url, label, known in found:
         if issubclass(known, CaptionedTable):
-            shards.extend(_parts(known(url), label, known(url).image_column(image_column)))
+            table = known(url).told(options)
+            shards.extend(_parts(table, label, table.image_column(options.image_column)))
         else:
             shards.append(Shard(label, url, sizes[url]))
     return distinct(shards)

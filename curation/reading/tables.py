@@ -1,4 +1,4 @@
-"""CSV, TSV, JSONL and Parquet files, read from any row on; a row that cannot be read does not stop the others."""
+"""CSV, TSV and JSONL files, read from any row on; a row that cannot be read does not stop the others."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import re
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from curation.reading.captioned_tables import CAPTION_COLUMNS, IMAGE_COLUMNS, BadRow, CaptionedTable, Row
 from curation.reading.formats import FORMATS
 from curation.reading.parts import parts_of
 from files.addresses import open_bytes
-from files.errors import CocuError, MisuseError
+from files.errors import MisuseError
 
-BATCH = 1_000
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
 MOST_LINE_BYTES = 8 << 20
 # JSON lines may leave out what is null; so many of them are asked for their fields.
@@ -34,18 +32,27 @@ class Lines:
 
     def __init__(self, source: BinaryIO, url: str) -> None:
         self.source, self.url, self.offset = source, url, 0
+        self._line = self._ahead = b""
+
+    def peek(self) -> str:
+        """The next line, which stays the next; "" at the end."""
+        offset = self.offset
+        text = next(self, "")
+        self.offset, self._ahead = offset, self._line
+        return text
 
     def seek(self, offset: int) -> None:
         """Go to a byte; 0, where it stands at first, asks nothing of the source."""
         if offset:
             self.source.seek(offset)
-            self.offset = offset
+            self.offset, self._ahead = offset, b""
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self.source.readline(MOST_LINE_BYTES)
+        line = self._line = self._ahead or self.source.readline(MOST_LINE_BYTES)
+        self._ahead = b""
         if not line:
             raise StopIteration
         if self.offset == 0 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
@@ -122,12 +129,13 @@ class _Taken:
 
 
 class CsvTable(TextTable):
-    """Values under a header, between commas, or what else parts the header.
+    """Values under a header, or one that is given, between commas, or what else parts the first line.
 
     separators: what may part them; the first is what such files have by their name.
     """
 
     suffixes = (".csv",)
+    headless = True
     separators: Sequence[str] = (",", "\t")
     separator = ","
 
@@ -169,9 +177,16 @@ class CsvTable(TextTable):
         if self.separator == self.separators[0]:
             return ""
         name = {",": "commas", "\t": "tabs"}.get(self.separator, self.separator)
-        return f"read with {name} between its columns, as its header has them"
+        said = "first line" if self.options.columns else "header"
+        return f"read with {name} between its columns, as its {said} has them"
 
     def _header(self, lines: Lines) -> list[str]:
+        if names := self.options.columns:
+            first_line = lines.peek()
+            likely = sorted(self.separators, key="\t".__ne__)  # captions hold commas, seldom tabs
+            fits = [one for one in likely if len(first_line.split(one)) == len(names)]
+            self.separator = next(iter(fits), _separator(first_line, self.separators))
+            return list(names)
         try:
             first = list(islice(lines, 1))
             self.separator = _separator("".join(first), self.separators)
@@ -230,50 +245,10 @@ class JsonLines(TextTable):
             start = lines.offset
 
 
-class ParquetTable(CaptionedTable):
-    """A Parquet file; text comes as bytes."""
-
-    suffixes = (".parquet",)
-
-    def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
-        """As `CaptionedTable`; offsets are 0."""
-        with _parquet(self.url) as file:
-            total = file.metadata.num_rows
-            names = [field.name for field in file.schema_arrow if _may_be_name(field.type)]
-        if image is not None and image in names and total > rows:
-            with suppress(CocuError, OSError):  # each part tells what is broken of it
-                whole = type(self)(self.url, rows=(0, total)).read((image,))
-                return parts_of(((0, row.get(image)) for row in whole if isinstance(row, dict)), rows, self.picture)
-        return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
-
-    def columns(self) -> list[str]:
-        """Those of the schema."""
-        with _parquet(self.url) as file:
-            return list(file.schema_arrow.names)
-
-    def read(self, columns: Sequence[str]) -> Iterator[Row]:
-        """As `CaptionedTable`."""
-        with _parquet(self.url) as file:
-            groups: list[int] = []
-            first = skip = 0
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if first + rows > self.start and first < self.stop:
-                    skip = skip if groups else self.start - first
-                    groups.append(group)
-                first += rows
-            if not groups:
-                return
-            batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(columns)))
-            rows_in = chain.from_iterable(_batch_rows(batch) for batch in batches)
-            yield from islice(rows_in, skip, skip + self.stop - self.start)
-
-
 FORMATS.add("csv", CsvTable)
 FORMATS.add("tsv", TsvTable)
 FORMATS.add("txt", TxtTable)
 FORMATS.add("jsonl", JsonLines)
-FORMATS.add("parquet", ParquetTable)
 
 
 def _separator(header: str, separators: Sequence[str]) -> str:
@@ -286,52 +261,3 @@ def _separator(header: str, separators: Sequence[str]) -> str:
         return len(known.intersection(cells)), separator in bare
 
     return max(separators, key=fits)
-
-
-@contextmanager
-def _parquet(url: str) -> Iterator[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_bytes(url, seek=True) as source:
-        try:
-            file = pq.ParquetFile(source)
-        except (pa.ArrowException, OSError) as error:
-            raise MisuseError(f"{url}: cannot be read as Parquet ({error})") from error
-        try:
-            yield file
-        except pa.ArrowException as error:
-            raise CocuError(f"{url}: broken Parquet: {error}") from error
-
-
-def _batch_rows(batch: Any) -> Iterator[Row]:
-    columns = [_undecoded(column).to_pylist() for column in batch.columns]
-    for cells in zip(*columns, strict=True):
-        yield dict(zip(batch.schema.names, cells, strict=True))
-
-
-def _undecoded(column: Any) -> Any:
-    """Text as bytes: one cell that is no UTF-8 must not spoil its column."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _undecoded(column.dictionary_decode())
-    if _is_text(kind):
-        return column.cast(pa.large_binary())
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type):
-        return column.cast(pa.large_list(pa.large_binary()))
-    return column
-
-
-def _may_be_name(kind: Any) -> bool:
-    """Whether cells of such a column are small: pictures themselves are bytes, maybe within an object."""
-    import pyarrow as pa
-
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -17,6 +17,7 @@ from curation.reading import captioned_tables, shards
 from curation.reading import tables as table_files
 from curation.reading.captioned_tables import CaptionRow, ImageRow, table_key
 from curation.reading.pairs import CaptionOptions, Pair
+from curation.reading.parquet_tables import ParquetTable
 from curation.reading.shards import find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
 from files.pictures import FIELDS
@@ -155,7 +156,7 @@ def test_parts_join_to_the_whole_table(
     path = tmp_path_factory.mktemp("t") / f"t.{form}"
     write(path, [{"image": image, "caption": caption} for image, caption in [("first", "row"), *rows]], row_group=2)
     joined = []
-    table = {"csv": table_files.CsvTable, "jsonl": table_files.JsonLines, "parquet": table_files.ParquetTable}[form]
+    table = {"csv": table_files.CsvTable, "jsonl": table_files.JsonLines, "parquet": ParquetTable}[form]
     for start, stop, offset in table(str(path)).cut(part):
         rows_in = list(table(str(path), 0, (start, stop), offset).read(["image", "caption"]))
         assert len(rows_in) == stop - start

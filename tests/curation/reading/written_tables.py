@@ -36,7 +36,8 @@ def write(path: Path, rows: list[dict[str, Any]], row_group: int = 3) -> Path:
 
 
 def read(path: Path, **options: Any) -> list[Pair | Reject]:
-    return [item for shard in find_shards([str(path)]) for item in read_pairs(shard, CaptionOptions(**options))]
+    given = CaptionOptions(**options)
+    return [item for shard in find_shards([str(path)], given) for item in read_pairs(shard, given)]
 
 
 def caption_rows(shard: Shard) -> list[CaptionRow | Reject]:
