@@ -73,6 +73,7 @@ def build_index(
     batch_size: int = 64,
     workers: int | None = None,
     trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
@@ -97,7 +98,7 @@ def build_index(
 
         check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers)
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
-        encoder = EncoderSpec(model, pretrained, precision, trust_remote_code)
+        encoder = EncoderSpec(model, pretrained, precision, trust_remote_code, str(tokenizer) if tokenizer else None)
         named = (image_folder(images), table_columns(no_header, columns))
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column, *named)
         nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser, language=language)
@@ -112,11 +113,17 @@ def build_index(
 
 
 def open_index(
-    path: Named, *, model: str | None = None, pretrained: str | None = None, trust_remote_code: bool = False
+    path: Named,
+    *,
+    model: str | None = None,
+    pretrained: str | None = None,
+    trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
 ) -> IndexFolder:
     """The finished index in a folder. Raises MisuseError where there is none.
 
-    model, pretrained: what built it, for an index whose own word for it is a path or a repository, which is not taken.
+    model, pretrained, tokenizer: what built it, for an index whose own word for it is a path or a repository, which is
+    not taken.
 
     cocu.open_index("runs/index").summary["pairs"]
     """
@@ -124,7 +131,7 @@ def open_index(
         from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(Path(path), named_encoder(model, pretrained, trust_remote_code))
+        return IndexFolder.opened(Path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
 
 
 def curate(
@@ -162,6 +169,7 @@ def curate(
     model: str | None = None,
     pretrained: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
     spacy_pipeline: str | None = None,
     quiet: bool = False,
 ) -> CuratedFolder:
@@ -198,7 +206,8 @@ def curate(
         }
         where = {"localise": localise, "min_peak": min_peak}
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
-        encoder = named_encoder(model, pretrained, trust_remote_code) or getattr(index, "encoder", None)
+        by_hand = named_encoder(model, pretrained, trust_remote_code, tokenizer)
+        encoder = by_hand or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (image_folder(images), table_columns(no_header, columns))
         captions = CaptionOptions(caption_field, all_captions, image_column, caption_column, *named)
@@ -261,6 +270,7 @@ def train(
     resume: str = "auto",
     init: Named | None = None,
     trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
     features: Named | None = None,
     device: str = "auto",
     compile: bool = False,
@@ -288,6 +298,7 @@ def train(
         if isinstance(settings, Mapping):
             settings = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
         written(str(recipe), settings or [])  # what is no YAML is told before PyTorch starts
+        from files.text_towers import tokenizer_from
         from training.processes import Wish
         from training.recipes.recipe_file import load_recipe
         from training.run.options import TrainOptions
@@ -319,7 +330,8 @@ def train(
         options = TrainOptions(
             Path(out), given, held, *start, kept, device, compile, workers, tensorboard, wandb, measure
         )
-        outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
+        with tokenizer_from(tokenizer):
+            outcome = train_recipe(load_recipe(str(recipe), settings or []), options)
         if outcome.asked == Wish.INTERRUPT:
             raise KeyboardInterrupt
         return Trained(Path(out), outcome)
@@ -349,6 +361,7 @@ def evaluate(
     gallery: int = 8,
     overwrite: bool = False,
     trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
     dense: str | None = None,
     dense_pictures: Named | None = None,
     quiet: bool = False,
@@ -373,6 +386,7 @@ def evaluate(
         from evaluation.labels.inference import Rules
         from evaluation.setting import Wording
         from files.errors import MisuseError, check_numbers
+        from files.text_towers import tokenizer_from
 
         check_numbers(1, limit=limit, batch=batch, windows=windows, threads=threads)
         check_numbers(0, gallery=gallery, distractors=distractors)
@@ -387,7 +401,9 @@ def evaluate(
         shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
         options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
-        return evaluate_checkpoint(str(named), wanted, *told, None if dense_pictures is None else _path(dense_pictures))
+        pictures = None if dense_pictures is None else _path(dense_pictures)
+        with tokenizer_from(tokenizer):
+            return evaluate_checkpoint(str(named), wanted, *told, pictures)
 
 
 def main() -> None:

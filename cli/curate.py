@@ -155,6 +155,9 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
     ] = False,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Of --model: folder with its tokenizer, as the index's.")
+    ] = None,
     spacy_pipeline: Annotated[
         str | None, typer.Option(help="The index's spaCy pipeline, where it is none that --spacy-pipeline auto takes.")
     ] = None,

@@ -28,6 +28,9 @@ TemplatesOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
 ]
+TokenizerOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder with the tokenizer of an open_clip model.")
+]
 CHECKPOINTS = (
     "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
     "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature; of these three, ?dense=MODE behind it reads cells so."
@@ -109,6 +112,7 @@ def run(
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
     trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
     dense: Annotated[
         str | None,
         typer.Option(
@@ -174,19 +178,22 @@ def demo(
     precision: PrecisionOption = "fp32",
     templates: TemplatesOption = "simple",
     trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Segment any picture by any words, and write it with a legend."""
     from evaluation.demo import demo as segment
     from evaluation.demo import words_of
     from evaluation.models.segmenters import load_segmenter
     from files.atomic import alone
+    from files.text_towers import tokenizer_from
     from training.processes import joined
 
     words = words_of(classes)
     if out.suffix.lower() not in KINDS:
         raise typer.BadParameter(f"{out}: give a name that ends in .png", param_hint="--out")
     with joined(device, exact=True) as place:
-        segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
+        with tokenizer_from(tokenizer):
+            segmenter = load_segmenter(checkpoint, place.device, precision, trust_remote_code)
         shown = segment(segmenter, image, words, background=background, short_side=short_side, templates=templates)
     with alone(out) as temporary:
         shown.picture.save(temporary, KINDS[out.suffix.lower()])

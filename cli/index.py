@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
 ]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder with the model's tokenizer, where the hub that has it cannot be reached."),
+]
 app = typer.Typer(help="Embed pairs of pictures and captions and search them.", no_args_is_help=True)
 
 
@@ -120,6 +124,7 @@ def build(
         int | None, typer.Option(min=1, help="Decoding threads and parsing processes. Default: the cores.")
     ] = None,
     trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()
@@ -152,6 +157,7 @@ def search(
     ] = None,
     pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
     trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Show the captions nearest to a text or a picture."""
     import cocu
@@ -160,5 +166,6 @@ def search(
     query = image if text is None else text
     if query is None or None not in (text, image):
         raise typer.BadParameter("give either a text to search with, or --image FILE")
-    opened = cocu.open_index(index, model=model, pretrained=pretrained, trust_remote_code=trust_remote_code)
+    named = {"model": model, "pretrained": pretrained, "trust_remote_code": trust_remote_code, "tokenizer": tokenizer}
+    opened = cocu.open_index(index, **named)  # type: ignore[arg-type]
     print_nearest(opened.search(query, k, device))

@@ -86,6 +86,9 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the Python code that comes with the model of --init.")
     ] = False,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with the tokenizer of the CLIP of --init.")
+    ] = None,
     features: Annotated[
         Path | None,
         typer.Option(

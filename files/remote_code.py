@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from files.errors import CocuError, MisuseError
+from files.errors import MisuseError
 
 OPTION = "--trust-remote-code"
 _TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
@@ -60,10 +60,8 @@ def remote_code(trusted: bool | None = None) -> Iterator[None]:
             changed.enter_context(patch.object(dynamic_module_utils, "get_class_in_module", refuse))
         try:
             yield
-        except CocuError:
-            raise
         except Exception as error:
-            if left_out:
+            if left_out and OPTION not in str(error):  # whatever else it is taken for further in
                 raise _refusal(left_out[0]) from error
             raise
 

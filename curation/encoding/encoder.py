@@ -27,6 +27,8 @@ DEVICES = ("auto", "cpu", "cuda")
 SORT_WINDOW = 8
 # Two float16 unit vectors of one input, from two machines or precisions, agree better than this.
 SAME_MODEL = 0.995
+# Two float16 unit vectors of one input, both computed in fp32, are nearer than this.
+UNTOUCHED = 2e-3
 
 
 class Encoder:
@@ -160,7 +162,8 @@ class Encoder:
         """open_clip's own text tower holds a mask of its full length; texts cut shorter need a part of it."""
         tower = getattr(self.model, "text", None)
         full = getattr(tower, "attn_mask", None)
-        if full is None or full.ndim != 2 or length >= len(full):
+        cuts_itself = getattr(tower, "cls_emb", None) is not None  # CoCa's, to which a token is added
+        if full is None or full.ndim != 2 or length >= len(full) or cuts_itself:
             yield
             return
         assert tower is not None
@@ -183,18 +186,25 @@ class Encoder:
     def _trimming_is_exact(self) -> bool:
         """Whether padding may be cut off: true of causal and of masked text towers, measured on two sentences."""
         texts = ["a dog", "two people walk over a bridge in the rain"]
-        full = self.encode_texts(texts).astype(np.float32)
-        self._trims = True
+        precision, self.precision = self.precision, "fp32"  # what half precision blurs is told apart
         try:
+            full = self.encode_texts(texts).astype(np.float32)
+            self._trims = True
             trimmed = self.encode_texts(texts).astype(np.float32)
         except (RuntimeError, ValueError, IndexError):
+            if not self._trims:
+                raise
             return False
-        return bool((full * trimmed).sum(1).min() > 0.9995)
+        finally:
+            self.precision = precision
+        return bool(np.linalg.norm(full - trimmed, axis=1).max() < UNTOUCHED)
 
 
-def _unit(vectors: torch.Tensor) -> np.ndarray:
+def _unit(vectors: torch.Tensor | tuple[torch.Tensor, ...]) -> np.ndarray:
+    """float16 unit vectors; of a tower with several outputs the first, which is the whole's."""
     import torch
 
+    vectors = vectors[0] if isinstance(vectors, tuple) else vectors
     unit = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
     return unit.astype(np.float16)
 

@@ -7,7 +7,6 @@ import difflib
 import hashlib
 import logging
 import os
-import re
 import socket
 import threading
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError
 from files.quick_gelu import wants_quick_gelu
 from files.remote_code import remote_code
+from files.text_towers import OPTION as TOKENIZER_OPTION
+from files.text_towers import hub_names, open_text, tokenizer_digest
 
 # Longer than any working network needs to open a connection.
 HUB_SECONDS = 4.0
@@ -32,13 +33,15 @@ class EncoderSpec:
     """Which model: (model, pretrained) of open_clip, a config JSON + checkpoint, or a whole one by its name alone.
 
     A whole one is `local-dir:FOLDER`, `hf-hub:NAME` or `miniature`; its `pretrained` becomes None.
-    trust_remote_code: whether Python code that comes with it may run.
+    trust_remote_code: whether Python code that comes with it may run. tokenizer: folder with its tokenizer (of Hugging
+    Face's), in place of the hub's or its own.
     """
 
     model: str = "ViT-B-16"
     pretrained: str | None = "openai"
     precision: str = "auto"
     trust_remote_code: bool = False
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         if self.folder or self.model.startswith("hf-hub:"):
@@ -52,9 +55,17 @@ class EncoderSpec:
         return Path(self.model.removeprefix("local-dir:")) if self.model.startswith("local-dir:") else None
 
 
-def named_encoder(model: str | None, pretrained: str | None, trust_remote_code: bool) -> EncoderSpec | None:
-    """The model of an index as a person names it again; None where it is left to the index."""
-    return EncoderSpec(model, pretrained, trust_remote_code=trust_remote_code) if model else None
+def named_encoder(
+    model: str | None, pretrained: str | None, trust_remote_code: bool, tokenizer: str | Path | None = None
+) -> EncoderSpec | None:
+    """The model of an index as a person names it again; None where it is left to the index.
+
+    Raises MisuseError for a tokenizer without a model.
+    """
+    if tokenizer and not model:
+        raise MisuseError(f"{TOKENIZER_OPTION} {tokenizer}: is of a model; name that, too, with --model")
+    folder = str(tokenizer) if tokenizer else None
+    return EncoderSpec(model, pretrained, "auto", trust_remote_code, folder) if model else None
 
 
 def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
@@ -76,17 +87,17 @@ def load_encoder(spec: EncoderSpec) -> tuple[Any, Any, Any]:
     try:
         with remote_code(spec.trust_remote_code):
             # From pretrained: else a folder without weights gives a random model. Custom text: one form of text tower.
-            given = {"force_custom_text": True, "force_quick_gelu": wants_quick_gelu(name, pretrained)}
+            given: dict[str, Any] = {"force_custom_text": True, "force_quick_gelu": wants_quick_gelu(name, pretrained)}
+            text, tokenizer = open_text(name, spec.tokenizer, "" if reachable else f"it is {_not_here()}")
+            if "hf_model_pretrained" in text:  # its config is of another folder
+                given["text_cfg"] = text
             model, preprocess = open_clip.create_model_from_pretrained(name, pretrained, **given)
-            return model, preprocess, open_clip.get_tokenizer(name)
+            return model, preprocess, tokenizer
     except CocuError:
         raise
     except Exception as error:  # open_clip and the hub raise dozens of kinds
         which = f"{spec.model} ({spec.pretrained})" if spec.pretrained else spec.model
-        if not reachable:
-            reason = f"they are not on this machine, and {_hub_host()} cannot be reached"
-        else:
-            reason = _first_line(error)
+        reason = _first_line(error) if reachable else f"they are {_not_here()}"
         if _may_fetch(spec):
             advice = (
                 "without a network: fetch them on a machine that has one, then give their file with --pretrained FILE, "
@@ -145,15 +156,17 @@ def _near(name: str, models: Sequence[str]) -> list[str]:
 
 
 def _may_fetch(spec: EncoderSpec) -> bool:
-    """Whether loading may ask the network: for weights by name, or for a text tower by name inside a local model."""
-    if spec.folder:
-        config = spec.folder / "open_clip_config.json"
-    elif spec.model.endswith(".json"):
-        config = Path(spec.model)
-    else:
-        return not (spec.pretrained and Path(spec.pretrained).is_file())
-    named = re.findall(r'"hf_(?:model|tokenizer)_name"\s*:\s*"([^"]*)"', config.read_text("utf-8", errors="replace"))
-    return any(not Path(name).exists() for name in named)
+    """Whether loading may ask the network: for weights by name, or for the parts of a text tower by theirs."""
+    local = spec.folder or spec.model.endswith(".json") or (spec.pretrained and Path(spec.pretrained).is_file())
+    if not local:
+        return True
+    with contextlib.suppress(ValueError, AttributeError, OSError):  # a config that is none is told when it is read
+        return bool(hub_names(_named(spec)[0], spec.tokenizer))
+    return False
+
+
+def _not_here() -> str:
+    return f"not on this machine, and {_hub_host()} cannot be reached"
 
 
 def _hub_host() -> str:
@@ -201,3 +214,10 @@ def weights_digest(spec: EncoderSpec) -> str | None:
             while chunk := data.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
+
+
+def tokenizer_parameters(spec: EncoderSpec) -> dict[str, str]:
+    """What a manifest says of a tokenizer that a person named; nothing of the model's own."""
+    if not spec.tokenizer:
+        return {}
+    return {"tokenizer": spec.tokenizer, "tokenizer_digest": tokenizer_digest(spec.tokenizer)}

@@ -17,7 +17,7 @@ from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
-from curation.encoding.model_names import EncoderSpec, weights_digest
+from curation.encoding.model_names import EncoderSpec, tokenizer_parameters, weights_digest
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
 from curation.index.encoder_knowledge import encoder_knowledge
@@ -85,6 +85,7 @@ class IndexOptions:
             "pretrained": self.encoder.pretrained,
             "precision": precision,
             "weights": weights_digest(self.encoder),
+            **tokenizer_parameters(self.encoder),
             **self.captions.parameters(),
             **self.nouns.parameters(),
             **({"prompt": self.sentence} if self.sentence != PROMPT else {}),

@@ -37,6 +37,8 @@ PARAMETERS = {
         "noun_parser?": str,
         "noun_language?": _language,
         "prompt?": str,
+        "tokenizer?": str,
+        "tokenizer_digest?": str,
         "vocabulary": (None, str),
         "vocabulary_digest?": (None, str),
     },

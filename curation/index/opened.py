@@ -24,6 +24,7 @@ from curation.runs.manifest import broken_manifest
 from curation.runs.parquet_parts import reading
 from data_cards.miniature.clip import built_in
 from files.errors import MisuseError
+from files.text_towers import tokenizer_digest
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,12 @@ def open_encoder(
 ) -> Encoder:
     """The encoder that built the index; named: the one that a person names, None: the one that the manifest names.
 
-    Raises MisuseError when the model of that name is now another, and where none is named but in the manifest, and
-    there by a path or repository, which may have come from anybody.
+    Raises MisuseError when the model of that name, or its tokenizer, is now another, and where none is named but in the
+    manifest, and there by a path or repository, which may have come from anybody.
     """
+    made = index.manifest["parameters"].get("tokenizer_digest")
+    if named and named.tokenizer and made not in (None, tokenizer_digest(named.tokenizer)):
+        raise MisuseError(f"--tokenizer {named.tokenizer}: is not the one that {index.path} was built with; give that")
     encoder = Encoder(replace(named or _published(index), precision="auto"), device, batch_size, workers)
     encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
     return encoder
@@ -101,9 +105,11 @@ def _published(index: Index) -> EncoderSpec:
     """The model that the manifest names, if it is the built-in one or in open_clip's list."""
     import open_clip
 
-    model, pretrained = (index.manifest["parameters"][name] for name in ("model", "pretrained"))
-    if model != built_in.NAME and (model, pretrained) not in open_clip.list_pretrained():
+    made = index.manifest["parameters"]
+    model, pretrained, tokenizer = (made.get(name) for name in ("model", "pretrained", "tokenizer"))
+    if tokenizer or (model != built_in.NAME and (model, pretrained) not in open_clip.list_pretrained()):
         given = f"--model {model}" + (f" --pretrained {pretrained}" if pretrained else "")
+        given += f" --tokenizer {tokenizer}" if tokenizer else ""
         raise MisuseError(
             f"{index.path}: was built with {given}, which an index that came from elsewhere may name, too; "
             "where you trust that model, name it by these options"

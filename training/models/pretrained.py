@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from data_cards.miniature.clip import built_in
 from files.errors import CocuError, MisuseError, one_line
 from files.remote_code import remote_code
+from files.text_towers import TextForm, open_text
 
 CONFIG = "open_clip_config.json"
 # Texts -> token ids [T, context length].
@@ -98,8 +99,9 @@ def load_open_clip(
         with remote_code(trust_remote_code), _silent():
             # From pretrained: else a folder without weights gives a random model.
             given = {"return_transform": False, "force_custom_text": custom_text, "force_quick_gelu": quick}
-            model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, **given)
-            tokenizer = open_clip.get_tokenizer(model_name)
+            text, tokenizer = open_text(model_name)
+            own = {"text_cfg": text} if "hf_model_pretrained" in text else {}  # its config is of another folder
+            model = open_clip.create_model_from_pretrained(model_name, pretrained, device=device, **given, **own)
     except CocuError:
         raise
     except Exception as error:  # open_clip and the hub raise dozens of kinds
@@ -112,7 +114,9 @@ def load_open_clip(
             f"{name if model_name == name else f'open_clip:{name}'}: cannot be loaded "
             f"({type(error).__name__}: {said[:300]}); {advice}"
         ) from error
-    sizes = _rooted(open_clip.get_model_config(model_name), model_name) | ({"quick_gelu": True} if quick else {})
+    sizes = (
+        open_clip.get_model_config(model_name) | {"text_cfg": _rooted(text)} | ({"quick_gelu": True} if quick else {})
+    )
     form = {"model_cfg": sizes, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
     return PretrainedClip(model.eval(), tokenizer, json.loads(json.dumps(form)))
 
@@ -161,15 +165,10 @@ def _tokenizer(text: dict[str, Any]) -> TextTokenizer:
     return SimpleTokenizer(context_length=length, **more)
 
 
-def _rooted(sizes: dict[str, Any], name: str) -> dict[str, Any]:
-    """Sizes whose text tower and tokenizer are found from any working directory."""
-    text = dict(sizes["text_cfg"])
-    if text.get("hf_tokenizer_name") and name.startswith("local-dir:"):  # open_clip looks nowhere else
-        text["hf_tokenizer_name"] = name.removeprefix("local-dir:")
-    for key in ("hf_model_name", "hf_tokenizer_name"):
-        if text.get(key) and Path(text[key]).exists():
-            text[key] = str(Path(text[key]).resolve())
-    return {**sizes, "text_cfg": text}
+def _rooted(text: TextForm) -> TextForm:
+    """A text tower's form whose parts are found from any working directory."""
+    names = [key for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key) and Path(text[key]).exists()]
+    return text | {key: str(Path(text[key]).resolve()) for key in names}
 
 
 @contextmanager
