@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from files.errors import MisuseError
 
@@ -22,6 +23,17 @@ def expand_braces(name: str) -> list[str]:
     if count > MOST_NAMES or count * len(name) > _MOST_LETTERS:
         raise MisuseError(f"{name}: stands for more than {MOST_NAMES:,} shards; give fewer")
     return list(braceexpand(name))
+
+
+def braced(names: Sequence[str]) -> str:
+    """Names as one with braces: a range where they are numbers in a row, else a list; a lone one as it is."""
+    if len(names) == 1:
+        return names[0]
+    stem = names[0].rstrip("0123456789")
+    first = names[0][len(stem) :]
+    if first and list(names) == [f"{stem}{int(first) + i:0{len(first)}d}" for i in range(len(names))]:
+        return f"{stem}{{{first}..{names[-1][len(stem) :]}}}"
+    return f"{{{','.join(names)}}}"
 
 
 def _count(name: str) -> int:

@@ -165,6 +165,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("seconds", _seconds(summary["stage_seconds"], {"write": "writing beside them"})),
         *_left(path, parameters.get("output", "shards")),
         ("tables", f"{path / 'tables'}; ask them with `cocu curate query`"),
+        *_open_clip(path, manifest),
         ("train with", _training(path, manifest)),
     ]
     _table(f"curated {path}", rows)
@@ -192,6 +193,21 @@ def _training(path: Path, manifest: Mapping[str, Any]) -> str:
         named = folders if len(folders) <= MOST_FOLDERS and "://" not in "".join(urls) else ["SHARDS"]
         data = [*(part for folder in named for part in ("--data", folder)), "--concepts", str(path)]
     return shlex.join(["cocu", "train", recipe, *data, "--out", "RUN"])
+
+
+def _open_clip(path: Path, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The command of open_clip's trainer, where there are captions for it that it can read."""
+    import shlex
+
+    from files.braces import braced
+
+    field, shards = manifest["parameters"].get("write_caption"), sorted(manifest["shards"])
+    if not field or "." in field or manifest["parameters"].get("output", "shards") != "shards":
+        return []
+    data = ["--train-data", f"{path / 'shards'}/{braced(shards)}.tar", "--train-num-samples"]
+    data += [str(manifest["summary"]["pairs"]), "--json-text-key", field]
+    command = ["python", "-m", "open_clip_train.main", "--dataset-type", "webdataset", *data]
+    return [("open_clip", shlex.join(command))]
 
 
 def _tags(found: Mapping[str, Any], fit: Mapping[str, Any]) -> str:

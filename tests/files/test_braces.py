@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from files import braces
-from files.braces import expand_braces
+from files.braces import braced, expand_braces
 from files.errors import MisuseError
 
 PARTS = st.recursive(
@@ -58,3 +58,18 @@ def test_braces_that_do_not_pair_or_nest_deep(name: str, said: str) -> None:
     if len(name) < 100:
         with pytest.raises(UnbalancedBracesError):
             list(braceexpand(name))
+
+
+@pytest.mark.parametrize(
+    ("names", "one"),
+    [
+        (["a"], "a"),
+        (["t-008", "t-009", "t-010"], "t-{008..010}"),
+        (["00000", "00001"], "{00000..00001}"),
+        (["a-1", "a-3"], "{a-1,a-3}"),
+        (["a", "a-00"], "{a,a-00}"),
+    ],
+)
+def test_names_become_one(names: list[str], one: str) -> None:
+    assert braced(names) == one
+    assert expand_braces(one) == names

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import open_clip
 import pytest
+import torch
+import webdataset
+from open_clip_train.data import get_wds_dataset
+from PIL import Image
 
+from files.braces import braced, expand_braces
 from tests.integration.commands import SHARDS, World, cocu, digests, manifest, members_of, succeed
 
 OPTIONS = ("--preset", "paper")
@@ -109,3 +122,65 @@ def test_what_needs_whole_shards_says_so(whole: Path, hidden: dict[str, Path], t
     answer = cocu("curate", "run", tmp_path, "--out", tmp_path, "--output", "tables", "--write-caption", "caption")
     assert answer.code == 2
     assert "--write-caption" in answer.err
+
+
+def tensors(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> list[list[int]]:
+    """Pictures and texts of all batches, as rows that can be compared."""
+    rows = [torch.cat([pictures.flatten(1), texts], 1) for pictures, texts in batches]
+    return sorted(torch.cat(rows).tolist())
+
+
+def test_open_clip_reads_curated_shards(whole: Path) -> None:
+    names = f"{whole}/shards/{braced(SHARDS)}.tar"
+
+    def pixels(image: Image.Image) -> torch.Tensor:
+        return torch.from_numpy(np.array(image.resize((2, 2)))).long()
+
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    args = SimpleNamespace(val_data=names, val_num_samples=0, batch_size=7, workers=0, world_size=1)
+    loader = get_wds_dataset(args, pixels, is_train=False, tokenizer=tokenizer).dataloader
+    expected = []
+    for name in SHARDS:
+        members = dict(members_of(whole / "shards" / f"{name}.tar"))
+        for key in sorted({name.partition(".")[0] for name in members}):
+            picture = pixels(Image.open(io.BytesIO(members[f"{key}.jpg"])).convert("RGB"))
+            expected.append([*picture.flatten().tolist(), *tokenizer(members[f"{key}.txt"].decode())[0].tolist()])
+    assert tensors(loader) == sorted(expected)
+    # As versions after 3.3 read a field of the .json member (--json-text-key).
+    enriched = webdataset.WebDataset(expand_braces(names), shardshuffle=False).decode().to_tuple("json")
+    texts = [described["caption"] for (described,) in enriched]
+    assert len(texts) == len(expected)
+    assert any(", with " in text for text in texts)
+
+
+def test_webdataset_reads_a_source_and_its_sidecar(
+    root: Path, world: World, whole: Path, hidden: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the code of the page."""
+    monkeypatch.chdir(tmp_path)
+    Path("shards").symlink_to(world.shards)
+    Path("curated").symlink_to(hidden["sidecar"])
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "outputs.md").read_text("utf-8"), re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    found = made["beside"](made["source"], made["sidecar"])
+    expected = webdataset.WebDataset(str(whole / "shards" / "00000.tar"), shardshuffle=False)
+    for pair, one in zip(found, expected, strict=True):
+        assert {name: pair[name] for name in ("__key__", "jpg", "txt", "concepts.json")} == {
+            name: one[name] for name in ("__key__", "jpg", "txt", "concepts.json")
+        }
+
+
+def test_the_summary_ends_with_the_line_to_paste(
+    index: Path, world: World, hidden: dict[str, Path], whole: Path
+) -> None:
+    for name, given in (("sidecar", ("--output", "sidecar")), ("tables", ("--output", "tables"))):
+        said = succeed("curate", "run", index, "--out", hidden[name], *OPTIONS, *given).out.splitlines()[-1]
+        words = shlex.split(said.removeprefix("  train with"))
+        assert words[3:] == ["--data", str(world.shards), "--concepts", str(hidden[name]), "--out", "RUN"]
+    *_, clip, train = succeed(
+        "curate", "run", index, "--out", whole, *OPTIONS, "--write-caption", "caption"
+    ).out.splitlines()
+    assert f"--data {whole}/shards" in train
+    assert shlex.split(clip)[-1] == "caption"
+    assert expand_braces(shlex.split(clip)[7]) == [f"{whole}/shards/{name}.tar" for name in SHARDS]
