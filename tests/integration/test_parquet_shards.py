@@ -78,7 +78,10 @@ def curated(index: Path, out: Path, *options: object) -> Path:
 
 
 @pytest.mark.parametrize("localise", [(), ("--localise",)])
-def test_rows_stay_and_get_the_concepts_of_the_tars(hub_index: Path, tmp_path: Path, localise: tuple[str, ...]) -> None:
+def test_rows_stay_and_get_the_concepts_of_the_tars(
+    world: World, hub_index: Path, tmp_path: Path, localise: tuple[str, ...]
+) -> None:
+    localise = (*localise, *(("--model", world.model) if localise else ()))
     tars = curated(hub_index, tmp_path / "tars", *localise)
     tables = curated(hub_index, tmp_path / "tables", *localise, "--shards-format", "parquet", "--write-caption", "long")
     for part in range(2):
@@ -90,7 +93,7 @@ def test_rows_stay_and_get_the_concepts_of_the_tars(hub_index: Path, tmp_path: P
         assert table.column_names == [*SCHEMA.names, "long", "concepts"]
         assert table.schema.metadata[b"mine"] == b"kept"
         for row, found in zip(good, table.select(["long", "concepts"]).to_pylist(), strict=True):
-            of_pair = concepts[f"p{row['id']}"]
+            of_pair = concepts[str(row["id"])]
             assert [{k: v for k, v in one.items() if k in of_pair[i]} for i, one in enumerate(found["concepts"])] == (
                 of_pair
             )
@@ -99,13 +102,15 @@ def test_rows_stay_and_get_the_concepts_of_the_tars(hub_index: Path, tmp_path: P
             assert "box" in found["concepts"][0] if localise else "box" not in str(found["concepts"])
 
 
-def test_bytes_do_not_depend_on_blocks(hub_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_shards, "_GROUP_ROWS", 5)
-    parquet = ("--shards-format", "parquet", "--localise")
+def test_bytes_do_not_depend_on_blocks(
+    world: World, hub_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_shards, "_GROUP_ROWS", 4)
+    parquet = ("--shards-format", "parquet", "--localise", "--model", world.model)
     whole = digests(curated(hub_index, tmp_path / "a", *parquet), "shards")
     assert whole == digests(curated(hub_index, tmp_path / "b", *parquet, "--batch-size", 3), "shards")
     file = pq.ParquetFile(next((tmp_path / "a" / "shards").iterdir()))
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [6, 5, 5, 5, 4]
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [5, 4, 4, 4, 4, 4]
     monkeypatch.setattr(parquet_shards, "_GROUP_BYTES", 1)
     one_each = curated(hub_index, tmp_path / "c", *parquet)
     file = pq.ParquetFile(next((one_each / "shards").iterdir()))
@@ -163,7 +168,7 @@ def test_hugging_face_reads_it(world: World, tmp_path: Path, features: bool, mon
     pq.write_table(table if features else table.replace_schema_metadata(None), tmp_path / "a.parquet")
     index = tmp_path / "index"
     succeed("index", "build", tmp_path / "a.parquet", "--model", world.model, "--out", index, "--min-count", 1)
-    out = curated(index, tmp_path / "curated", "--shards-format", "parquet", "--localise")
+    out = curated(index, tmp_path / "curated", "--shards-format", "parquet", "--localise", "--model", world.model)
     files = str(out / "shards" / "*.parquet")
     read = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert len(read) == PAIRS + 1
