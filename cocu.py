@@ -151,6 +151,7 @@ def curate(
     tags: Named | None = None,
     write_caption: str | None = None,
     output: Literal["shards", "sidecar", "tables"] = "shards",
+    shards_format: Literal["webdataset", "parquet"] = "webdataset",
     localise: bool = False,
     min_peak: float | None = None,
     anchors: Named | Sequence[Named] | None = None,
@@ -177,6 +178,7 @@ def curate(
 
     preset: default, paper or clip; the options from expansion to write_caption overrule it where they are not None.
     output: sidecar leaves, in place of whole shards, tars of the concepts alone, tables nothing but the tables.
+    shards_format: parquet writes what came as Parquet with its pictures so again, with a column of concepts.
     localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
     but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
     none of the usual ones. quiet: tell nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that
@@ -202,7 +204,7 @@ def curate(
         chosen: dict[str, Any] = {
             **{"expansion": expansion, "neighbours": neighbours, "ranking": ranking, "keep": keep, "tags": tags},
             **{"min_score": min_score, "merge": merge, "synonyms": synonyms, "grounded": grounded},
-            **{"confidence": confidence, "output": output},
+            **{"confidence": confidence, "output": output, "shards_format": shards_format},
         }
         where = {"localise": localise, "min_peak": min_peak}
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)

@@ -108,6 +108,13 @@ def run(
             "tables: the tables alone. The last two read no picture.",
         ),
     ] = "shards",
+    shards_format: Annotated[
+        Literal["webdataset", "parquet"],
+        typer.Option(
+            help="Of whole shards. parquet: for what came as Parquet with its pictures; the same rows and columns, and "
+            "a column of concepts. --write-caption names a column then."
+        ),
+    ] = "webdataset",
     localise: Annotated[
         bool, typer.Option("--localise", help="Say where each concept shows: box, area, peak. Looks at each picture.")
     ] = False,

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.outputs import ShardWriter, shard_writer
+from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
+from curation.curated.parquet_shards import check_parquet
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import (
     BLOCK,
@@ -75,6 +76,8 @@ def run_curation(
     index_nouns(index)  # what it refuses is refused before any work
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
+    if options.left == PARQUET:
+        check_parquet(shards, captions, options.write_caption)
     parameters = {**index_identity(index), **options.parameters(), "anchors": anchors is not None}
     if anchors:
         parameters |= captions.parameters()
@@ -207,7 +210,7 @@ def _curate_shard(
     options = curator.options
 
     with (
-        shard_writer(options.output, shard, out, captions, options.write_caption) as tar,
+        shard_writer(options.left, shard, out, captions, options.write_caption, options.localise) as tar,
         TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,
         TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", columns, least) as archives,
     ):

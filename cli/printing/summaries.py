@@ -130,6 +130,7 @@ def _localised(counts: dict[str, int], parameters: dict[str, Any]) -> str:
 def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     """The closing summary of `cocu curate run`."""
     summary, parameters = manifest["summary"], manifest["parameters"]
+    output = parameters.get("shards_format") or parameters.get("output", "shards")
     recovered = ", ".join(f"{concept} {count:,}" for concept, count in summary["top_recovered"])
     kept = f"the best {parameters['keep']}" if parameters.get("keep") else "all"
     kept += f" from score {parameters['min_score']:g}" if parameters.get("min_score") is not None else ""
@@ -163,10 +164,10 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
         ("gained a concept", f"{summary['gained_share']:.1%} of the pairs"),
         ("most recovered", recovered or "none"),
         ("seconds", _seconds(summary["stage_seconds"], {"write": "writing beside them"})),
-        *_left(path, parameters.get("output", "shards")),
+        *_left(path, output),
         ("tables", f"{path / 'tables'}; ask them with `cocu curate query`"),
-        *_open_clip(path, manifest),
-        ("train with", _training(path, manifest)),
+        *_open_clip(path, manifest, output),
+        ("train with", _training(path, manifest, output)),
     ]
     _table(f"curated {path}", rows)
 
@@ -174,35 +175,39 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
 def _left(path: Path, output: str) -> list[tuple[str, str]]:
     """What there is besides the tables."""
     shards = path / "shards"
-    said = {"shards": str(shards), "sidecar": f"{shards}, of concepts alone, to be read beside the source's"}
+    said = {
+        "shards": str(shards),
+        "sidecar": f"{shards}, of concepts alone, to be read beside the source's",
+        "parquet": f"{shards}; datasets.load_dataset('parquet', data_files='{shards}/*.parquet') reads them",
+    }
     return [("shards", said[output])] if output in said else []
 
 
-def _training(path: Path, manifest: Mapping[str, Any]) -> str:
+def _training(path: Path, manifest: Mapping[str, Any], output: str) -> str:
     """The command that trains on a curation, as a shell takes it."""
     import shlex
 
     recipe = "miniature_cocu" if manifest["parameters"].get("index_model") == "miniature" else "groupvit_cc3m_cocu"
-    if manifest["parameters"].get("output", "shards") == "shards":
+    if output == "shards":
         data = ["--data", str(path / "shards")]
     else:
         urls = [item["url"] for item in manifest["inputs"]]
         if any(item["rows"] for item in manifest["inputs"]):
-            return "nothing: these pairs lie in no tars; curate them with --output shards"
+            return "nothing: these pairs lie in no tars; curate them into whole tars"
         folders = list(dict.fromkeys(url.rpartition("/")[0] for url in urls))
         named = folders if len(folders) <= MOST_FOLDERS and "://" not in "".join(urls) else ["SHARDS"]
         data = [*(part for folder in named for part in ("--data", folder)), "--concepts", str(path)]
     return shlex.join(["cocu", "train", recipe, *data, "--out", "RUN"])
 
 
-def _open_clip(path: Path, manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _open_clip(path: Path, manifest: Mapping[str, Any], output: str) -> list[tuple[str, str]]:
     """The command of open_clip's trainer, where there are captions for it that it can read."""
     import shlex
 
     from files.braces import braced
 
     field, shards = manifest["parameters"].get("write_caption"), sorted(manifest["shards"])
-    if not field or "." in field or manifest["parameters"].get("output", "shards") != "shards":
+    if not field or "." in field or output != "shards":
         return []
     data = ["--train-data", f"{path / 'shards'}/{braced(shards)}.tar", "--train-num-samples"]
     data += [str(manifest["summary"]["pairs"]), "--json-text-key", field]

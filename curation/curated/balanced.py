@@ -75,8 +75,8 @@ def balance_curated(
     output = output_of(read_manifest(curated, "curated"))
     if write is _write_shards and output != "shards":
         raise MisuseError(
-            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (its --output "
-            f"is {output}); give FILE.parquet, for `cocu train --weights`"
+            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (but "
+            f"{output}); give FILE.parquet, for `cocu train --weights`"
         )
     found = count_concepts(curated, concepts)
     cap = cap or tail_cap(found.counts, tail)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -24,15 +24,19 @@ class Originals:
     """What a shard holds of its pairs. A context manager; the shard is opened when a pair is first asked for."""
 
     def __init__(self, shard: Shard, options: CaptionOptions) -> None:
-        self._shard, self._options, self._stack = shard, options, ExitStack()
+        self.shard, self.options, self._stack = shard, options, ExitStack()
         self._opened = False
 
     def open(self) -> Self:
         """Open the shard now."""
         if not self._opened:
-            self._originals = self._stack.enter_context(self._shard.reader.originals(self._options))
+            self._originals = self._stack.enter_context(self.source())
             self._opened = True
         return self
+
+    def source(self) -> AbstractContextManager[Iterator[Original]]:
+        """All pairs of the shard, to be opened."""
+        return self.shard.reader.originals(self.options)
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +50,7 @@ class Originals:
         """The next pair of this key; what lies before it is passed over. Raises CocuError when there is none."""
         original = next((one for one in self.open()._originals if one.key == key), None)
         if original is None:
-            raise CocuError(f"{self._shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
+            raise CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
         return original
 
     def with_pictures(self, keys: Sequence[str]) -> tuple[list[Original], list[bytes]]:
@@ -55,7 +59,7 @@ class Originals:
             originals = [self.find(key) for key in keys]
             return originals, [one.data(*IMAGE_FIELDS) or b"" for one in originals]
         except OSError as error:
-            raise unreachable(self._shard.url, error) from error
+            raise unreachable(self.shard.url, error) from error
 
 
 def check_size(shard: Shard) -> None:

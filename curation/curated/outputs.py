@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from curation.curated.parquet_shards import ParquetShard
 from curation.curated.shards import CuratedShard
 from curation.curated.sidecar import Sidecar, TablesOnly
 from curation.reading.pairs import CaptionOptions
@@ -13,13 +14,17 @@ from curation.reading.shards import Shard
 
 SIDECAR_SUFFIX = ".concepts.tar"
 
-ShardWriter = CuratedShard | TablesOnly
+PARQUET = "parquet"  # shards of this format, which are an output of their own
+
+ShardWriter = CuratedShard | ParquetShard | TablesOnly
 
 
 def shard_writer(
-    output: str, shard: Shard, curated: Path, captions: CaptionOptions, caption_field: str | None
+    output: str, shard: Shard, curated: Path, captions: CaptionOptions, caption_field: str | None, localised: bool
 ) -> ShardWriter:
-    """What writes a shard of a curated folder; output: of OUTPUTS (curation/ranking/options.py)."""
+    """What writes a shard of a curated folder; output: PARQUET, or of OUTPUTS (curation/ranking/options.py)."""
+    if output == PARQUET:
+        return ParquetShard(shard, curated / "shards" / f"{shard.name}.parquet", captions, caption_field, localised)
     if output == "tables":
         return TablesOnly(shard, captions)
     if output == "sidecar":
@@ -28,5 +33,6 @@ def shard_writer(
 
 
 def output_of(manifest: Mapping[str, Any]) -> str:
-    """What the curation of a manifest has left."""
-    return str(manifest["parameters"].get("output", "shards"))
+    """What the curation of a manifest has left, PARQUET or of OUTPUTS."""
+    made = manifest["parameters"]
+    return str(made["shards_format"] if "shards_format" in made else made.get("output", "shards"))

@@ -13,6 +13,7 @@ from files.errors import MisuseError
 PAPER_NEIGHBOURS = 8
 # What is left of each shard: a whole copy, a tar of the concepts alone, or nothing; the tables always are.
 OUTPUTS = ("shards", "sidecar", "tables")
+SHARDS_FORMATS = ("webdataset", "parquet")  # of whole copies
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class CurateOptions:
     keep 0: the whole archive. min_peak: of concepts that the caption does not name (localisation.py). tags: a table of
     another model's tags, for rankings that are fitted. confidence: least probability that another caption of the
     picture names a recovered concept (`confidence.fit_confidence`); 0 leaves out none. output: one of OUTPUTS.
+    shards_format: one of SHARDS_FORMATS.
     """
 
     expansion: str = "mixed"
@@ -40,6 +42,7 @@ class CurateOptions:
     min_peak: float | None = None
     tags: str | Path | None = None
     output: str = "shards"
+    shards_format: str = "webdataset"
 
     def __post_init__(self) -> None:
         parse_expansion(self.expansion)
@@ -56,15 +59,25 @@ class CurateOptions:
             )
         if self.output not in OUTPUTS:
             raise MisuseError(f"--output {self.output}: give one of {', '.join(OUTPUTS)}")
+        if self.shards_format not in SHARDS_FORMATS:
+            raise MisuseError(f"--shards-format {self.shards_format}: give one of {', '.join(SHARDS_FORMATS)}")
+        if self.shards_format == "parquet" and self.output != "shards":
+            raise MisuseError(f"--shards-format parquet: is of whole shards; leave out --output {self.output}")
         if self.output == "tables" and self.write_caption is not None:
             raise MisuseError("--write-caption: has no place in tables; give --output shards or sidecar")
         if self.min_peak is not None and not self.localise:
             raise MisuseError(f"--min-peak {self.min_peak:g}: is known of what is localised only; give --localise, too")
 
+    @property
+    def left(self) -> str:
+        """What is left of each shard: "parquet" or one of OUTPUTS."""
+        return "parquet" if self.shards_format == "parquet" else self.output
+
     def parameters(self) -> dict[str, Any]:
-        """As a manifest names them; what is not localised, has no tags, or leaves shards goes without saying."""
+        """As a manifest names them; what is not localised, has no tags, or leaves tars goes without saying."""
         unsaid = [*([] if self.localise else ["localise", "min_peak"]), *(["tags"] if self.tags is None else [])]
         unsaid += ["output"] if self.output == "shards" else []
+        unsaid += ["shards_format"] if self.shards_format == "webdataset" else []
         return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
 

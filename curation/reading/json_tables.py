@@ -21,6 +21,7 @@ from files.errors import MisuseError
 from files.json_stream import BrokenJson, JsonStream
 
 _BATCH = 100_000
+_LOOKED_FOR = 100  # pictures
 
 
 class JsonTable(CaptionedTable):
@@ -43,11 +44,20 @@ class JsonTable(CaptionedTable):
     def cut(self, rows: int, image: str | None = None) -> list[tuple[int, int, int]]:
         """As `CaptionedTable`."""
         if self._is_coco:
+            if image is not None:
+                self._check_images()
             names = ((0, name) for batch in self._coco().to_batches() for name in batch["image"].to_pylist())
             return parts_of(names, rows, self.picture)
         with self._stream() as stream:
             cells = ((at, row.get(image) if image and isinstance(row, dict) else None) for _, at, row in stream.parts())
             return parts_of(cells, rows, self.picture)
+
+    def _check_images(self) -> None:
+        """COCO's pictures seldom lie beside their captions. Raises MisuseError for none, and no folder told."""
+        first = [name for name in self._coco()["image"][:_LOOKED_FOR].to_pylist() if name is not None]
+        paths = [self.picture(name) for name in first]
+        if self.options.images is None and paths and not any(is_remote(p) or Path(p).exists() for p in paths):
+            raise MisuseError(f"{self.url}: no {paths[0]}; say in which folder its pictures lie: --images DIR")
 
     def read(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `CaptionedTable`."""

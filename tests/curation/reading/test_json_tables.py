@@ -61,6 +61,15 @@ def test_parts_of_coco_are_those_of_the_whole(
     }
 
 
+def test_the_folder_of_pictures_is_asked_for(images: Path) -> None:
+    named, texts = [{"id": 1, "file_name": "1.jpg"}], [{"image_id": 1, "caption": "a"}]
+    with pytest.raises(MisuseError, match="--images DIR"):
+        read(coco(images / "c.json", named, texts))
+    (images / "1.jpg").write_bytes(picture(1))
+    assert len(read(images / "c.json")) == 1
+    assert list(reasons(read(images / "c.json", images=str(images / "nowhere")))) == ["1"]
+
+
 def test_lists_of_objects(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[Any] = [{"image": f"images/{i // 2}.jpg", "caption": f"dög {i}", "n": [i]} for i in range(6)]
     rows[4:4] = ["no object", {"image": "images/7.jpg", "caption": ["one", "two"]}]

@@ -1,0 +1,173 @@
+"""Curated shards as Parquet: the rows of a source that holds its pictures, as they stood, with their concepts.
+
+Columns and metadata stay; `concepts` comes last, a list of what `.concepts.json` has. Hugging Face's `datasets` finds
+its features in the metadata: those of the source, and that of the new columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from curation.curated.enriched import enriched_captions
+from curation.curated.originals import CHANGED, Originals
+from curation.curated.tables import TableWriter
+from curation.reading.formats import Original
+from curation.reading.pairs import CaptionOptions, checksum_of
+from curation.reading.parquet_tables import ParquetTable, WholeRows, held_image
+from curation.reading.shards import Shard
+from files.addresses import unreachable
+from files.concepts_json import KeptConcepts, concepts_json
+from files.errors import CocuError, MisuseError
+
+CONCEPTS_COLUMN = "concepts"
+_NUMBERS = {"box": pa.list_(pa.float64()), "area": pa.float64(), "peak": pa.float64()}
+_FEATURES = b"huggingface"  # key of the metadata
+# A row group ends with the pair that fills it.
+_GROUP_ROWS, _GROUP_BYTES = 1_000, 64 << 20
+
+
+def concepts_type(localised: bool) -> pa.DataType:
+    """The column of concepts; confidence is null where `.concepts.json` has none."""
+    fields = {"concept": pa.string(), "score": pa.float64(), "cluster": pa.int32(), "in_caption": pa.bool_()}
+    return pa.list_(pa.struct({**fields, "confidence": pa.float64(), **(_NUMBERS if localised else {})}))
+
+
+def check_parquet(shards: Iterable[Shard], options: CaptionOptions, caption_field: str | None) -> None:
+    """Raises MisuseError for shards that cannot be written as Parquet: only what came so can, with its pictures."""
+    for shard in {shard.url: shard for shard in shards}.values():
+        table = shard.reader
+        if not isinstance(table, ParquetTable) or (image := held_image(table.told(options))) is None:
+            raise MisuseError(
+                f"{shard.url}: --shards-format parquet is for what came as Parquet with its pictures; leave it out"
+            )
+        there = {field.name: field.type for field in table.schema}
+        if there.get(CONCEPTS_COLUMN, concepts_type(False)) not in (concepts_type(False), concepts_type(True)):
+            raise MisuseError(f"{shard.url}: has a column {CONCEPTS_COLUMN} of its own; rename it")
+        if caption_field in (image, CONCEPTS_COLUMN):
+            raise MisuseError(f"--write-caption {caption_field}: the column of {caption_field} is no caption's")
+
+
+class ParquetShard:
+    """Writes one curated shard as Parquet. A context manager, as `CuratedShard`; the file appears when it ends well.
+
+    Several rows of one picture all get its concepts. caption_field: column of the enriched caption; one of this name
+    is replaced.
+    """
+
+    unenriched = 0
+
+    def __init__(
+        self, shard: Shard, out: Path, options: CaptionOptions, caption_field: str | None, localised: bool
+    ) -> None:
+        table = shard.reader
+        assert isinstance(table, ParquetTable)
+        self.shard, self.caption_field = shard, caption_field
+        self.originals = _WholePairs(shard, options)
+        self.schema = _with_columns(table.schema, held_image(table.told(options)), caption_field, localised)
+        self.checksum = 0
+        self._target = TableWriter(out, self.schema)
+        self._stack = ExitStack()
+        self._empty()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.originals).open()
+            stack.enter_context(self._target)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._write_group()
+
+    def write(
+        self,
+        keys: Sequence[str],
+        captions: Sequence[str],
+        kept: KeptConcepts,
+        originals: Sequence[Original] | None = None,
+    ) -> None:
+        """Write pairs, whose originals are given or the next ones. Raises CocuError when the source lacks one."""
+        enriched = enriched_captions(captions, kept) if self.caption_field else captions
+        for i, (key, member) in enumerate(zip(keys, concepts_json(kept), strict=True)):
+            try:
+                original = originals[i] if originals is not None else self.originals.find(key)
+            except OSError as error:
+                raise unreachable(self.shard.url, error) from error
+            assert isinstance(original, WholeRows)
+            self.checksum = checksum_of(original.checksum, self.checksum)
+            self._rows += original.rows
+            self._captions += [enriched[i]] * len(original.rows)
+            self._concepts += [json.loads(member)["concepts"]] * len(original.rows)
+            self._bytes += sum(row.nbytes for row in original.rows)
+            if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
+                self._write_group()
+
+    def check(self, expected: int | None) -> None:
+        """Raises CocuError when the pairs written are not those of `expected`, a checksum; None: unknown."""
+        if expected is not None and self.checksum != expected:
+            raise CocuError(f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}")
+
+    def _empty(self) -> None:
+        self._rows: list[pa.RecordBatch] = []
+        self._captions: list[str] = []
+        self._concepts: list[list[dict[str, Any]]] = []
+        self._bytes = 0
+
+    def _write_group(self) -> None:
+        if self._rows:
+            table = pa.Table.from_batches(self._rows)
+            made = {self.caption_field: self._captions, CONCEPTS_COLUMN: self._concepts}
+            columns = [
+                pa.chunked_array([pa.array(made[field.name], field.type)]) if field.name in made else table[field.name]
+                for field in self.schema
+            ]
+            self._target.write(pa.table(columns, schema=self.schema).combine_chunks())
+        self._empty()
+
+
+class _WholePairs(Originals):
+    """Pairs with their rows as they stand."""
+
+    def source(self) -> AbstractContextManager[Any]:
+        """As `Originals`."""
+        assert isinstance(self.shard.reader, ParquetTable)
+        return self.shard.reader.originals(self.options, whole=True)
+
+
+def _with_columns(schema: pa.Schema, image: str | None, caption: str | None, localised: bool) -> pa.Schema:
+    """The schema of the source with the new columns, and with the features of Hugging Face's."""
+    new = {**({caption: pa.string()} if caption else {}), CONCEPTS_COLUMN: concepts_type(localised)}
+    fields = [field.with_type(new[field.name]) if field.name in new else field for field in schema]
+    fields += [pa.field(name, kind) for name, kind in new.items() if name not in schema.names]
+    metadata = dict(schema.metadata or {})
+    try:
+        described = json.loads(metadata.get(_FEATURES, b"{}"))
+        features = described.setdefault("info", {}).setdefault("features", {})
+        if image is not None and schema.field(image).type == pa.struct({"bytes": pa.binary(), "path": pa.string()}):
+            features.setdefault(image, {"_type": "Image"})
+        features |= {name: _feature(kind) for name, kind in new.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError):  # not as Hugging Face writes it
+        return pa.schema(fields, metadata)
+    return pa.schema(fields, metadata | {_FEATURES: json.dumps(described).encode()})
+
+
+def _feature(kind: pa.DataType) -> Any:
+    """How Hugging Face names a type."""
+    if pa.types.is_list(kind):
+        return [_feature(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {kind.field(i).name: _feature(kind.field(i).type) for i in range(kind.num_fields)}
+    return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
