@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from curation.curated.enriched import CONCEPTS_IN_CAPTION, enriched_caption
 from curation.curated.judgements import Judgement
 from curation.curated.pairs import CuratedPair
-from curation.curated.shards import PairConcepts
 from curation.explorer.frame import Frame, Missing, asked_number, field
 from curation.report.caption_marks import mark_concepts, shown
 from files.errors import MisuseError
@@ -150,14 +150,14 @@ class PairPages:
     def _pair_values(self, number: int, request: Request, drawn: bool) -> dict[str, Any]:
         (pair,) = self.explored.pairs([number])
         rows = self._concept_rows(number, pair)
-        written = [(row.concept, row.score, row.cluster, row.in_caption, row.confidence) for row in pair.archive]
+        best = [row.concept for row in pair.archive if not row.in_caption]
         asked = request.query_params.get("heat", "")
         return {
             "number": number,
             "pair": pair,
             "rows": rows,
             "caption": mark_concepts(shown(pair.caption), pair.named),
-            "enriched": PairConcepts(pair.key, shown(pair.caption), written).enriched_caption(),
+            "enriched": enriched_caption(shown(pair.caption), best[:CONCEPTS_IN_CAPTION]),
             "hot": next((row for row in rows if str(row.number) == asked), None),
             "drawn": drawn,
             "back": str(request.path_params.get("turn", "")),

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from curation.curated.sources import pictures_of, shard_of
 from curation.explorer.catalogue import Catalogue, shard_keys
 from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES
+from curation.reading.shards import Shard
 from curation.report.thumbnails import thumbnail
-from curation.runs.manifest import read_manifest
 from curation.runs.parquet_parts import reading
 from files.atomic import atomic
 from files.npy import load_npy
@@ -28,23 +29,28 @@ class Pictures:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._shards: dict[str, Shard | None] = {}
         self._places: dict[str, np.ndarray] = {}
         self._lock = Lock()
         self._small = Kept(_KEPT_BYTES)
-        inputs = read_manifest(catalogue.folder, "curated")["inputs"]
-        self._sources = {one["name"]: Path(one["url"]) for one in inputs if one["url"].endswith(".tar")}
 
     def small(self, pair: int, side: int) -> bytes | None:
         """A JPEG of at most `side` pixels a side; None where there is no picture that can be shown."""
         return self._small.get((pair, side), lambda: self._thumbnail(pair, side))
 
     def whole(self, pair: int) -> bytes | None:
-        """The picture as the shard holds it."""
-        shard, row = self._catalogue.place(pair)
-        tar = self._tar(shard)
-        if tar is None:
+        """The picture as the shard holds it; None where there is none."""
+        name, row = self._catalogue.place(pair)
+        if name not in self._shards:  # the manifest is long
+            self._shards[name] = shard_of(self._catalogue.folder, name)
+        shard = self._shards[name]
+        if shard is None:
             return None
-        offset, size = self._places_in(shard, tar)[row].tolist()
+        tar = Path(shard.url)
+        if tar.suffix != ".tar":  # a table, or a compressed tar: gone through from its beginning
+            key = shard_keys(self._catalogue.folder, name)[row].as_py()
+            return next((data for _, data in pictures_of(self._catalogue.folder, name, [key])), None)
+        offset, size = self._places_in(name, tar)[row].tolist()
         if size < 0:
             return None
         with reading(tar), tar.open("rb") as file:
@@ -54,12 +60,6 @@ class Pictures:
     def _thumbnail(self, pair: int, side: int) -> bytes | None:
         data = self.whole(pair)
         return None if data is None else thumbnail(data, side)
-
-    def _tar(self, shard: str) -> Path | None:
-        """None where it is not a plain tar on this machine."""
-        curated = self._catalogue.folder / "shards" / f"{shard}.tar"
-        source = self._sources.get(shard)
-        return next((path for path in (curated, source) if path is not None and path.is_file()), None)
 
     def _places_in(self, shard: str, tar: Path) -> np.ndarray:
         """Offset and size of each pair's picture, int64 [pairs, 2]; -1 where there is none."""
