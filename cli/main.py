@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from cli.curate import app as curate_app
 from cli.data import app as data_app
 from cli.evaluate import app as eval_app
+from cli.explore import explore
 from cli.index import app as index_app
 from cli.train import app as train_app
 
@@ -66,6 +67,7 @@ app = typer.Typer(
 )
 app.add_typer(index_app, name="index")
 app.add_typer(curate_app, name="curate")
+app.command()(explore)
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(data_app, name="data")

@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curation.curated": INDEXED,
     "curation.recovery": INDEXED | {"curation.curated"},
     "curation.report": INDEXED | {"curation.curated"},
+    # Of the report what shows captions and pictures.
+    "curation.explorer": CURATED | {"curation.curator", "curation.report.thumbnails", "curation.report.caption_marks"},
     "curation.folders": INDEXED | {"curation.curated", "curation.report"},
     "curation.curator": CURATED,
     "curation.curate": CURATED | {"curation.curator"},
@@ -50,7 +52,8 @@ HOUSE = ("files", "data_cards", "curation", "training", "evaluation", "cocu", "c
 # Each costs from a tenth of a second to several: only inside the functions of cli.
 HEAVY = {
     *("duckdb", "faiss", "fsspec", "jinja2", "matplotlib", "numpy", "open_clip", "pandas", "PIL", "pyarrow"),
-    *("pydantic", "scipy", "sklearn", "spacy", "torch", "torchvision", "transformers", "webdataset"),
+    *("pydantic", "scipy", "sklearn", "spacy", "starlette", "torch", "torchvision", "transformers", "uvicorn"),
+    "webdataset",
 }
 UNNAMED_IDEAS = {"utils.py", "helpers.py"}
 MOST_LINES = 400

@@ -28,6 +28,7 @@ from files.printable import DIRECTION, SEPARATORS, printable
 FORMATS = ("table", "csv", "json", "parquet")
 TABLE_ROWS = 100
 _CELL_WIDTH = 100
+CELL_LETTERS = 400
 # What a formula begins with, for spreadsheets of East Asia in full width too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # JSON leaves these as they are; a terminal takes them for commands, or turns the line round.
@@ -136,7 +137,7 @@ def print_table(answer: Answer, text: IO[str], limit: int | None) -> tuple[int, 
     shown, total = _shown(answer, limit)
     table = Table(header_style="bold", pad_edge=False)
     for field in answer.schema:
-        side: Literal["left", "right"] = "right" if _is_number(field.type) else "left"
+        side: Literal["left", "right"] = "right" if is_number(field.type) else "left"
         table.add_column(Text(printable(field.name)), justify=side, overflow="fold")
     for row in shown:
         table.add_row(*(Text(cell) for cell in row))
@@ -150,10 +151,20 @@ def print_plain(answer: Answer, text: IO[str], limit: int | None) -> tuple[int, 
     header = [printable(name) for name in answer.schema.names]
     columns = zip(header, *shown, strict=True)
     widths = [min(max(map(cell_len, column)), _CELL_WIDTH) for column in columns]
-    numeric = [_is_number(field.type) for field in answer.schema]
+    numeric = [is_number(field.type) for field in answer.schema]
     for row in (header, ["-" * width for width in widths], *shown):
         text.write("  ".join(map(_fit, row, widths, numeric)).rstrip() + "\n")
     return len(shown), total
+
+
+def text_rows(answer: Answer, most: int) -> list[list[str]]:
+    """The first rows as they are shown, cells cut at `CELL_LETTERS` signs."""
+    rows = (row for batch in first_rows(answer, most).batches for row in _batch_rows(batch))
+    return [[_cut(_cell(value)) for value in row] for row in rows]
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= CELL_LETTERS else f"{cell[:CELL_LETTERS]}…"
 
 
 def _fit(cell: str, width: int, right: bool) -> str:
@@ -201,7 +212,8 @@ def _values(name: str, column: pa.Array) -> list[Any]:
             raise MisuseError(f"column {name}: a {column.type} out of range; use CAST({name} AS VARCHAR)") from error
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column's cells are numbers, which stand to the right."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 

@@ -36,25 +36,69 @@ _ERROR = "error.json"
 
 
 @contextmanager
-def bounded_query(curated: Path, sql: str, timeout: float = TIMEOUT, memory: int | None = None) -> Iterator[Answer]:
+def bounded_query(
+    curated: Path, sql: str, timeout: float = TIMEOUT, memory: int | None = None, waiting: Waiting | None = None
+) -> Iterator[Answer]:
     """`run_query` within `timeout` seconds of waiting for its rows, and `memory` bytes; None: half of what is free.
 
-    Raises as run_query does, CocuError over a limit, MisuseError for a row of more than 64 MB.
+    waiting: has the process ready. Raises as run_query does, CocuError over a limit, MisuseError for a row of more than
+    64 MB.
     """
     memory = memory or free_memory() // 2
-    with scratch_folder(SPILL) as spill, _asked(curated, sql, timeout, memory, spill) as answer:
+    child = waiting.take() if waiting else _started()
+    with scratch_folder(SPILL) as spill, _asked(child, curated, sql, timeout, memory, spill) as answer:
         yield answer
 
 
-@contextmanager
-def _asked(curated: Path, sql: str, timeout: float, memory: int, spill: Path) -> Iterator[Answer]:
-    child = subprocess.Popen(
+class Waiting:
+    """A process that is started ahead of its query, for what it imports takes longer than most answers."""
+
+    def __init__(self) -> None:
+        self._spare: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Start one, if there is none."""
+        with self._lock:
+            if self._spare is None or self._spare.poll() is not None:
+                self._spare = _started()
+
+    def take(self) -> subprocess.Popen[bytes]:
+        """The one that was started, or a new one."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        return spare if spare is not None and spare.poll() is None else _started()
+
+    def close(self) -> None:
+        """End the one that nobody has taken."""
+        with self._lock:
+            if self._spare is not None:
+                _ended(self._spare)
+            self._spare = None
+
+
+def _started() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this process, which ends the other
     )
+
+
+def _ended(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+@contextmanager
+def _asked(
+    child: subprocess.Popen[bytes], curated: Path, sql: str, timeout: float, memory: int, spill: Path
+) -> Iterator[Answer]:
     assert child.stdin is not None
     assert child.stdout is not None
     try:
@@ -78,10 +122,7 @@ def _asked(curated: Path, sql: str, timeout: float, memory: int, spill: Path) ->
             reader = pa.ipc.open_stream(pa.PythonFile(rows, mode="r"))
         yield Answer(reader.schema, batches(reader))
     finally:
-        child.kill()
-        child.wait()
-        child.stdin.close()
-        child.stdout.close()
+        _ended(child)
 
 
 class _Rows:

@@ -14,10 +14,11 @@ CONCEPTS_IN_CAPTION = 3
 
 def enriched_captions(captions: Sequence[str], kept: KeptConcepts) -> list[str]:
     """ "{caption}, with {c1}, {c2} and {c3}": the best recovered concepts; the caption alone if there are none."""
-    return [_enriched(*pair) for pair in zip(captions, recovered(kept, CONCEPTS_IN_CAPTION), strict=True)]
+    return [enriched_caption(*pair) for pair in zip(captions, recovered(kept, CONCEPTS_IN_CAPTION), strict=True)]
 
 
-def _enriched(caption: str, concepts: Sequence[str]) -> str:
+def enriched_caption(caption: str, concepts: Sequence[str]) -> str:
+    """Of one caption, and the concepts to add."""
     if not concepts:
         return caption
     listed = " and ".join(filter(None, [", ".join(concepts[:-1]), concepts[-1]]))

@@ -40,7 +40,7 @@ def shown_blocks(curated: Path, shard: str, which: str, words: pa.Array) -> Iter
     """
     recovered, named = SHOWN[which]
     rows = _ArchiveRows(curated, shard)
-    for batch in _batches(curated, "pairs", shard, ("key", "caption_concepts"), PAIRS_AT_ONCE):
+    for batch in table_batches(curated, "pairs", shard, ("key", "caption_concepts"), PAIRS_AT_ONCE):
         keys = batch["key"]
         owners, concepts, in_caption = rows.of(keys)
         if len(concepts) and not 0 <= concepts.min() <= concepts.max() < len(words):
@@ -66,7 +66,7 @@ class _ArchiveRows:
 
     def __init__(self, curated: Path, shard: str) -> None:
         self.path = curated / "tables" / "archives" / f"{shard}.parquet"
-        self._batches = _batches(curated, "archives", shard, ("key", "concept_id", "in_caption"), ROWS_AT_ONCE)
+        self._batches = table_batches(curated, "archives", shard, ("key", "concept_id", "in_caption"), ROWS_AT_ONCE)
         self._left: pa.RecordBatch | None = None
 
     def of(self, keys: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,11 +110,19 @@ def read_words(curated: Path) -> pa.Array:
     return pa.chunked_array(parts, pa.string()).combine_chunks()
 
 
-def _batches(curated: Path, table: str, shard: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    return _checked(curated / "tables" / table / f"{shard}.parquet", table, columns, rows)
+def table_batches(
+    curated: Path, table: str, shard: str, columns: Sequence[str], rows: int, holes: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Batches of the columns of a shard's table; holes: those that may have empty cells.
+
+    Raises CocuError where it is missing or broken.
+    """
+    return _checked(curated / "tables" / table / f"{shard}.parquet", table, columns, rows, holes)
 
 
-def _checked(path: Path, table: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def _checked(
+    path: Path, table: str, columns: Sequence[str], rows: int, may_be_empty: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
     """Batches with these columns, of the types that the table has."""
     schema = pa.schema([TABLES[table].field(name) for name in columns])
     with reading(path):
@@ -122,7 +130,7 @@ def _checked(path: Path, table: str, columns: Sequence[str], rows: int) -> Itera
         if missing := [name for name in columns if name not in file.schema_arrow.names]:
             raise ValueError(f"no column {missing[0]}")
         for batch in file.iter_batches(rows, columns=list(columns)):
-            if holes := [name for name in columns if batch[name].null_count]:
+            if holes := [name for name in columns if batch[name].null_count and name not in may_be_empty]:
                 raise ValueError(f"column {holes[0]} has empty cells")
             cast = [batch[field.name].cast(field.type) for field in schema]
             yield pa.RecordBatch.from_arrays(cast, schema=schema)

@@ -157,10 +157,8 @@ def _named(index: Index, prefix: str, options: type[Any]) -> dict[str, Any]:
     return {name: parameters[prefix + name] for name in names if prefix + name in parameters}
 
 
-def index_identity(index: Index) -> dict[str, Any]:
-    """What tells one index from another: enough to refuse going on with a different one."""
-    manifest = index.manifest
-    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
+def content_digest(manifest: dict[str, Any]) -> str:
+    """Of what an index holds, by its manifest: the same of two that cannot be told apart."""
     content = {
         "parameters": manifest["parameters"],
         "fingerprint": manifest["fingerprint"],
@@ -170,12 +168,17 @@ def index_identity(index: Index) -> dict[str, Any]:
             for name, built in manifest["indexes"].items()
         },
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    made = manifest["parameters"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def index_identity(index: Index) -> dict[str, Any]:
+    """What tells one index from another: enough to refuse going on with a different one."""
+    names = ("model", "pretrained", "precision", "weights", "noun_pipeline", "min_count", "vocabulary")
+    made = index.manifest["parameters"]
     return {
         **{f"index_{name}": made[name] for name in names},
         **({"index_noun_language": made["noun_language"]} if "noun_language" in made else {}),
         "index_rows": len(index.rows),
         "index_concepts": len(index.vocabulary),
-        "index_content": digest,
+        "index_content": content_digest(index.manifest),
     }

@@ -1,0 +1,55 @@
+"""The command `cocu explore`: argument handling and printing only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.printing.lines import tell
+
+
+def explore(
+    curated: Annotated[
+        list[Path],
+        typer.Argument(metavar="CURATED [CURATED]", help="Folder made by `cocu curate run`; two are compared."),
+    ],
+    index: Annotated[
+        Path | None,
+        typer.Option(help="The index they were made from. Default: looked for beside the first folder."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8400,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. Any other than this machine's own lets everybody who reaches it look and judge."
+        ),
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that the server goes by besides --host, as of a proxy before it; may be repeated."),
+    ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where judgements are kept. Default: judged.sqlite in the folder."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu or cuda.")] = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, where it is not built in nor in open_clip's list.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
+    ] = False,
+) -> None:
+    """Look at a curation in the browser: search it, see why each concept is there, and judge it."""
+    from curation.encoding.model_names import named_encoder
+    from curation.explorer.explore import explore_folders
+
+    encoder = named_encoder(model, pretrained, trust_remote_code)
+
+    def ready(address: str, notes: list[str]) -> None:
+        tell(f"{address}  (Ctrl-C ends it)")
+        for note in notes:
+            tell(f"note: {note}", err=True)
+
+    explore_folders(curated, index, host, port, name or (), judged, device, encoder, ready)

@@ -1,0 +1,50 @@
+"""`cocu explore`: folders opened, the server started, and what a person should know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from files.errors import MisuseError
+from files.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from curation.encoding.model_names import EncoderSpec
+
+EXTRA = "cocu explore needs a web server, which comes with an extra of this package: pip install 'cocu[explore]'"
+
+
+def explore_folders(
+    curated: Sequence[Path],
+    index: Path | None,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    judged: Path | None,
+    device: str,
+    encoder: EncoderSpec | None,
+    ready: Callable[[str, list[str]], None],
+) -> None:
+    """Serve one curated folder, or two to be compared, until Ctrl-C.
+
+    ready: called with the address when it answers, and with notes for the person. Raises MisuseError for folders that
+    cannot be explored, a port that is taken, and where the packages are missing; CocuError for broken tables.
+    """
+    try:
+        from curation.explorer.server import serve
+    except ModuleNotFoundError as error:
+        raise MisuseError(f"{EXTRA} ({error.name} is missing)") from error
+    from curation.curated.judgements import NAME
+    from curation.explorer.explored import Explored
+    from curation.explorer.guard import is_loopback
+
+    if len(curated) not in (1, 2):
+        raise MisuseError(f"{len(curated)} folders: give one to explore, or two to compare")
+    with scratch_folder("cocu-explore-") as scratch:
+        kept = judged or curated[0] / NAME
+        opened = [Explored.opened(folder, index, kept, scratch, device, encoder) for folder in curated]
+        notes = [f"{one.folder}: {one.encoder_missing}" for one in opened if one.encoder_missing]
+        if not is_loopback(host):
+            notes.append(f"--host {host}: everybody who reaches this address can look at the pairs, and judge them")
+        serve(opened, host, port, names, lambda address: ready(address, notes))

@@ -1,0 +1,153 @@
+"""The pairs of a curation as vectors: those that the index holds, or those embedded beside, of pairs from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curation.explorer.catalogue import Catalogue
+from curation.explorer.tables import read_rows
+from curation.index.opened import Index, content_digest, open_index
+from curation.runs.manifest import parsed_manifest, read_manifest
+from curation.runs.parquet_parts import arrow_to_vectors, count_rows, parquet_batches, reading
+from files.atomic import atomic
+from files.errors import CocuError, MisuseError
+from files.npy import load_npy
+
+_BATCH = 8192
+_AT_ONCE = 1 << 16
+
+
+def find_index(curated: Path) -> Path | None:
+    """The index that a curation was made from, where it lies beside it: by what its manifest says of itself."""
+    wanted = read_manifest(curated, "curated")["parameters"].get("index_content")
+    for path in sorted(curated.resolve().parent.glob("*/manifest.json")):
+        try:
+            manifest = parsed_manifest(path)
+            if manifest.get("kind") == "index" and content_digest(manifest) == wanted:
+                return path.parent
+        except (CocuError, KeyError, TypeError):
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class PairSpace:
+    """The vectors of a curation's pairs, and the index that its concepts come from."""
+
+    catalogue: Catalogue
+    index: Index
+
+    @classmethod
+    def opened(cls, catalogue: Catalogue, path: Path) -> PairSpace:
+        """With the index in `path`. Raises MisuseError where the curation was made from another."""
+        index = open_index(path)
+        made = read_manifest(catalogue.folder, "curated")["parameters"]
+        if content_digest(index.manifest) != made.get("index_content"):
+            raise MisuseError(f"--index {path}: {catalogue.folder} was curated from another index; give that one")
+        space = cls(catalogue, index)
+        if not space.inside and not space._embedded.is_dir():
+            raise MisuseError(
+                f"{space._embedded}: missing; its pairs are from outside the index, and were embedded there"
+            )
+        return space
+
+    @cached_property
+    def inside(self) -> bool:
+        """Whether the pairs are those of the index."""
+        return not read_manifest(self.catalogue.folder, "curated")["parameters"].get("anchors")
+
+    @cached_property
+    def _embedded(self) -> Path:
+        return self.catalogue.folder / "anchors" / "embeddings"
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """Of each shard of the curation: the index's row of its first pair, int64 [S]."""
+        manifest = self.index.manifest
+        order = manifest["order"][: manifest["pair_shards"]]
+        sizes = [manifest["shards"][name]["pairs"] for name in order]
+        first = dict(zip(order, np.cumsum([0, *sizes]).tolist(), strict=False))
+        ours = np.diff(self.catalogue.starts)
+        for shard, size in zip(self.catalogue.shards, ours.tolist(), strict=True):
+            if shard not in first or sizes[order.index(shard)] != size:
+                raise CocuError(f"{self.catalogue.folder}: {shard} is not as {self.index.path} has it; curate anew")
+        return np.array([first[shard] for shard in self.catalogue.shards], np.int64)
+
+    def row(self, pair: int) -> int:
+        """The index's row of a pair; -1 for one from outside."""
+        if not self.inside:
+            return -1
+        shard = int(np.searchsorted(self.catalogue.starts, pair, "right")) - 1
+        return int(self._rows[shard] + pair - self.catalogue.starts[shard])
+
+    def pair(self, row: int) -> int | None:
+        """The pair of a row of the index; None of a caption without a picture."""
+        if not self.inside or not 0 <= row < self.index.rows.images:
+            return None
+        order = np.argsort(self._rows, kind="stable")
+        at = int(order[np.searchsorted(self._rows[order], row, "right") - 1])
+        return int(self.catalogue.starts[at] + row - self._rows[at])
+
+    def vectors(self, pairs: np.ndarray) -> np.ndarray:
+        """v(x) of pairs, unit rows float32 [B, D]."""
+        if self.inside:
+            shard = np.searchsorted(self.catalogue.starts, pairs, "right") - 1
+            rows = self._rows[shard] + pairs.astype(np.int64) - self.catalogue.starts[shard]
+            return np.asarray(self.index.rows.image_vectors[rows], np.float32)
+        return np.asarray(self._outside[pairs], np.float32)
+
+    def nearest(self, query: np.ndarray, k: int, by: str = "pictures") -> tuple[np.ndarray, list[int]]:
+        """The k pairs whose pictures, or captions, are most like a unit vector [D]: similarities, pairs.
+
+        By captions of an index that holds others, too, there may be fewer.
+        """
+        if not self.inside:
+            return _best(self._outside, query, k)
+        searched = self.index.captions if by == "captions" else self.index.images
+        if searched is None:
+            raise MisuseError(f"{self.index.path}: holds no pictures to search")
+        similarity, rows = searched.search(query[None], min(k, len(self.index.rows)))
+        found = [(one, self.pair(row)) for one, row in zip(similarity[0], rows[0].tolist(), strict=True)]
+        kept = [(one, pair) for one, pair in found if pair is not None]
+        return np.array([one for one, _ in kept]), [pair for _, pair in kept]
+
+    def embedded(self, pair: int) -> pa.RecordBatch:
+        """What was embedded of a pair from outside the index, as a batch of one."""
+        shard, row = self.catalogue.place(pair)
+        columns = ("key", "image", "caption", "concepts", "image_vec", "text_vec")
+        return read_rows(self._embedded / f"{shard}.parquet", [row], columns).combine_chunks().to_batches()[0]
+
+    @cached_property
+    def _outside(self) -> np.ndarray:
+        """v of pairs from outside the index, float16 [N, D], kept with the catalogue."""
+        path = self.catalogue.cache / "pictures.npy"
+        if not path.is_file():
+            dim = self.index.rows.dim
+            with atomic(path) as temporary:
+                made = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(self.catalogue), dim))
+                for shard, start in zip(self.catalogue.shards, self.catalogue.starts.tolist(), strict=False):
+                    file = self._embedded / f"{shard}.parquet"
+                    if start + count_rows(file) != self.catalogue.starts[self.catalogue.shards.index(shard) + 1]:
+                        raise CocuError(f"{file}: other pairs than in the tables; curate into a new folder")
+                    for batch in parquet_batches(file, _BATCH, ("image_vec",)):
+                        made[start : start + len(batch)] = arrow_to_vectors(batch["image_vec"])
+                        start += len(batch)
+                made.flush()
+        with reading(path):
+            return load_npy(path, mmap_mode="r")
+
+
+def _best(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, list[int]]:
+    """By looking at all, block by block."""
+    similarity = np.concatenate(
+        [np.asarray(vectors[i : i + _AT_ONCE], np.float32) @ query for i in range(0, len(vectors), _AT_ONCE)]
+    )
+    k = min(k, len(similarity))
+    best = np.argpartition(-similarity, k - 1)[:k]
+    best = best[np.argsort(-similarity[best], kind="stable")]
+    return similarity[best], best.tolist()
