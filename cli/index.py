@@ -121,7 +121,10 @@ def build(
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or captions in a forward pass.")] = 64,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads and parsing processes. Default: the cores.")
+        int | None,
+        typer.Option(
+            min=1, help="Decoding threads and parsing processes; with a GPU, processes for both. Default: the cores."
+        ),
     ] = None,
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,

@@ -59,10 +59,7 @@ class WorkerPool:
         try:
             yield
         except BrokenProcessPool as error:
-            raise CocuError(
-                f"one of {self.processes} worker processes died, maybe for want of memory; run the same command again, "
-                "with fewer --workers"
-            ) from error
+            raise died(self.processes) from error
 
     def close(self, at_once: bool = False) -> None:
         """End the workers; at once, or when they are done with what they have begun."""
@@ -70,6 +67,22 @@ class WorkerPool:
             for worker in self._workers:
                 worker.terminate()
         self._pool.shutdown(cancel_futures=True)
+
+
+def begin(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A spawned process of `function`, with what `WorkerPool` says of its own."""
+    process = get_context("spawn").Process(target=_start, args=(function, arguments, all_held()), daemon=True)
+    with _interrupts_blocked():
+        process.start()
+    return process
+
+
+def died(processes: int) -> CocuError:
+    """The error for one of so many workers that is gone."""
+    return CocuError(
+        f"one of {processes} worker processes died, maybe for want of memory; run the same command again, "
+        "with fewer --workers"
+    )
 
 
 @contextmanager

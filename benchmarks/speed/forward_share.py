@@ -92,7 +92,7 @@ class RecordingEncoder(Encoder):
         self.pixels.append(pixels)
         return super().encode_pixels(pixels)
 
-    def _encode_tokens(self, tokens: Any) -> np.ndarray:
+    def _encode_tokens(self, tokens: Any) -> Any:
         self.tokens.append(tokens)
         return super()._encode_tokens(tokens)
 

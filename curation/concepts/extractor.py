@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 from curation.concepts.languages import language_of
@@ -39,6 +40,12 @@ class ConceptExtractor:
         if self._pool is not None:
             self._pool.close(at_once=exc[0] is not None)
             self._pool = None
+
+    def single(self) -> ConceptExtractor:
+        """The same for another process, to be sent there: it starts none of its own."""
+        other = copy(self)
+        other.processes, other._pool, other._parser = 1, None, None
+        return other
 
     def extract(self, captions: Sequence[str]) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""

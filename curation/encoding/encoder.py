@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,36 @@ SORT_WINDOW = 8
 SAME_MODEL = 0.995
 # Two float16 unit vectors of one input, both computed in fp32, are nearer than this.
 UNTOUCHED = 2e-3
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to pictures and texts before the towers: no work for the device, and any process can do it."""
+
+    transform: Callable[[Any], Any]
+    image_size: int
+    tokenizer: Callable[[list[str]], Any]
+
+    def pixels(self, data: bytes) -> np.ndarray | BadPicture:
+        """Encoded picture -> uint8 [H, W, 3], or why it is bad."""
+        return decode(data, self.transform, self.image_size)
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> token ids [N, L]."""
+        return np.asarray(self.tokenizer(list(texts)))
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """Vectors that the device may still be at: batches of unit vectors float32 [B, D], and the place of each row."""
+
+    batches: Sequence[torch.Tensor]
+    order: np.ndarray | None = None
+
+    def fetch(self) -> np.ndarray:
+        """float16 [N, D], in order, once they are there."""
+        found = np.concatenate([batch.cpu().numpy().astype(np.float16) for batch in self.batches])
+        return found if self.order is None else found[np.argsort(self.order)]
 
 
 class Encoder:
@@ -79,8 +109,17 @@ class Encoder:
         for key, pixels in decoded:
             yield key, pixels if isinstance(pixels, BadPicture) else next(vectors)
 
+    @property
+    def preparation(self) -> Preparation:
+        """What comes before its towers."""
+        return Preparation(self._transform, self.image_size, self._tokenizer)
+
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [B, H, W, 3] -> unit vectors float16 [B, D]."""
+        return OnDevice([self.begin_pixels(pixels)]).fetch()
+
+    def begin_pixels(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 [B, H, W, 3] -> unit vectors float32 [B, D], without waiting for them; `pixels` may then be changed."""
         import torch
 
         start = time.perf_counter()
@@ -103,28 +142,35 @@ class Encoder:
     def _normalised(self, pixels: np.ndarray) -> torch.Tensor:
         import torch
 
-        batch = torch.from_numpy(pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()  # else what copies it to the device waits for the batch before
+        batch = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         batch = batch.float().div_(255).sub_(self._mean).div_(self._std)
         return batch.contiguous(memory_format=torch.channels_last)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> unit vectors float16 [N, D], in order."""
+        span = self.batch_size * SORT_WINDOW
+        spans = [texts[first : first + span] for first in range(0, len(texts), span)]
+        found = [self.begin_tokens(self.preparation.tokens(span)).fetch() for span in spans]
+        return np.concatenate(found) if found else np.zeros((0, self.dim), np.float16)
+
+    def begin_tokens(self, tokens: np.ndarray) -> OnDevice:
+        """Token ids [N, L] -> unit vectors [N, D], without waiting for them."""
         import torch
 
-        found = np.zeros((len(texts), self.dim if hasattr(self, "dim") else 0), np.float16)
+        batches, order = [], [np.zeros(0, np.int64)]
         span = self.batch_size * SORT_WINDOW
-        for first in range(0, len(texts), span):
-            tokens = self._tokenizer(list(texts[first : first + span]))
-            lengths = (tokens != self._padding()).long().cumsum(1).argmax(1) + 1
-            order = torch.argsort(lengths, stable=True)
-            for i in range(0, len(order), self.batch_size):
-                rows = order[i : i + self.batch_size]
-                batch = tokens[rows, : int(lengths[rows].max())] if self._trims else tokens[rows]
-                vectors = self._encode_tokens(batch)
-                if found.shape[1] == 0:
-                    found = np.zeros((len(texts), vectors.shape[1]), np.float16)
-                found[first + rows.numpy()] = vectors
-        return found
+        for first in range(0, len(tokens), span):
+            window = tokens[first : first + span]
+            lengths = (window != self._padding()).cumsum(1).argmax(1) + 1
+            order.append(np.argsort(lengths, kind="stable") + first)
+            for i in range(0, len(window), self.batch_size):
+                rows = order[-1][i : i + self.batch_size]
+                cut = lengths[rows - first].max() if self._trims else None
+                batches.append(self._encode_tokens(torch.from_numpy(tokens[rows, :cut])))
+        return OnDevice(batches, np.concatenate(order))
 
     def encode_concepts(self, concepts: Sequence[str], prompt: str = PROMPT) -> np.ndarray:
         """t(c) of the paper: unit vectors float16 [C, D] of each concept in the prompt, where {} stands."""
@@ -148,7 +194,7 @@ class Encoder:
             "name the model that built the index, or build it again"
         )
 
-    def _encode_tokens(self, tokens: torch.Tensor) -> np.ndarray:
+    def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         import torch
 
         start = time.perf_counter()
@@ -200,13 +246,12 @@ class Encoder:
         return bool(np.linalg.norm(full - trimmed, axis=1).max() < UNTOUCHED)
 
 
-def _unit(vectors: torch.Tensor | tuple[torch.Tensor, ...]) -> np.ndarray:
-    """float16 unit vectors; of a tower with several outputs the first, which is the whole's."""
+def _unit(vectors: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Unit vectors float32; of a tower with several outputs the first, which is the whole's."""
     import torch
 
     vectors = vectors[0] if isinstance(vectors, tuple) else vectors
-    unit = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-    return unit.astype(np.float16)
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)
 
 
 def resolve_device(device: str) -> str:

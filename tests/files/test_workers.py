@@ -31,6 +31,26 @@ if __name__ == "__main__":
 """
 
 
+# Begins two processes, which write their numbers into a folder and wait for ever.
+BEGUN = """
+import os, sys, time
+from tests.files.test_workers import note_and_wait
+from files.workers import begin
+
+if __name__ == "__main__":
+    processes = [begin(note_and_wait, sys.argv[1]) for _ in range(2)]
+    while len(os.listdir(sys.argv[1])) < 2:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def note_and_wait(folder: str) -> None:
+    note(folder)
+    time.sleep(60)
+
+
 def note(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
 
@@ -40,9 +60,9 @@ def busy(seconds: float) -> int:
     return os.getpid()
 
 
-def start(folder: Path, root: Path, seconds: float) -> tuple["subprocess.Popen[str]", list[int]]:
+def start(folder: Path, root: Path, seconds: float, text: str = PROGRAM) -> tuple["subprocess.Popen[str]", list[int]]:
     program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), str(seconds)],
+        [sys.executable, "-c", text, str(folder), str(seconds)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,10 +90,12 @@ def exists(process: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seconds", [0, 60])
+@pytest.mark.parametrize(("text", "seconds"), [(PROGRAM, 0), (PROGRAM, 60), (BEGUN, 0)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_their_parent(number: signal.Signals, seconds: float, tmp_path: Path, root: Path) -> None:
-    program, workers = start(tmp_path, root, seconds)
+def test_workers_end_with_their_parent(
+    number: signal.Signals, text: str, seconds: float, tmp_path: Path, root: Path
+) -> None:
+    program, workers = start(tmp_path, root, seconds, text)
     assert len(workers) == 2
     assert alive(workers, 0) == workers
     program.send_signal(number)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.speed import (
     balance_scale,
     curate_throughput,
+    feed,
     forward_share,
     measure,
     ranking_speed,
@@ -46,6 +47,13 @@ def test_curate_throughput_curates_its_corpus(tmp_path, capsys):
     rates = curate_throughput.main(arguments)
     assert set(rates) == {"paper", "default"}
     assert "curate run, paper" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_feed_measures_parts_and_workers(capsys):
+    found = feed.main(["--pairs", "40", "--batch-size", "4", "--workers", "1", "--repeats", "1"])
+    assert set(found) == {"640 x 480, 1", "256 x 256, 1"}
+    assert "noun phrases" in capsys.readouterr().out
 
 
 @pytest.mark.slow

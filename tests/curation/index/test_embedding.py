@@ -14,6 +14,7 @@ from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
+from curation.index import blocks
 from curation.index import embedding as embeddings
 from curation.index.embedding import embed_shard
 from curation.reading.pairs import CaptionOptions
@@ -45,7 +46,7 @@ def shard(tmp_path: Path) -> Shard:
 def test_columns_order_and_rejects(
     shard: Shard, tmp_path: Path, encoder: Encoder, extractor: ConceptExtractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings, "BLOCK_PAIRS", 4)
+    monkeypatch.setattr(blocks, "BLOCK_PAIRS", 4)
     out = tmp_path / "out.parquet"
     advanced: list[tuple[int, float]] = []
     result = embed_shard(shard, out, encoder, extractor, CaptionOptions(), None, lambda *step: advanced.append(step))
