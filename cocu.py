@@ -194,7 +194,7 @@ def curate(
         from curation.index.anchors import find_anchors
         from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
-        from curation.reading.pairs import CaptionOptions, image_folder, table_columns
+        from curation.reading.pairs import image_folder, table_columns
         from files.errors import check_numbers
 
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
@@ -212,7 +212,7 @@ def curate(
         encoder = by_hand or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (image_folder(images), table_columns(no_header, columns))
-        captions = CaptionOptions(caption_field, all_captions, image_column, caption_column, *named)
+        captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
         path, opened = Path(out), open_index(_path(index), spacy_pipeline)
         given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))

@@ -76,8 +76,6 @@ def run_curation(
     index_nouns(index)  # what it refuses is refused before any work
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
-    if options.left == PARQUET:
-        check_parquet(shards, captions, options.write_caption)
     parameters = {**index_identity(index), **options.parameters(), "anchors": anchors is not None}
     if anchors:
         parameters |= captions.parameters()
@@ -92,6 +90,8 @@ def run_curation(
             if anchors:
                 check_rejects(folder.manifest["summary"], max_rejects, out)
             return folder.manifest
+        if options.left == PARQUET:
+            check_parquet(shards, captions, options.write_caption)
         source, embedded = index.path, index.manifest
         clock = Stopwatch()
         index.rows.check_vectors(index.path / "rows")

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.curated.balance import TAIL, Balance, count_concepts, drawn, pair_weights, tail_cap
-from curation.curated.outputs import output_of
+from curation.curated.outputs import PARQUET, output_of
 from curation.curated.shown import SHOWN
 from curation.curated.sources import shard_of
 from curation.reading.formats import Original
@@ -74,9 +74,10 @@ def balance_curated(
     subset = subset or write is not _write_table
     output = output_of(read_manifest(curated, "curated"))
     if write is _write_shards and output != "shards":
+        option = "--shards-format" if output == PARQUET else "--output"
         raise MisuseError(
-            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (but "
-            f"{output}); give FILE.parquet, for `cocu train --weights`"
+            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (its {option} "
+            f"is {output}); give FILE.parquet, for `cocu train --weights`"
         )
     found = count_concepts(curated, concepts)
     cap = cap or tail_cap(found.counts, tail)

@@ -72,7 +72,7 @@ class ParquetShard:
         self.originals = _WholePairs(shard, options)
         self.schema = _with_columns(table.schema, held_image(table.told(options)), caption_field, localised)
         self.checksum = 0
-        self._target = TableWriter(out, self.schema)
+        self._target = TableWriter(out, self.schema, compression="snappy")  # pictures are packed already
         self._stack = ExitStack()
         self._empty()
 

@@ -55,15 +55,15 @@ class TableWriter:
     least: rows of a row group; smaller batches wait for the next.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, least: int = 0) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, least: int = 0, compression: str = "zstd") -> None:
         self._atomic = atomic(path)
-        self._schema, self._least = schema, least
+        self._schema, self._least, self._compression = schema, least, compression
         self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> TableWriter:
         self._temporary = self._atomic.__enter__()
         try:
-            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression=self._compression)
         except BaseException as error:
             self._atomic.__exit__(type(error), error, error.__traceback__)
             raise

@@ -41,17 +41,21 @@ class AnchorShards:
 
 def find_anchors(
     names: Sequence[str],
-    options: CaptionOptions,
+    captions: Sequence[Any],
     device: str,
     batch_size: int,
     workers: int,
     encoder: EncoderSpec | None,
 ) -> AnchorShards | None:
-    """The shards of these names, None where none is named. Raises MisuseError for options that are no anchors'."""
+    """The shards of these names, None where none is named; captions: the fields of `CaptionOptions`.
+
+    Raises MisuseError for captions that are no anchors'.
+    """
     if names:
+        options = CaptionOptions(*captions)
         shards = find_shards(names, options)
         return AnchorShards(shards, options, device, batch_size, workers, encoder=encoder)
-    if options != CaptionOptions():
+    if any(captions):
         raise MisuseError(
             "--caption-field, --all-captions, --image-column, --caption-column, --images or --columns says how to read "
             "--anchors; indexed pairs are read as the index was built"

@@ -26,7 +26,7 @@ from files.pictures import USUAL_FIELDS, BadPicture, field_of
 from files.rejects import Reject, is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
-CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description")
+CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description", "captions", "txt")
 SHOWN_NAMES = 300  # letters of what may be no header
 
 

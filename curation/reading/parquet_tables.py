@@ -26,7 +26,7 @@ ROW = ""  # key of a row as it stands, a record batch of one
 # No path has one, or is longer; every picture has one early.
 _NO_LETTER, _EARLY, _LONGEST_PATH = b"\0", 64, 4096
 _BATCH = 1_000
-_PICTURES = 16  # rows at a time where these hold pictures
+_PICTURES, _PICTURE_BYTES = 16, 64 << 20  # rows at a time where these hold pictures, and about their bytes
 _BUFFER = 1 << 20  # bytes of a column at a time, which else is read by whole row groups
 
 
@@ -166,14 +166,16 @@ class ParquetTable(CaptionedTable):
         """Rows of a range; whole: also as they stand, as `ROW`."""
         with _parquet(self.url) as file:
             wanted = list(dict.fromkeys(columns))
-            if not at_once:
-                at_once = _PICTURES if whole or any(_may_be_large(self.schema, name) for name in wanted) else _BATCH
+            pictures = whole or any(_may_be_large(self.schema, name) for name in wanted)
             first = 0
             for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
+                described = file.metadata.row_group(group)
+                rows = described.num_rows
                 if first + rows > start and first < stop:
                     # Group by group: of several at once Arrow fetches all before the first row.
-                    batches = file.iter_batches(at_once, row_groups=[group], columns=None if whole else wanted)
+                    fit = _PICTURE_BYTES * rows // max(1, described.total_byte_size)
+                    size = at_once or (min(_PICTURES, max(1, fit)) if pictures else _BATCH)
+                    batches = file.iter_batches(size, row_groups=[group], columns=None if whole else wanted)
                     found = (row for batch in batches for row in _batch_rows(batch, wanted, whole))
                     yield from islice(found, max(0, start - first), stop - first)
                 first += rows

@@ -91,7 +91,7 @@ def _formats() -> dict[str, type[Format]]:
 
 
 def _table_suffixes() -> list[str]:
-    return [suffix for suffix, known in _formats().items() if issubclass(known, CaptionedTable)]
+    return sorted(suffix for suffix, known in _formats().items() if issubclass(known, CaptionedTable))
 
 
 def _parts(table: CaptionedTable, label: str, image: str | None) -> list[Shard]:

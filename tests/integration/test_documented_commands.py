@@ -9,12 +9,15 @@ import re
 import shlex
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.speed.tiny_pairs import write_tar
+from benchmarks.speed.tiny_pairs import caption, write_tar
 from tests.data_cards.benchmark_trees import TREES, picture
 from tests.integration.commands import cocu, succeed
 from tests.tiny_world import make_tiny_clip, pair_members
+from tests.tiny_world import picture as pair_picture
 from tests.training.curated_world import make_curated
 
 # Commands in which a name in capitals or "..." stands for what the reader has, and those that need several machines.
@@ -62,6 +65,9 @@ def test_the_readme(root: Path, folder: Path) -> None:
     for shard in range(100):
         pairs = [f"{shard * 1000 + i:09d}" for i in range(345, 347)] if shard == 12 else [f"{shard:09d}"]
         write_tar(folder / f"shards/train-{shard:05d}.tar", [m for key in pairs for m in pair_members(key, shard)])
+    (folder / "hub" / "photos" / "data").mkdir(parents=True)
+    photos = [{"image": {"bytes": pair_picture(i), "path": f"{i}.jpg"}, "caption": caption(i)} for i in range(9)]
+    pq.write_table(pa.Table.from_pylist(photos), folder / "hub/photos/data/train-00000-of-00001.parquet")
     (folder / "runs" / "demo").mkdir(parents=True)
     (folder / "runs" / "demo" / "curated").symlink_to(
         "../curated"
@@ -70,6 +76,7 @@ def test_the_readme(root: Path, folder: Path) -> None:
     assert {command.split()[1] for command in wanted} == {"index", "curate", "train", "data", "eval"}
     for command in wanted:
         run(command, clip)
+    assert "concepts" in pq.read_schema(next((folder / "runs" / "photos" / "shards").iterdir())).names
 
 
 @pytest.mark.parametrize("page", ["training", "evaluation"])

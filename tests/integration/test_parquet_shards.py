@@ -117,6 +117,25 @@ def test_bytes_do_not_depend_on_blocks(
     assert file.num_row_groups == PAIRS
 
 
+def test_a_broken_run_goes_on(hub_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = ("--shards-format", "parquet")
+    whole = digests(curated(hub_index, tmp_path / "whole", *parquet), "shards", "tables")
+    with monkeypatch.context() as patch:
+        written = parquet_shards.ParquetShard.write
+
+        def fail(self: parquet_shards.ParquetShard, *args: Any) -> None:
+            written(self, *args)
+            if "00001-of" in self.shard.name:
+                raise KeyboardInterrupt
+
+        patch.setattr(parquet_shards.ParquetShard, "write", fail)
+        broken = tmp_path / "broken"
+        options = ("--ranking", "similarity", "--neighbours", 8, *parquet)
+        assert cocu("curate", "run", hub_index, "--out", broken, *options).code != 0
+        assert [path.name for path in (broken / "shards").iterdir()] == ["train-00000-of-00002-00000.parquet"]
+    assert digests(curated(hub_index, broken, *parquet), "shards", "tables") == whole
+
+
 def test_a_curated_table_is_curated_again(world: World, hub_index: Path, tmp_path: Path) -> None:
     options = ("--shards-format", "parquet", "--write-caption", "long")
     first = curated(hub_index, tmp_path / "first", *options)
