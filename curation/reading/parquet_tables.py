@@ -15,7 +15,7 @@ from curation.reading.captioned_tables import IMAGE_COLUMNS, CaptionedTable, Ima
 from curation.reading.formats import FORMATS, NewMembers, Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parts import parts_of
-from files.addresses import open_bytes
+from files.addresses import open_bytes, unreachable
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject, is_utf8
 
@@ -218,12 +218,15 @@ def _parquet(url: str) -> Iterator[Any]:
     with open_bytes(url, seek=True) as source:
         try:
             file = pq.ParquetFile(source, buffer_size=_BUFFER)
-        except (pa.ArrowException, OSError) as error:
+            _ = file.schema_arrow.names
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise MisuseError(f"{url}: cannot be read as Parquet ({error})") from error
         try:
             yield file
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise CocuError(f"{url}: broken Parquet: {error}") from error
+        except OSError as error:
+            raise unreachable(url, error) from error
 
 
 def _batch_rows(batch: Any, wanted: Sequence[str], whole: bool) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from curation.reading import shards
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.parquet_tables import ParquetTable, picture_of
 from curation.reading.shards import find_caption_tables, find_shards, read_pairs
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from tests.curation.reading.written_tables import caption_rows, read, reasons, write
 from tests.tiny_world import picture
@@ -210,6 +211,24 @@ def test_remote_folders(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"neither a tar nor a table.*parquet"):
         find_shards(["memory://hub/nothing"])
     memory.rm("/hub", recursive=True)
+
+
+@given(
+    st.sampled_from(["snappy", "zstd"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_damage_is_told(
+    tmp_path_factory: pytest.TempPathFactory, packer: str, changes: list[tuple[float, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("t") / "a.parquet"
+    texts = pa.array([f"dog {i}" for i in range(7)]).dictionary_encode()
+    pq.write_table(pa.table({"image": PICTURES, "caption": texts}), path, row_group_size=3, compression=packer)
+    damaged = bytearray(path.read_bytes())
+    for place, value in changes:
+        damaged[int(place * len(damaged))] = value
+    path.write_bytes(damaged)
+    with suppress(CocuError):  # which is told; anything else would be a crash
+        read(path)
 
 
 def test_no_more_is_held_than_some_rows(tmp_path: Path) -> None:
