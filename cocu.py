@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("CocuError", "MisuseError", "__version__"),
-    *("build_index", "curate", "evaluate", "open_curated", "open_index", "score", "train"),
+    *("add_to_index", "build_index", "curate", "evaluate", "open_curated", "open_index", "score", "train"),
 ]
 
 Named = str | Path
@@ -110,6 +110,49 @@ def build_index(
         manifest = build.build_index(found, extra, Path(out), options, *at_once)
         fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
         return IndexFolder(Path(out), manifest, encoder)
+
+
+def add_to_index(
+    index: Named | IndexFolder,
+    shards: Named | Sequence[Named] | None = None,
+    *,
+    extra_captions: Named | Sequence[Named] | None = None,
+    max_rejects: float = 0.10,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    model: str | None = None,
+    pretrained: str | None = None,
+    trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
+    spacy_pipeline: str | None = None,
+    quiet: bool = False,
+) -> IndexFolder:
+    """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
+
+    shards, extra_captions: as in `build_index`; those that the index has are left out. The options that shape an index
+    are its own; model and those after it only name again what its manifest alone must not name. Until all is done
+    the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
+    shards that have changed since, or another model; else as `build_index`.
+
+        index = cocu.add_to_index("runs/index", "shards/train-{00100..00149}.tar")
+    """
+    with _at_work(quiet):
+        from curation.encoding.model_names import named_encoder
+        from curation.folders import IndexFolder
+        from curation.index import growth
+        from curation.index.opened import open_index
+        from curation.ranking.kept_fits import fit_default
+        from files.errors import check_numbers
+
+        check_numbers(1, batch_size=batch_size, workers=workers)
+        check_numbers(0, 1, max_rejects=max_rejects)
+        encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
+        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
+        named = (_path(index), _names(shards), _names(extra_captions))
+        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once)
+        fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
+        return IndexFolder(_path(index), made, encoder)
 
 
 def open_index(

@@ -140,6 +140,49 @@ def build(
 
 
 @app.command()
+def add(
+    index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
+    shards: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SHARDS]...", help="What to add, as `cocu index build` takes it. What is there stays out."
+        ),
+    ] = None,
+    extra_captions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extra-captions", "--add-captions", help="Table of captions without pictures to add; may be repeated."
+        ),
+    ] = None,
+    max_rejects: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of rejects in what is named over which the command ends as failed."),
+    ] = 0.10,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures or captions in a forward pass.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads and parsing processes. Default: the cores.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The index's model, where it is not built in nor in open_clip's list.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
+    spacy_pipeline: Annotated[
+        str | None, typer.Option(help="The index's spaCy pipeline, where it is none that --spacy-pipeline auto takes.")
+    ] = None,
+) -> None:
+    """Add shards to an index: only what is new is embedded. The index stays as it was until all is done."""
+    given = locals()
+    import cocu
+    from cli.printing.summaries import print_index
+
+    made = cocu.add_to_index(**given)
+    print_index(made.path, made.manifest)
+
+
+@app.command()
 def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
     """Say what an index holds and how it was made."""
     import cocu

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
@@ -28,6 +29,7 @@ from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
+from curation.index.index_manifest import growth_since, older_version, version_of
 from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
 from curation.ranking.archives import Archives
 from curation.ranking.kept_fits import fitted_models
@@ -83,7 +85,8 @@ def run_curation(
     if options.tags is not None:
         tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
         parameters["tags"] = tags.digest
-    with RunFolder(out, "curated", parameters, shards, record=record_of(len(index.vocabulary))) as folder:
+    record, outgrown = record_of(len(index.vocabulary)), _if_outgrown(index, out, parameters)
+    with RunFolder(out, "curated", parameters, shards, record=record, renewed=outgrown) as folder:
         if folder.was_finished:
             check_finished(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
@@ -118,15 +121,36 @@ def run_curation(
         clock.lap("fit")
         _copy_concepts(index, out)
         _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, first_rows)
-        details = fitted.describe()
+        details = {"index_version": version_of(index.manifest), **fitted.describe()}
         if curator.witness:
             details["tags"] = curator.witness[1].describe()
         folder.finish(
-            _summary(folder, index, shards, embedded, clock.seconds, tags), source / "rejects.parquet", **details
+            _summary(folder, index, shards, embedded, clock.seconds, tags),
+            source / "rejects.parquet",
+            None if anchors else index.manifest["order"],  # it may have grown meanwhile
+            **details,
         )
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)
         return folder.manifest
+
+
+def _if_outgrown(index: Index, out: Path, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str]:
+    """What tells why a curation with these parameters is done anew: it is of an older version of this index."""
+
+    def reason(before: Mapping[str, Any]) -> str:
+        older = older_version(index.manifest, before.get("index_content"))
+        changed = {name for name in {*before, *parameters} if before.get(name) != parameters.get(name)}
+        if older is None or any(not name.startswith("index_") for name in changed):
+            return ""
+        return (
+            f"{out}: is of version {older['version']} of {index.path}, which is at version "
+            f"{version_of(index.manifest)} by now ({growth_since(index.manifest, older)}); what is retrieved, fitted "
+            "and ranked may be another for every pair, so all shards are curated anew"
+            + ("; the embeddings of --anchors stay" if parameters["anchors"] else "")
+        )
+
+    return reason
 
 
 def _fit_tags(
@@ -245,10 +269,10 @@ def _tags_left_out(tags: Tags, joined: int) -> dict[str, Any]:
 
 
 def _copy_concepts(index: Index, out: Path) -> None:
-    path = out / "tables" / "concepts.parquet"
-    if not path.exists():
-        with atomic(path) as temporary:
-            pq.write_table(pq.read_table(index.path / "concepts.parquet", columns=CONCEPTS.names), temporary)
+    vocabulary = index.vocabulary  # and not its file, which may be of a newer version by now
+    columns = np.arange(len(vocabulary), dtype=np.int32), vocabulary.names, vocabulary.counts
+    with atomic(out / "tables" / "concepts.parquet") as temporary:
+        pq.write_table(pa.table([pa.array(column) for column in columns], CONCEPTS), temporary)
 
 
 def _summary(

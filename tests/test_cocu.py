@@ -35,6 +35,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     ("face", "command"),
     [
         (cocu.build_index, cli.index.build),
+        (cocu.add_to_index, cli.index.add),
         (cocu.curate, cli.curate.run),
         (cocu.score, cli.curate.score),
         (cocu.train, cli.train.run),
@@ -91,6 +92,8 @@ def test_what_it_names_is_there_and_explained() -> None:
         (lambda: cocu.curate("index", "out", preset="nature"), "--preset 'nature': expected one of default, paper"),
         (lambda: cocu.curate("index", "out", neighbours=0), "--neighbours 0: give a number from 1"),
         (lambda: cocu.curate("index", "out", caption_column="text"), "says how to read --anchors"),
+        (lambda: cocu.add_to_index("nowhere"), "nothing to add: name shards"),
+        (lambda: cocu.add_to_index("nowhere", "x.tar"), "nowhere: no manifest.json there"),
         (lambda: cocu.open_index("nowhere"), "nowhere: no manifest.json there"),
         (lambda: cocu.open_curated(Path("nowhere")), "nowhere: no manifest.json there"),
         (lambda: cocu.train("miniature", ["a", "b"], "run", shares=[1]), "give a number for each of the 2 --data"),

@@ -72,6 +72,7 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
     summary, parameters = manifest["summary"], manifest["parameters"]
     encoder = " ".join(filter(None, [parameters["model"], parameters["pretrained"]]))
     rows = [
+        *([("version", _grown(manifest))] if "version" in manifest else []),
         ("pairs", f"{summary['pairs']:,} in {_shards(manifest['pair_shards'])}"),
         ("extra captions", f"{summary['extra_captions']:,}"),
         ("rejects", _rejects(summary, path)),
@@ -101,6 +102,21 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
     if knowledge := summary.get("encoder_knowledge"):
         rows.append(("encoder knows", _known(knowledge)))
     _table(f"index {path}", rows)
+
+
+def _grown(manifest: dict[str, Any]) -> str:
+    """Of an index that grew, its version and how much it has more than the one before."""
+    from curation.index.index_manifest import growth_since
+
+    before = manifest["older_versions"][-1]
+    return f"{manifest['version']}: {growth_since(manifest, before)} since version {before['version']}"
+
+
+def _of_version(curated: dict[str, Any]) -> str:
+    made = curated["parameters"]
+    return (
+        f"its version {curated['index_version']}: {made['index_rows']:,} captions, {made['index_concepts']:,} concepts"
+    )
 
 
 def _shards(count: int) -> str:
@@ -149,6 +165,7 @@ def print_curated(path: Path, manifest: dict[str, Any]) -> None:
     rows = [
         ("pairs", f"{summary['pairs']:,}"),
         ("rejects", _rejects(summary, path)),
+        *([("index", _of_version(manifest))] if "index_version" in manifest else []),
         *([("enriched captions", way)] if unenriched else []),
         *([("localised", _localised(summary["localised"], parameters))] if "localised" in summary else []),
         (

@@ -34,7 +34,10 @@ def record_of(concepts: int) -> dict[str, Any]:
 def check_finished(path: Path, manifest: dict[str, Any]) -> None:
     """Raises CocuError for a finished manifest of which the closing summary could not be told."""
     try:
-        check_shape(manifest, {"summary": SUMMARY, "support?": {"neighbours": (None, count)}, "tags?": _TAGS})
+        check_shape(
+            manifest,
+            {"summary": SUMMARY, "index_version?": count, "support?": {"neighbours": (None, count)}, "tags?": _TAGS},
+        )
         if "tags" in manifest["summary"] and not manifest.get("tags", {}).get("log_odds"):
             raise ShapeFault("tags.log_odds: missing or empty")
         for number, row in enumerate(manifest["summary"]["top_recovered"]):

@@ -29,10 +29,12 @@ from curation.index.neighbours import (
     SearchSettings,
     auto_factory,
     build,
+    extend,
     index_bytes,
     tune,
     tune_deeper,
 )
+from curation.index.opened import Index
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
@@ -45,6 +47,8 @@ from files.saying import say
 
 RECALL_SEED = 0
 RECALL_QUERIES = 1_000
+# Lists that were trained on fewer rows than one in so many are trained anew; those of other rows are searched longer.
+MOST_GROWTH = 1.5
 # Of the last steps: other ones may be given until the index is finished, and the embeddings are kept.
 LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
 
@@ -147,12 +151,23 @@ def check_factory(factory: str, dim: int) -> None:
 
 
 def finish_index(
-    folder: RunFolder, shards: Sequence[Shard], extra: Sequence[Shard], encoder: Encoder, options: IndexOptions
+    folder: RunFolder,
+    shards: Sequence[Shard],
+    extra: Sequence[Shard],
+    encoder: Encoder,
+    options: IndexOptions,
+    grown_from: Index | None = None,
+    **more: Any,
 ) -> None:
-    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall."""
+    """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall.
+
+    grown_from: the index that has the embeddings of shards already, and FAISS indexes that can be extended. more: of
+    the manifest.
+    """
     out = folder.path
     names = [shard.name for shard in (*shards, *extra)]
-    files = [out / "embeddings" / f"{name}.parquet" for name in names]
+    old = dict.fromkeys(grown_from.manifest["order"], grown_from.path) if grown_from else {}
+    files = [old.get(name, out) / "embeddings" / f"{name}.parquet" for name in names]
     pairs = sum(folder.records[shard.name]["pairs"] for shard in shards)
     total = sum(folder.records[name]["pairs"] for name in names)
     if total == 0:
@@ -180,7 +195,7 @@ def finish_index(
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
-            indexes[name] = build_one(folder, name, vectors, rows, options, share)
+            indexes[name] = build_one(folder, name, vectors, rows, options, share, grown_from)
     clock.lap("faiss")
     knowledge = encoder_knowledge(rows, vocabulary)
     clock.lap("encoder knowledge")
@@ -201,10 +216,11 @@ def finish_index(
     folder.finish(
         summary,
         dim=int(rows.text_vectors.shape[1]),
-        fingerprint=encoder.fingerprint(),
+        fingerprint=grown_from.manifest["fingerprint"] if grown_from else encoder.fingerprint(),
         order=names,
         pair_shards=len(shards),
         indexes=indexes,
+        **more,
     )
 
 
@@ -214,18 +230,31 @@ def physical_memory() -> int:
 
 
 def build_one(
-    folder: RunFolder, name: str, vectors: np.ndarray, rows: CaptionRows, options: IndexOptions, memory: int
+    folder: RunFolder,
+    name: str,
+    vectors: np.ndarray,
+    rows: CaptionRows,
+    options: IndexOptions,
+    memory: int,
+    grown_from: Index | None = None,
+    anew: bool = False,
 ) -> dict[str, Any]:
-    """One FAISS index: built, its search settings tuned to the recall asked for, and reported."""
+    """One FAISS index: built, its search settings tuned to the recall asked for, and reported.
+
+    Grown from another it is extended where that may do (`_extended`), and built anew where its recall then falls short.
+    """
     dim = vectors.shape[1]
     factory = auto_factory(len(vectors), dim, memory) if options.factory == "auto" else options.factory
     path = folder.path / f"{name}.faiss"
     step = f"@{name}"
     if not (folder.done(step) and folder.records[step].get("factory") == factory and path.exists()):
-        size = index_bytes(factory, len(vectors), dim)
-        say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
-        build(path, vectors, factory)
-        folder.commit(step, {"factory": factory})
+        trained = 0 if anew or not grown_from else _extended(path, name, factory, vectors, rows, grown_from)
+        if not trained:
+            size = index_bytes(factory, len(vectors), dim)
+            say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
+            build(path, vectors, factory)
+        folder.commit(step, {"factory": factory} | ({"trained": trained} if trained else {}))
+    fewer = {name: value for name, value in folder.records[step].items() if name == "trained"}
     nearest = NearestRows(path, vectors, SearchSettings())
     queries = _recall_queries(name, rows)
     settings, reached = tune(nearest, queries, options.min_recall)
@@ -240,10 +269,18 @@ def build_one(
 
     say(f"{name}.faiss: {size_text(path.stat().st_size)}; {told(settings, reached)}")
     if reached.value < options.min_recall:
+        if fewer:
+            folder.undo(step)
+            return build_one(folder, name, vectors, rows, options, memory, grown_from, anew=True)
         raise CocuError(
-            f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; run the "
-            f"same command with more --memory (now {size_text(memory)} for this index), another --factory (now "
-            f"{factory}), or a lower --min-recall: the embeddings are kept"
+            f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; "
+            + (
+                "an index grows by the options that it was built with: build another one of all its inputs, with "
+                if grown_from
+                else "run the same command with "
+            )
+            + f"more --memory (now {size_text(memory)} for this index), another --factory (now {factory}), or a lower "
+            "--min-recall: the embeddings are kept"
         )
     deeper = tune_deeper(nearest, queries, options.min_recall)
     for deep in deeper:
@@ -251,6 +288,7 @@ def build_one(
     return {
         "factory": factory,
         "vectors": len(vectors),
+        **fewer,
         "bytes": path.stat().st_size,
         "settings": asdict(settings),
         "recall": reached.value,
@@ -258,6 +296,21 @@ def build_one(
         "recall_queries": reached.queries,
         "deeper": [{"k": at.k, **asdict(chosen), "recall": at.value} for chosen, at in deeper],
     }
+
+
+def _extended(path: Path, name: str, factory: str, vectors: np.ndarray, rows: CaptionRows, grown_from: Index) -> int:
+    """Write the index of before with the new rows in it; how many rows its lists were trained on, 0 where it must be
+    built anew: of another factory, without lists, or grown to over `MOST_GROWTH` of what it was trained on."""
+    built, before = grown_from.manifest["indexes"].get(name), grown_from.rows
+    if built is None or built["factory"] != factory:
+        return 0
+    trained = int(built.get("trained", built["vectors"]))
+    # Rows of captions without pictures have moved on by as many as there are new pairs.
+    new = [(before.images, rows.images), (rows.images + len(before) - before.images, len(vectors))]
+    if len(vectors) > MOST_GROWTH * trained or not extend(path, grown_from.path / f"{name}.faiss", vectors, new):
+        return 0
+    say(f"{name}.faiss: {len(vectors) - built['vectors']:,} vectors added to lists trained on {trained:,}")
+    return trained
 
 
 def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:

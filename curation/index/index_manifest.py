@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.concepts.languages import known_languages
+from curation.index.next_version import settle
 from curation.runs.manifest import broken_manifest, read_manifest
 from files.shapes import ShapeFault, check_shape, count
 
@@ -20,6 +21,7 @@ def _language(value: Any) -> None:
 BUILT = {
     "factory": str,
     "vectors": count,
+    "trained?": count,
     "bytes": count,
     "settings": {"nprobe": count, "rerank": count},
     "recall": float,
@@ -41,12 +43,15 @@ PARAMETERS = {
         "tokenizer_digest?": str,
         "vocabulary": (None, str),
         "vocabulary_digest?": (None, str),
+        **{"factory?": str, "memory?": count, "min_recall?": float},
     },
 }
 SUMMARY = {
     **{"pairs": count, "extra_captions": count, "concepts": count, "cut_captions": count, "repeated_keys": count},
     **{"rejects": {str: count}, "stage_seconds": {str: float}},
 }
+# Of an index that grew, what its older versions were.
+OLDER = {"version": count, "content": str, "pairs": count, "extra_captions": count, "concepts": count, "shards": count}
 FINISHED = {
     "parameters": PARAMETERS,
     "versions": {str: str},
@@ -56,12 +61,30 @@ FINISHED = {
     "order": [str],
     "pair_shards": count,
     "indexes": {"captions": BUILT, "images?": BUILT},
+    **{"version?": count, "older_versions?": [OLDER]},
 }
 
 
 def read_index_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished index. Raises as `read_manifest`, CocuError where a part is not as it must be."""
+    settle(folder)
     return checked_index_manifest(folder / "manifest.json", read_manifest(folder, "index"))
+
+
+def version_of(manifest: dict[str, Any]) -> int:
+    """1 for an index as it was built; one more each time that it grew."""
+    return int(manifest.get("version", 1))
+
+
+def older_version(manifest: dict[str, Any], content: Any) -> dict[str, Any] | None:
+    """What is kept of the older version with this `index_content` (`index_identity`); None where there was none."""
+    return next((one for one in manifest.get("older_versions", ()) if one["content"] == content), None)
+
+
+def growth_since(manifest: dict[str, Any], older: dict[str, Any]) -> str:
+    """What the index has more than an older version: "+30 pairs, +0 extra captions, +4 concepts"."""
+    names, summary = ("pairs", "extra_captions", "concepts"), manifest["summary"]
+    return ", ".join(f"{summary[name] - older[name]:+,} {name.replace('_', ' ')}" for name in names)
 
 
 def checked_index_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +93,8 @@ def checked_index_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, An
         check_shape(manifest, FINISHED)
         known = {item["name"] for item in manifest["inputs"]}
         order, shards = manifest["order"], manifest["shards"]
+        if version_of(manifest) != 1 + len(manifest.get("older_versions", ())):
+            raise ShapeFault("older_versions: are not all those before this version")
         if len(set(order)) < len(order) or not known.issuperset(order) or manifest["pair_shards"] > len(order):
             raise ShapeFault("order: is not that of the inputs")
         for name in order:

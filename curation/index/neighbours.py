@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.runs.parquet_parts import reading
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 
@@ -106,6 +107,40 @@ def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
             raise MisuseError(f"--factory {factory}: cannot be trained on {rows:,} vectors: {reason}") from error
     for start in range(0, rows, ADD_ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
+    _write(index, path)
+
+
+def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[int, int]]) -> bool:
+    """Write the trained index `before` with new rows added; the others are its own, in their order.
+
+    vectors: of all rows, as in `build`; new: half-open ranges of rows. False, and nothing written, where it has no
+    inverted lists, by whose ids rows can move, or keeps more than them.
+    """
+    import faiss
+
+    fresh = np.concatenate([np.arange(*one) for one in new]).astype(np.int64)
+    own = np.delete(np.arange(len(vectors), dtype=np.int64), fresh)
+    with reading(before):
+        index = faiss.read_index(str(before))
+        outer, ivf = faiss.downcast_index(index), _ivf(index)
+        if ivf is None or not isinstance(outer, faiss.IndexIVF | faiss.IndexPreTransform):
+            return False
+        for number in range(ivf.nlist):
+            if size := ivf.invlists.list_size(number):
+                ids = faiss.rev_swig_ptr(ivf.invlists.get_ids(number), size)
+                if not (ids.min() >= 0 and ids.max() < len(own)):
+                    raise ValueError(f"it holds others than {len(own):,} rows")
+                ids[:] = own[ids]
+    for start in range(0, len(fresh), ADD_ROWS):
+        rows = fresh[start : start + ADD_ROWS]
+        index.add_with_ids(np.ascontiguousarray(vectors[rows], dtype=np.float32), rows)
+    _write(index, path)
+    return True
+
+
+def _write(index: Any, path: Path) -> None:
+    import faiss
+
     # FAISS's own writer passes over an error at the closing of the file, as a full disk gives it.
     with atomic(path) as temporary, temporary.open("wb") as file:
         writer = faiss.PyCallbackIOWriter(file.write, WRITE_BYTES)  # type: ignore[attr-defined]

@@ -17,13 +17,14 @@ from curation.encoding.model_names import EncoderSpec
 from curation.index.caption_rows import CaptionRows, read_rows
 from curation.index.index_manifest import read_index_manifest
 from curation.index.neighbours import NearestRows, SearchSettings
+from curation.index.next_version import state_of
 from curation.index.vocabulary import Vocabulary, read_vocabulary_table
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.manifest import broken_manifest
 from curation.runs.parquet_parts import reading
 from data_cards.miniature.clip import built_in
-from files.errors import MisuseError
+from files.errors import CocuError, MisuseError
 from files.text_towers import tokenizer_digest
 
 
@@ -45,6 +46,20 @@ class Index:
 
 def open_index(path: Path, spacy_pipeline: str | None = None) -> Index:
     """Open a finished index. Raises MisuseError when there is none, CocuError when a part is missing or broken."""
+    while True:
+        before = state_of(path)
+        try:
+            index = _opened(path, spacy_pipeline)
+        except CocuError:
+            if state_of(path) == before:
+                raise
+        else:
+            if state_of(path) == before:
+                return index
+        # It grew meanwhile, and what was read may be of two versions.
+
+
+def _opened(path: Path, spacy_pipeline: str | None) -> Index:
     manifest = read_index_manifest(path)
     rows = replace(read_rows(path / "rows"), sources=_sources(manifest))
     summary = manifest["summary"]
@@ -86,17 +101,23 @@ def _sources(manifest: dict[str, Any]) -> np.ndarray:
 
 
 def open_encoder(
-    index: Index, device: str = "auto", batch_size: int = 64, workers: int = 4, named: EncoderSpec | None = None
+    index: Index,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int = 4,
+    named: EncoderSpec | None = None,
+    precision: str = "auto",
 ) -> Encoder:
     """The encoder that built the index; named: the one that a person names, None: the one that the manifest names.
 
-    Raises MisuseError when the model of that name, or its tokenizer, is now another, and where none is named but in the
-    manifest, and there by a path or repository, which may have come from anybody.
+    precision: auto: what the device is fast at, whatever the index was built with. Raises MisuseError when the model of
+    that name, or its tokenizer, is now another, and where none is named but in the manifest, and there by a path or
+    repository, which may have come from anybody.
     """
     made = index.manifest["parameters"].get("tokenizer_digest")
     if named and named.tokenizer and made not in (None, tokenizer_digest(named.tokenizer)):
         raise MisuseError(f"--tokenizer {named.tokenizer}: is not the one that {index.path} was built with; give that")
-    encoder = Encoder(replace(named or _published(index), precision="auto"), device, batch_size, workers)
+    encoder = Encoder(replace(named or _published(index), precision=precision), device, batch_size, workers)
     encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
     return encoder
 
@@ -119,12 +140,18 @@ def _published(index: Index) -> EncoderSpec:
 
 def index_shards(index: Index) -> list[Shard]:
     """The shards of pairs that the index was built from."""
+    return all_shards(index)[0]
+
+
+def all_shards(index: Index) -> tuple[list[Shard], list[Shard]]:
+    """The shards that the index was built from: of pairs, and of captions without pictures."""
     known = {item["name"]: item for item in index.manifest["inputs"]}
     shards = [
         Shard(**{**known[name], "rows": tuple(known[name]["rows"]) if known[name]["rows"] else None})
         for name in index.manifest["order"]
     ]
-    return shards[: index.manifest["pair_shards"]]
+    pairs = index.manifest["pair_shards"]
+    return shards[:pairs], shards[pairs:]
 
 
 def index_captions(index: Index) -> CaptionOptions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.reading.shards import Shard
@@ -26,6 +27,7 @@ from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from files.rejects import Reject
+from files.saying import say
 from files.shapes import ShapeFault, check_shape
 from files.strict_json import JsonFault, read_json
 
@@ -41,6 +43,8 @@ class RunFolder:
     parameters: what shapes the result; a folder made with others is refused.
     late: names of parameters that only the last steps use; they may change until the folder is finished.
     record: the shape (files/shapes.py) of what is kept of a shard; one of another is done again.
+    renewed: why a folder that was begun with other parameters, given here, is filled anew all the same, where the old
+    inputs are among the new ones; "" where it is refused. advice: what a person who is refused can do.
     """
 
     def __init__(
@@ -51,10 +55,13 @@ class RunFolder:
         shards: Sequence[Shard],
         late: Sequence[str] = (),
         record: Mapping[str, Any] = MappingProxyType({}),
+        renewed: Callable[[Mapping[str, Any]], str] = lambda before: "",
+        advice: str = "give the same ones to go on, or another --out",
     ) -> None:
         self.path = path
         self.record = {**record, "rejects": [_key_and_reason]}
         self.late = tuple(late)
+        self.renewed, self.advice = renewed, advice
         self.kind = kind
         self.parameters = json.loads(json.dumps(dict(parameters)))
         self.inputs = [asdict(shard) for shard in shards]
@@ -75,9 +82,14 @@ class RunFolder:
 
     def _load(self) -> None:
         path, states = self.path / "manifest.json", self.path / "state"
-        if path.is_file() and not self._is_blank():
-            self._manifest = manifest = parsed_manifest(path)
-            self._check(manifest)
+        manifest = parsed_manifest(path) if path.is_file() and not self._is_blank() else None
+        if manifest is not None and (reason := self._check(manifest)):
+            say(reason)
+            if states.exists():  # before the manifest is of other parameters: these are of the old ones
+                shutil.rmtree(states)
+            manifest = None
+        if manifest is not None:
+            self._manifest = manifest
             self.was_finished = bool(manifest.get("finished"))
             self.records = dict(manifest["shards"]) if self.was_finished else {}
         else:
@@ -117,7 +129,8 @@ class RunFolder:
         manifest = parsed_manifest(path)
         return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
 
-    def _check(self, manifest: dict[str, Any]) -> None:
+    def _check(self, manifest: dict[str, Any]) -> str:
+        """Why the folder is to be filled anew; "" to go on. Raises MisuseError where it was begun otherwise."""
         if manifest.get("kind") != self.kind or manifest.get("format") != FORMAT:
             raise MisuseError(
                 f"{self.path}: holds {manifest.get('kind')!r} of format {manifest.get('format')}, "
@@ -130,17 +143,21 @@ class RunFolder:
             for name in sorted({*before, *self.parameters})
             if before.get(name) != self.parameters.get(name) and name not in free
         ]
-        changes += self._changed_inputs(manifest["inputs"])
-        if changes:
+        gone, added, other = self._changed_inputs(manifest["inputs"])
+        changes += [line for lines in (gone, added, other) for line in _first(lines)]
+        reason = self.renewed(before) if changes and not (gone or other) else ""
+        if changes and not reason:
             raise MisuseError(
                 f"{self.path}: was begun with other parameters or inputs:\n  "
                 + "\n  ".join(changes)
-                + "\ngive the same ones to go on, or another --out"
+                + f"\n{self.advice}"
             )
+        return reason
 
-    def _changed_inputs(self, before: Sequence[Mapping[str, Any]]) -> list[str]:
+    def _changed_inputs(self, before: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[str]]:
+        """What is told of inputs that are gone, of those that are new, and of other ones by the same name."""
         old, new = ({item["name"]: item for item in items} for items in (before, self.inputs))
-        kinds = (
+        return (
             [f"input {name}: there, not now" for name in old if name not in new],
             [f"input {name}: now, not there" for name in new if name not in old],
             [
@@ -151,12 +168,6 @@ class RunFolder:
                 if json.dumps(old[name].get(key)) != json.dumps(new[name][key])
             ],
         )
-        shown: list[str] = []
-        for lines in kinds:
-            shown += lines[:SHOWN_CHANGES]
-            if len(lines) > SHOWN_CHANGES:
-                shown.append(f"... and {len(lines) - SHOWN_CHANGES:,} more such inputs")
-        return shown
 
     def done(self, name: str) -> bool:
         """Whether a shard, or a step with a name of its own, is finished."""
@@ -191,22 +202,31 @@ class RunFolder:
                     return f"; the first of {frequent!r}: {key or shard}: {reason}"
         return ""
 
-    def write_rejects(self, before: Path | None = None) -> None:
-        """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records."""
+    def write_rejects(self, before: Path | None = None, shards: Collection[str] | None = None) -> None:
+        """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records.
+
+        shards: of `before`, only what is of these; None: all.
+        """
         with atomic(self.path / "rejects.parquet") as temporary, pq.ParquetWriter(temporary, REJECTS) as writer:
             for batch in parquet_batches(before, REJECTS_AT_ONCE) if before else ():
-                writer.write_batch(batch)
+                writer.write_batch(batch.filter(pc.is_in(batch["shard"], pa.array(shards))) if shards else batch)
             for shard, record in sorted(self.records.items()):
                 rows = [{"shard": shard, "key": key, "reason": reason} for key, reason in record.get("rejects", ())]
                 if rows:
                     writer.write_table(pa.Table.from_pylist(rows, REJECTS))
 
-    def finish(self, summary: Mapping[str, Any], rejects: Path | None = None, **extra: Any) -> None:
+    def finish(
+        self,
+        summary: Mapping[str, Any],
+        rejects: Path | None = None,
+        shards_before: Collection[str] | None = None,
+        **extra: Any,
+    ) -> None:
         """Write rejects.parquet and the final manifest, then drop the per-shard state files.
 
-        rejects: a rejects.parquet of the stage before, which is taken over.
+        rejects: a rejects.parquet of the stage before, which is taken over, or what in it is of `shards_before`.
         """
-        self.write_rejects(rejects)
+        self.write_rejects(rejects, shards_before)
         shards = {
             name: {**record, "rejects": len(record.get("rejects", ()))} for name, record in sorted(self.records.items())
         }
@@ -225,6 +245,11 @@ def _key_and_reason(reject: Any) -> None:
     check_shape(reject, [str])
     if len(reject) != 2:
         raise ValueError(f"{len(reject)} texts, not a key and a reason")
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - SHOWN_CHANGES
+    return lines[:SHOWN_CHANGES] + ([f"... and {more:,} more such inputs"] if more > 0 else [])
 
 
 def _both(there: Any, now: Any) -> tuple[str, str]:

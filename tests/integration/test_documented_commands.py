@@ -25,6 +25,7 @@ TEMPLATES = re.compile(r"^torchrun|\.\.\.|\b(RECIPE|SHARDS|INDEX|OUT|CHECKPOINT|
 QUICK = {
     "index build": ["--model", "{clip}", "--device", "cpu", "--workers", "1", "--min-count", "1"],
     "index search": ["--model", "{clip}"],
+    "index add": ["--model", "{clip}", "--device", "cpu", "--workers", "1"],
     "train": ["--device", "cpu", "--workers", "0", "--no-tensorboard", "steps=2", "data.batch=8", "validation.batch=8"],
     "eval": ["--device", "cpu", "--limit", "4"],
     "eval demo": ["--device", "cpu", "--short-side", "64"],
@@ -62,7 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_readme(root: Path, folder: Path) -> None:
     clip = make_tiny_clip(folder / "clip")
-    for shard in range(100):
+    for shard in range(110):
         pairs = [f"{shard * 1000 + i:09d}" for i in range(345, 347)] if shard == 12 else [f"{shard:09d}"]
         write_tar(folder / f"shards/train-{shard:05d}.tar", [m for key in pairs for m in pair_members(key, shard)])
     (folder / "hub" / "photos" / "data").mkdir(parents=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curation.index.index_manifest import read_index_manifest
+from curation.index.index_manifest import growth_since, older_version, read_index_manifest, version_of
 from files.errors import CocuError
 
 BUILT = {
@@ -87,4 +87,24 @@ def test_each_field_missing_or_of_another_kind(tmp_path: Path, path: tuple[Any, 
 )
 def test_parts_that_do_not_go_together(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(CocuError, match=said):
+        read_index_manifest(written(tmp_path, WHOLE | change))
+
+
+OLDER = {"version": 1, "content": "a1", "pairs": 1, "extra_captions": 0, "concepts": 1, "shards": 1}
+
+
+def test_versions(tmp_path: Path) -> None:
+    assert version_of(WHOLE) == 1
+    grown = WHOLE | {"version": 2, "older_versions": [OLDER]}
+    assert version_of(read_index_manifest(written(tmp_path, grown))) == 2
+    assert older_version(grown, "a1") == OLDER
+    assert older_version(grown, "b2") is older_version(WHOLE, "a1") is None
+    assert growth_since(grown, OLDER) == "+1 pairs, +0 extra captions, +0 concepts"
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"version": 3, "older_versions": [OLDER]}, {"version": 2, "older_versions": [{}]}]
+)
+def test_versions_that_cannot_be(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(CocuError, match="older_versions"):
         read_index_manifest(written(tmp_path, WHOLE | change))

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
@@ -297,3 +298,46 @@ def test_an_index_that_holds_none_is_refused(tmp_path: Path, factory: str) -> No
             (tmp_path / "none").write_bytes(whole[:start] + b"null" + whole[end:])
             with pytest.raises((ValueError, RuntimeError)):
                 NearestRows(tmp_path / "none", vectors, SearchSettings(), gpu=False)
+
+
+@pytest.mark.parametrize("factory", ["IVF16,SQfp16", "IVF16,PQ32x4fs", "IVF16,Flat", "PCA32,IVF16,Flat"])
+@given(first=st.integers(0, 500), middle=st.integers(0, 300), last=st.integers(0, 300), seed=st.integers(0, 9))
+@examples(10)
+def test_an_extended_index_finds_what_one_of_the_same_lists_finds(
+    tmp_path_factory: pytest.TempPathFactory, factory: str, first: int, middle: int, last: int, seed: int
+) -> None:
+    """Old rows on both sides of the new ones, which stand in the middle and at the end."""
+    folder = tmp_path_factory.mktemp("extended")
+    behind = 1200 - first
+    new = [(first, first + middle), (first + middle + behind, 1200 + middle + last)]
+    vectors = clustered(1200 + middle + last, seed)
+    own = np.delete(np.arange(len(vectors)), np.concatenate([np.arange(*one) for one in new]))
+    build(folder / "before", vectors[own], factory)
+    assert neighbours.extend(folder / "after", folder / "before", vectors, new)
+    all_at_once = faiss.read_index(str(folder / "before"))
+    all_at_once.reset()
+    all_at_once.add(vectors.astype(np.float32))
+    faiss.write_index(all_at_once, str(folder / "expected"))
+    search = SearchSettings(nprobe=16)
+    after, expected = (NearestRows(folder / name, vectors, search, gpu=False) for name in ("after", "expected"))
+    queries = vectors[::37].astype(np.float32)
+    similarity, rows = after.search(queries, 5)
+    wanted, _ = expected.search(queries, 5)
+    np.testing.assert_allclose(similarity, wanted, atol=1e-5)
+    if "PQ" not in factory and "PCA" not in factory:  # each row is where its vector says
+        np.testing.assert_allclose(
+            np.einsum("qkd,qd->qk", vectors[rows].astype(np.float32), queries), similarity, atol=2e-3
+        )
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "SQ8", "IVF16,PQ32,RFlat"])
+def test_what_cannot_be_extended_is_left_to_be_built(tmp_path: Path, factory: str) -> None:
+    build(tmp_path / "before", VECTORS[:1000], factory)
+    assert not neighbours.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(1000, 1200)])
+    assert not (tmp_path / "after").exists()
+
+
+def test_an_index_of_other_rows_is_not_extended(tmp_path: Path) -> None:
+    build(tmp_path / "before", VECTORS[:1000], "IVF16,Flat")
+    with pytest.raises(CocuError, match=r"before: broken \(it holds others than 900 rows\)"):
+        neighbours.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(900, 1200)])

@@ -270,3 +270,37 @@ def test_manifests_that_do_not_fit(tmp_path: Path) -> None:
     write_json(tmp_path / "out/manifest.json", manifest | {"format": 7})
     with pytest.raises(MisuseError, match="written in format 7, this version reads 1"):
         read_manifest(tmp_path / "out", "index")
+
+
+def test_what_is_outgrown_is_done_anew_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def grown(shards: list[Shard], model: str = "b") -> RunFolder:
+        parameters = {"model": model, "list": [1]}
+        return RunFolder(tmp_path / "out", "index", parameters, shards, renewed=lambda old: f"was {old['model']}")
+
+    with folder(tmp_path) as run:
+        run.commit("0", {"pairs": 1})
+    third = Shard("1", "/data/1.tar", 7)
+    with grown([*SHARDS, third]) as run:
+        assert not run.done("0")
+        assert not list((tmp_path / "out" / "state").glob("*"))
+        assert [item["name"] for item in run.manifest["inputs"]] == ["0", "t-00000", "1"]
+        run.commit("0", {"pairs": 2})
+    assert capsys.readouterr().err == "was a\n"
+    with grown([*SHARDS, third]) as run:  # and goes on from there
+        assert run.records["0"]["pairs"] == 2
+    with pytest.raises(MisuseError, match="input 0: there, not now"), grown([SHARDS[1], third], "c"):
+        pass
+    other = [replace(SHARDS[0], url="/other"), SHARDS[1], third]
+    with pytest.raises(MisuseError, match=r"/data/0\.tar there, /other now"), grown(other, "c"):
+        pass
+
+
+def test_rejects_of_the_stage_before_are_those_of_these_shards(tmp_path: Path) -> None:
+    with folder(tmp_path) as run:
+        run.commit("0", {}, [Reject("x", "no image")])
+        run.commit("t-00000", {}, [Reject("y", "no image")])
+        run.finish({})
+    other = RunFolder(tmp_path / "other", "curated", {}, SHARDS)
+    with other as run:
+        run.finish({}, tmp_path / "out" / "rejects.parquet", ["t-00000"])
+    assert [row["key"] for row in pq.read_table(tmp_path / "other" / "rejects.parquet").to_pylist()] == ["y"]
