@@ -160,10 +160,13 @@ def curate(index: Path, out: Path, *options: object) -> tuple[object, ...]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Everything in an output folder by name: Parquet as tables, the manifest without times, else bytes."""
+    """Everything in an output folder by name: Parquet as tables, the manifest without times, else bytes.
+
+    Not what curations keep of their fits with an index: that depends on which have been run.
+    """
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name == ".lock":
+        if path.is_dir() or path.name == ".lock" or path.parent.name == "fits":
             continue
         name = str(path.relative_to(folder))
         if path.suffix == ".parquet":
