@@ -1,9 +1,9 @@
 """What feeds an accelerator: processes that read, decode, parse and tokenise, so that this one only runs the towers.
 
-One process reads shards in their order and deals out parts of batches; others make pixels, tokens and concepts of them.
-Pixels come in shared memory, in as many slots as may be on their way: a part is dealt out when one is free, which
-bounds memory and says how far ahead reading is. What is made comes back in any order and is taken in that of reading,
-so that batches, and all that is written, are those of one process.
+One process reads shards in their order and deals out portions of batches; others make pixels, tokens and concepts of
+them. Pixels come in shared memory, in as many slots as may be on their way: a portion is dealt out when one is free,
+which bounds memory and says how far ahead reading is. What is made comes back in any order and is taken in that of
+reading, so that batches, and all that is written, are those of one process.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from files.shared_pages import SharedPages
 from files.workers import begin, died
 
 # Pairs that are dealt out at once, at the most: little for a worker that is behind, enough to cost nothing.
-PART_PAIRS = 64
-# Parts on their way, for each worker: the one that it is at, and one that waits for its turn.
-PARTS_AHEAD = 2
+PORTION_PAIRS = 64
+# Portions on their way, for each worker: the one that it is at, and one that waits for its turn.
+PORTIONS_AHEAD = 2
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class Done:
-    """After the last part of a shard. counted: since that; error: why the rest of it cannot be had."""
+    """After the last portion of a shard. counted: since that; error: why the rest of it cannot be had."""
 
     number: int
     shard: str
@@ -84,9 +84,10 @@ class Feed:
     ) -> None:
         preparation = encoder.preparation
         batch = encoder.batch_size
-        part = -(-batch // -(-batch // PART_PAIRS))
+        portion = -(-batch // -(-batch // PORTION_PAIRS))
         blank = Image.new("RGB", (encoder.image_size, encoder.image_size))
-        shape = (PARTS_AHEAD * (workers + 1), part, *np.asarray(preparation.transform(blank)).shape)
+        self.picture = np.asarray(preparation.transform(blank)).shape
+        shape = (PORTIONS_AHEAD * (workers + 1), portion, *self.picture)
         self._pages = SharedPages(int(np.prod(shape)))
         self._slots = _slots(self._pages, shape)
         self._come: dict[int, Portion | Done] = {}
@@ -100,7 +101,7 @@ class Feed:
         self._ends: list[Connection] = []
         self._processes: list[BaseProcess] = []
         fresh = [(replace(shard), options) for shard, options in tasks]  # without readers, which may hold what is open
-        self._begin(_read, fresh, batch, part, dealt, wanted)
+        self._begin(_read, fresh, batch, portion, dealt, wanted)
         for _ in range(workers):
             self._begin(_make, makings, jobs, self._turn, self._lone, self._pages, shape, workers)
         for end in (jobs, dealt, wanted):
@@ -125,11 +126,11 @@ class Feed:
         for end in (*self._ends, self._free):
             end.close()
 
-    def parts(self, shard: str) -> Iterator[Portion | Done]:
-        """The parts of a shard, and that it is done; what is left of earlier shards is passed over.
+    def portions(self, shard: str) -> Iterator[Portion | Done]:
+        """The portions of a shard, and that it is done; what is left of earlier shards is passed over.
 
-        The pixels of a part are there until the next is asked for. Raises what reading the shard raises, and CocuError
-        when a process dies.
+        The pixels of a portion are there until the next is asked for. Raises what reading the shard raises, and
+        CocuError when a process dies.
         """
         while True:
             item = self._take()
@@ -168,45 +169,48 @@ def encoded_blocks(
     feed: Feed, shard: Shard, encoder: Encoder, advance: Callable[[int, float], None]
 ) -> Iterator[Encoded]:
     """The blocks of a shard through the towers: batch after batch of pictures, after the last of a block its texts."""
-    block = _Block(encoder)
-    for part in feed.parts(shard.name):
+    room = np.empty((encoder.batch_size, *feed.picture), np.uint8)
+    block = _Block(encoder, room)
+    for portion in feed.portions(shard.name):
         start, forward = time.perf_counter(), encoder.seconds
-        block.add(part)
+        block.add(portion)
         block.counted.seconds.encode += time.perf_counter() - start
         block.counted.seconds.forward += encoder.seconds - forward
-        if isinstance(part, Portion):
-            advance(len(part.pairs), part.weight)
-        if isinstance(part, Done) or part.ends_block:
+        if isinstance(portion, Portion):
+            advance(len(portion.pairs), portion.weight)
+        if isinstance(portion, Done) or portion.ends_block:
             yield block.encoded()
-            block = _Block(encoder)
+            block = _Block(encoder, room)
 
 
 class _Block:
-    """What has come of a block."""
+    """What has come of a block. room: for the pixels of a batch that comes in several portions."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder, self.counted = encoder, ShardResult()
+    def __init__(self, encoder: Encoder, room: np.ndarray) -> None:
+        self.encoder, self.counted, self.room, self.waiting = encoder, ShardResult(), room, 0
         self.pairs: list[Pair] = []
         self.concepts: list[list[str]] = []
         self.bad: list[Reject] = []
-        self.batch: list[np.ndarray] = []
         self.pictures: list[Any] = []
         self.tokens: list[np.ndarray] = []
 
-    def add(self, part: Portion | Done) -> None:
-        """Take a part, and begin what can be begun."""
-        self.counted.add(part.counted)
-        if isinstance(part, Done):
+    def add(self, portion: Portion | Done) -> None:
+        """Take a portion, and begin what can be begun."""
+        self.counted.add(portion.counted)
+        if isinstance(portion, Done):
             return
-        self.bad += part.bad
-        self.pairs += [part.pairs[i] for i in part.places]
-        self.concepts += [part.concepts[i] for i in part.places]
-        self.tokens.append(part.tokens[part.places])
-        if part.with_pictures:
-            self.batch.append(part.pixels if part.ends_batch else part.pixels.copy())
-            if part.ends_batch:
-                pixels = self.batch[0] if len(self.batch) == 1 else np.concatenate(self.batch)
-                self.batch = []
+        self.bad += portion.bad
+        self.pairs += [portion.pairs[i] for i in portion.places]
+        self.concepts += [portion.concepts[i] for i in portion.places]
+        self.tokens.append(portion.tokens[portion.places])
+        if portion.with_pictures:
+            pixels = portion.pixels
+            if self.waiting or not portion.ends_batch:
+                end = self.waiting + len(pixels)
+                self.room[self.waiting : end] = pixels
+                pixels, self.waiting = self.room[:end], end
+            if portion.ends_batch:
+                self.waiting = 0
                 if len(pixels):
                     self.pictures.append(self.encoder.begin_pixels(pixels))
 
@@ -261,7 +265,7 @@ def _read(
 
 
 def _cut(block: Sequence[Pair], batch: int, size: int) -> Iterator[tuple[list[Pair], bool, bool]]:
-    """A block in batches in parts, with whether they are the last of their batch, of the block."""
+    """A block in batches in portions, with whether they are the last of their batch, of the block."""
     for first in range(0, len(block), batch):
         end = min(first + batch, len(block))
         for i in range(first, end, size):
@@ -296,25 +300,25 @@ def _make(
                 raw = jobs.recv_bytes()
             except EOFError:  # the reader is dead, as who feeds hears, too
                 return
-        part: Portion = pickle.loads(raw)
-        told.send(_made(part, preparation, naming, slots[part.slot]))
+        portion: Portion = pickle.loads(raw)
+        told.send(_made(portion, preparation, naming, slots[portion.slot]))
 
 
-def _made(part: Portion, preparation: Preparation, naming: Naming, pixels: np.ndarray) -> Portion:
+def _made(portion: Portion, preparation: Preparation, naming: Naming, pixels: np.ndarray) -> Portion:
     places: list[int] = []
     bad: list[Reject] = []
-    for i, pair in enumerate(part.pairs):
-        found = preparation.pixels(pair.image) if part.with_pictures else None
+    for i, pair in enumerate(portion.pairs):
+        found = preparation.pixels(pair.image) if portion.with_pictures else None
         if isinstance(found, BadPicture):
             bad.append(Reject(pair.key, str(found)))
             continue
         if found is not None:
             pixels[len(places)] = found
         places.append(i)
-    concepts = naming.concepts(part.pairs, part.counted)
-    tokens = preparation.tokens(naming.texts(part.pairs))
-    pairs = [replace(pair, image=b"") for pair in part.pairs] if part.with_pictures else part.pairs
-    return replace(part, pairs=pairs, places=places, bad=bad, concepts=concepts, tokens=tokens)
+    concepts = naming.concepts(portion.pairs, portion.counted)
+    tokens = preparation.tokens(naming.texts(portion.pairs))
+    pairs = [replace(pair, image=b"") for pair in portion.pairs] if portion.with_pictures else portion.pairs
+    return replace(portion, pairs=pairs, places=places, bad=bad, concepts=concepts, tokens=tokens)
 
 
 def _slots(pages: SharedPages, shape: tuple[int, ...]) -> np.ndarray:

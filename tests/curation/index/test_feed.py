@@ -70,7 +70,7 @@ def embedded(shard: Shard, out: Path, encoder: Encoder, extractor: ConceptExtrac
 def test_the_same_bytes_as_of_one_process(
     shards: list[Shard], encoder: Encoder, extractor: ConceptExtractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "PART_PAIRS", 2)  # batches of three parts
+    monkeypatch.setattr(feed, "PORTION_PAIRS", 2)  # batches of three portions
     with fed(shards, encoder, extractor) as by:
         for shard in shards:
             ours, theirs, bar = tmp_path / "ours", tmp_path / "theirs", Progress("", shard.size)
@@ -96,9 +96,9 @@ def test_a_shard_that_cannot_be_had_and_one_left_half_read(
     with fed([gone, *shards[:2]], encoder, extractor) as by:
         with pytest.raises(CocuError, match=r"gone\.tar"):
             embedded(gone, tmp_path / "out", encoder, extractor, by)
-        parts = by.parts(shards[0].name)
-        next(parts)
-        parts.close()  # type: ignore[attr-defined]
+        portions = by.portions(shards[0].name)
+        next(portions)
+        portions.close()  # type: ignore[attr-defined]
         assert embedded(shards[1], tmp_path / "out", encoder, extractor, by).pairs == 6
 
 
