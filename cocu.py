@@ -43,7 +43,7 @@ PACKAGES = ("files", "data_cards", "curation", "training", "evaluation", "cli")
 
 
 def build_index(
-    shards: Named | Sequence[Named],
+    shards: Named | Sequence[Named] | None,
     out: Named,
     *,
     model: str = "ViT-B-16",
@@ -74,11 +74,13 @@ def build_index(
     workers: int | None = None,
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
+    embeddings: Named | None = None,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
 
-    shards: tars, folders, patterns or addresses, or a table of image paths and captions. memory: bytes for the FAISS
+    shards: tars, folders, patterns or addresses, or a table of image paths and captions. embeddings: folder of vectors
+    that `model` made already; alone (shards None) its tables say what the pairs are. memory: bytes for the FAISS
     indexes; None: half the machine's. quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for
     arguments that are wrong, or other than those `out` was begun with; CocuError for too many rejects, after all that
     is good is written, a shard that cannot be had, or too little recall.
@@ -94,8 +96,10 @@ def build_index(
         from curation.ranking.kept_fits import fit_default
         from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from curation.reading.shards import find_caption_tables, find_shards
-        from files.errors import check_numbers
+        from files.errors import MisuseError, check_numbers
 
+        if not _names(shards) and embeddings is None:
+            raise MisuseError("no SHARDS: name tars or tables of pairs, or a folder of embeddings by --embeddings DIR")
         check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers)
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code, str(tokenizer) if tokenizer else None)
@@ -104,7 +108,8 @@ def build_index(
         nouns = NounOptions(spacy_pipeline, adjectives, names, parser=parser, language=language)
         listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
-        options = build.IndexOptions(encoder, captions, nouns, *late)
+        made = None if embeddings is None else Path(embeddings)
+        options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         manifest = build.build_index(found, extra, Path(out), options, *at_once)

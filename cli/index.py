@@ -34,13 +34,15 @@ def _parsers() -> "Registry[Any]":
 @app.command(cls=listing(parser=_parsers))
 def build(
     shards: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SHARDS...",
             help="WebDataset tars, by name, folder, glob or braces, local or remote; or a table (CSV, TSV, TXT, JSONL, "
-            "Parquet, COCO's JSON) of captions and image paths; or Parquet with the pictures in it.",
+            "Parquet, COCO's JSON) of captions and image paths; or Parquet with the pictures in it. "
+            "None where --embeddings are alone.",
         ),
-    ],
+    ] = None,
+    *,
     out: Annotated[
         Path,
         typer.Option(help="Folder of the index. Run again with the same options, the build goes on where it stopped."),
@@ -58,6 +60,14 @@ def build(
             help="Pretrained tag of open_clip's, or a checkpoint file; not used with local-dir:, hf-hub: and miniature."
         ),
     ] = "openai",
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Vectors that --model made already, as clip-retrieval or DataComp write them; pictures are not read. "
+            "Beside SHARDS their keys are matched.",
+        ),
+    ] = None,
     extra_captions: Annotated[
         list[str] | None,
         typer.Option(help="Table of captions without pictures (key, caption, and image if known); may be repeated."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,15 @@ from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
 from curation.index.caption_rows import COLUMNS
 from curation.index.index_manifest import growth_since, older_version, version_of
-from curation.index.opened import Index, index_captions, index_identity, index_nouns, index_shards, open_encoder
+from curation.index.opened import (
+    Index,
+    has_pictures,
+    index_captions,
+    index_identity,
+    index_nouns,
+    index_shards,
+    open_encoder,
+)
 from curation.ranking.archives import Archives
 from curation.ranking.kept_fits import fitted_models
 from curation.ranking.localisation import Localiser
@@ -56,6 +65,7 @@ from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.atomic import atomic
+from files.errors import MisuseError
 from files.rejects import Reject
 from files.saying import say
 
@@ -76,6 +86,7 @@ def run_curation(
     shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
     """
     index_nouns(index)  # what it refuses is refused before any work
+    options = options if anchors or has_pictures(index) else _of_tables(index, options)
     captions = anchors.captions if anchors else index_captions(index)
     shards = list(anchors.shards) if anchors else index_shards(index)
     parameters = {**index_identity(index), **options.parameters(), "anchors": anchors is not None}
@@ -151,6 +162,18 @@ def _if_outgrown(index: Index, out: Path, parameters: Mapping[str, Any]) -> Call
         )
 
     return reason
+
+
+def _of_tables(index: Index, options: CurateOptions) -> CurateOptions:
+    """What can be made where no picture is at hand. Raises MisuseError for what cannot."""
+    made = "was built from embeddings alone; without pictures"
+    asked = "--localise" if options.localise else f"--output {options.output}" if options.output == "sidecar" else ""
+    if asked or options.write_caption:
+        raise MisuseError(
+            f"{index.path}: {made} there is no {asked or '--write-caption'}; build it with its shards, too"
+        )
+    say(f"{index.path}: {made} the result is tables (--output tables)")
+    return replace(options, output="tables")
 
 
 def _fit_tags(

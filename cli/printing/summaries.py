@@ -76,6 +76,7 @@ def print_index(path: Path, manifest: dict[str, Any]) -> None:
         ("pairs", f"{summary['pairs']:,} in {_shards(manifest['pair_shards'])}"),
         ("extra captions", f"{summary['extra_captions']:,}"),
         ("rejects", _rejects(summary, path)),
+        *([("embeddings", _embeddings(summary, parameters))] if "embeddings" in summary else []),
         ("concepts", f"{summary['concepts']:,}, {_how_concepts(parameters)}"),
         ("encoder", f"{encoder}, {manifest['dim']} dimensions, {parameters['precision']}"),
         ("spaCy pipeline", parameters["noun_pipeline"]),
@@ -117,6 +118,14 @@ def _of_version(curated: dict[str, Any]) -> str:
     return (
         f"its version {curated['index_version']}: {made['index_rows']:,} captions, {made['index_concepts']:,} concepts"
     )
+
+
+def _embeddings(summary: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
+    """How many were there already, and what was left of them."""
+    made = parameters["embeddings"]
+    unused = summary["unused_embeddings"]
+    why = "of no pair of the shards, or of a reject" if made["matched"] else "of rejects"
+    return f"{summary['embeddings']:,} from {made['folder']}, {unused:,} of them unused{f', {why}' if unused else ''}"
 
 
 def _shards(count: int) -> str:

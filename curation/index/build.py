@@ -21,6 +21,7 @@ from curation.encoding.model_names import EncoderSpec, tokenizer_parameters, wei
 from curation.index.caption_rows import CaptionRows, read_rows, write_rows
 from curation.index.embedding import embed_all
 from curation.index.encoder_knowledge import encoder_knowledge
+from curation.index.given_vectors import GivenVectors, embed_all_given
 from curation.index.identity import name_hashes
 from curation.index.index_manifest import RECORD, checked_index_manifest
 from curation.index.neighbours import (
@@ -36,6 +37,7 @@ from curation.index.neighbours import (
 )
 from curation.index.opened import Index
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
+from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
@@ -57,7 +59,8 @@ LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
 class IndexOptions:
     """What shapes an index. memory: bytes that the two FAISS indexes may take together.
 
-    prompt: the sentence of a concept, {} where it stands; None: the language's.
+    prompt: the sentence of a concept, {} where it stands; None: the language's. embeddings: a folder of vectors that
+    are there already (given_vectors.py).
     """
 
     encoder: EncoderSpec
@@ -70,6 +73,7 @@ class IndexOptions:
     min_recall: float = 0.95
     max_rejects: float = 0.10
     prompt: str | None = None
+    embeddings: Path | None = None
 
     def __post_init__(self) -> None:
         if self.prompt is not None and (self.prompt.count("{}") != 1 or set("{}") & set(self.prompt.replace("{}", ""))):
@@ -117,11 +121,15 @@ def build_index(
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
+    given = None
+    if options.embeddings:
+        given = GivenVectors(options.embeddings, find_parts(options.embeddings), bool(shards), options.captions)
+        shards = shards or [part.table for part in given.parts]
     if not shards and not extra:
         raise MisuseError("no pairs: the tables that were named hold no row; name others")
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
     vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
-    parameters = options.parameters(precision)
+    parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
     names = {shard.name for shard in shards}
     extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
     with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS, RECORD) as folder:
@@ -133,8 +141,10 @@ def build_index(
             if options.factory != "auto":
                 check_factory(options.factory, encoder.dim)
             with ConceptExtractor(options.nouns, workers) as extractor:
-                embed_all(folder, shards, extra, encoder, extractor, options.captions, vocabulary)
-            finish_index(folder, shards, extra, encoder, options)
+                if given:
+                    embed_all_given(folder, given, shards, encoder, extractor, vocabulary)
+                embed_all(folder, [] if given else shards, extra, encoder, extractor, options.captions, vocabulary)
+            finish_index(folder, shards, extra, encoder, options, given.rows if given else 0)
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest
 
@@ -156,13 +166,14 @@ def finish_index(
     extra: Sequence[Shard],
     encoder: Encoder,
     options: IndexOptions,
+    given: int = 0,
     grown_from: Index | None = None,
     **more: Any,
 ) -> None:
     """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall.
 
-    grown_from: the index that has the embeddings of shards already, and FAISS indexes that can be extended. more: of
-    the manifest.
+    given: number of embeddings that were there already. grown_from: the index that has the embeddings of shards, and
+    FAISS indexes that can be extended. more: of the manifest.
     """
     out = folder.path
     names = [shard.name for shard in (*shards, *extra)]
@@ -210,6 +221,7 @@ def finish_index(
         "cut_captions": sum(folder.records[name]["cut_captions"] for name in names),
         "repeated_keys": repeated_keys(files[: len(shards)]),
         "rejects": folder.reject_counts(),
+        **({"embeddings": given, "unused_embeddings": given - pairs} if given else {}),
         **({"encoder_knowledge": asdict(knowledge)} if knowledge else {}),
         "stage_seconds": {part: round(value, 2) for part, value in {**seconds, **clock.seconds}.items()},
     }

@@ -99,7 +99,17 @@ def embed_shard(
         blocks = _encoded_here(shard, encoder, Naming(extractor, vocabulary), options, result, advance)
     else:
         blocks = ahead(encoded_blocks(feed, shard, encoder, advance))
-    columns = schema(encoder.dim)
+    return write_blocks(blocks, out, encoder.dim, result, options is not None)
+
+
+def write_blocks(
+    blocks: Generator[Encoded, None, None], out: Path, dim: int, result: ShardResult, pictures: bool = True
+) -> ShardResult:
+    """Write blocks of vectors [., dim], and close them, into `out`; what they count comes into `result`.
+
+    pictures: whether the pairs have some.
+    """
+    columns = schema(dim)
     with (
         closing(blocks),
         atomic(out) as temporary,
@@ -112,20 +122,20 @@ def embed_shard(
             start = time.perf_counter()
             text_vectors = vectors_to_arrow(block.texts())
             nothing = pa.nulls(len(block.pairs), columns.field("image_vec").type)
-            image_vectors = nothing if options is None else vectors_to_arrow(block.pictures())
+            image_vectors = vectors_to_arrow(block.pictures()) if pictures else nothing
             fetched = time.perf_counter()
             keys = [pair.key for pair in block.pairs]
             texts = [pair.captions[0] for pair in block.pairs]
-            images = [(pair.picture if options else table_key(pair.image.decode())) or None for pair in block.pairs]
+            images = [(pair.picture if pictures else table_key(pair.image.decode())) or None for pair in block.pairs]
             named = zip((keys, images, texts, block.concepts), columns.types, strict=False)
             arrays = [*(pa.array(column, kind) for column, kind in named), image_vectors, text_vectors]
             writer.write_table(pa.Table.from_arrays(arrays, schema=columns))
             result.pairs += len(block.pairs)
             for pair, text in zip(block.pairs, texts, strict=True):
-                if options is None:
-                    result.checksum = zlib.crc32(text.encode(), result.checksum)
-                else:
+                if pictures:
                     result.checksum = checksum_of(pair.checksum, result.checksum)
+                else:
+                    result.checksum = zlib.crc32(text.encode(), result.checksum)
             result.seconds.encode += fetched - start
             result.seconds.forward += fetched - start
             result.seconds.write += time.perf_counter() - fetched

@@ -159,7 +159,7 @@ def _grow(
             embed_all(folder, new, new_extra, encoder, extractor, captions, listed)
         version, older = version_of(index.manifest), index.manifest.get("older_versions", [])
         more = {"version": version + 1, "older_versions": [*older, _as_older(index)]}
-        finish_index(folder, pairs, extra, encoder, options, index, **more)
+        finish_index(folder, pairs, extra, encoder, options, grown_from=index, **more)
         return folder.manifest
 
 

@@ -40,6 +40,7 @@ PARAMETERS = {
         "noun_language?": _language,
         "prompt?": str,
         "tokenizer?": str,
+        "embeddings?": {"folder": str, "files": str, "matched": bool},
         "tokenizer_digest?": str,
         "vocabulary": (None, str),
         "vocabulary_digest?": (None, str),

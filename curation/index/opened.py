@@ -138,6 +138,11 @@ def _published(index: Index) -> EncoderSpec:
     return EncoderSpec(model, pretrained)
 
 
+def has_pictures(index: Index) -> bool:
+    """Whether its shards hold the pictures: not those of an index that was built from embeddings alone."""
+    return bool(index.manifest["parameters"].get("embeddings", {}).get("matched", True))
+
+
 def index_shards(index: Index) -> list[Shard]:
     """The shards of pairs that the index was built from."""
     return all_shards(index)[0]
