@@ -143,7 +143,7 @@ def test_without_javascript_everything_can_be_done(browser: Any, address: str) -
     sync_api.expect(page.locator("details q").first).to_be_visible()
     page.goto("/sql")
     page.locator(".sql button").click()
-    assert page.locator("table.answer tbody tr").count() > 1
+    assert page.locator("table.answer tbody tr").count()
 
 
 def test_a_picture_of_ones_own_is_searched_with(browser: Any, address: str) -> None:

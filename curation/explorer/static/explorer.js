@@ -76,7 +76,7 @@ document.addEventListener("click", (event) => {
 });
 
 // A judged row comes back as a new element: the focus goes on to the next that waits, as a person does.
-document.addEventListener("htmx:afterSwap", () => {
+document.addEventListener("htmx:afterSettle", () => {
   const all = steps();
   const judged = all[current] || null;
   const waiting = all.findIndex((row, at) => at >= current && !row.matches(".right, .wrong"));
