@@ -107,7 +107,8 @@ def test_keys_judge_and_show_where(browser: Any, address: str) -> None:
     sync_api.expect(row).to_be_focused()
     page.keyboard.press("h")
     sync_api.expect(page.locator(".stage .heat")).to_be_visible()
-    page.wait_for_function("document.querySelector('.heat').naturalWidth > 0")
+    sync_api.expect(page.locator(".stage .heat")).to_have_js_property("complete", True)
+    assert page.locator(".stage .heat").evaluate("one => one.naturalWidth") > 0
     page.keyboard.press("y")
     sync_api.expect(row).to_have_class(re.compile("right"))
     sync_api.expect(page.locator(".concept").nth(1)).to_be_focused()  # on to the next

@@ -52,7 +52,7 @@ document.addEventListener("keydown", (event) => {
   if (typing && event.key === "Escape") typing.blur();
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
-    "/": () => document.getElementById("find").focus(),
+    "/": () => document.getElementById("find")?.focus(),
     j: () => go(1),
     k: () => go(-1),
     y: () => judge("yes"),
