@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from curation.folders import CuratedFolder, IndexFolder
+    from curation.recovery.judged import JudgedScore
     from curation.recovery.scorecard import Scorecard
     from evaluation.evaluate import Evaluated
     from files.errors import CocuError as CocuError
@@ -280,25 +281,35 @@ def open_curated(path: Named) -> CuratedFolder:
 
 def score(
     curated: Named | CuratedFolder,
-    truth: Named,
-    synonyms: Named,
+    truth: Named | None = None,
+    synonyms: Named | None = None,
     *,
+    judged: Named | None = None,
     min_area: float = 0.01,
     k: Sequence[int] = (1, 3, 5, 8, 16),
     named_by: str = "either",
     seed: int = 0,
     against: Named | None = None,
     spacy_pipeline: str | None = None,
-) -> Scorecard:
-    """Measure on pictures with known content which of the objects left unsaid are recovered.
+) -> Scorecard | JudgedScore:
+    """Measure on pictures with known content which of the objects left unsaid are recovered, or by people's judgement.
 
     truth: a table of (key, object, area), or a tar with objects in its .json members. synonyms: JSON, object -> words.
+    judged: in their place, the file in which `cocu explore` keeps what people say of recovered concepts.
     against: another model's tags, scored beside. spacy_pipeline: the curation's, where it is none of the usual: it puts
     words into the form of concepts. Raises MisuseError for truth of other pairs, CocuError for bad tables.
 
         cocu.score("runs/curated", "truth.parquet", "synonyms.json").as_json()["scores"]["curated"]["recall"]
     """
     with _at_work():
+        from files.errors import MisuseError
+
+        if judged is not None and (truth, synonyms) == (None, None):
+            from curation.recovery.judged import score_judged
+
+            return score_judged(_path(curated), Path(judged), k)
+        if judged is not None or truth is None or synonyms is None:
+            raise MisuseError("give --truth and --synonyms, or --judged alone")
         from curation.recovery.scorecard import score_folder
 
         what = (_path(curated), truth, synonyms)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cli.explore import export
 from cli.named_entries import completion, listing
 from cli.printing.lines import tell
 
@@ -182,13 +183,19 @@ def run(
 def score(
     curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
     truth: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="What the pictures show: Parquet or JSON lines of (key, object, area), "
             "or a WebDataset tar with objects in its .json members."
         ),
-    ],
-    synonyms: Annotated[Path, typer.Option(help="JSON of the words for each object, object -> words and phrases.")],
+    ] = None,
+    synonyms: Annotated[
+        Path | None, typer.Option(help="JSON of the words for each object, object -> words and phrases.")
+    ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="In place of both: judgements of people, as `cocu explore` keeps them."),
+    ] = None,
     min_area: Annotated[float, typer.Option(help="Share of the picture from which an object is a gap.")] = 0.01,
     k: Annotated[str, typer.Option(help="Score the k best recovered concepts, for each of these k.")] = "1,3,5,8,16",
     named_by: Annotated[
@@ -210,7 +217,8 @@ def score(
     import json
 
     import cocu
-    from cli.printing.scorecard import print_scorecard
+    from cli.printing.scorecard import print_judged, print_scorecard
+    from curation.recovery.judged import JudgedScore
 
     try:
         ks = [int(part) for part in k.split(",")]
@@ -218,13 +226,16 @@ def score(
         raise typer.BadParameter(
             f"{k!r}: give whole numbers with commas between, such as 1,3,5,8,16", param_hint="--k"
         ) from None
-    asked = {"min_area": min_area, "named_by": named_by, "seed": seed, "against": against}
+    asked = {"judged": judged, "min_area": min_area, "named_by": named_by, "seed": seed, "against": against}
     asked |= {"spacy_pipeline": spacy_pipeline}
     card = cocu.score(curated, truth, synonyms, k=ks, **asked)  # type: ignore[arg-type]
     if as_json:
         tell(json.dumps(card.as_json(), indent=1))
         return
-    print_scorecard(card, per_object=per_object)
+    if isinstance(card, JudgedScore):
+        print_judged(card)
+    else:
+        print_scorecard(card, per_object=per_object)
     for note in card.notes:
         tell(f"note: {note}", err=True)
 
@@ -358,3 +369,6 @@ def report(
     figures = write_report(curated, out, sample, seed)
     told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")
+
+
+app.command()(export)

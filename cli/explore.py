@@ -1,4 +1,4 @@
-"""The command `cocu explore`: argument handling and printing only."""
+"""The commands `cocu explore` and `cocu curate export`: argument handling and printing only."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def explore(
     ],
     index: Annotated[
         Path | None,
-        typer.Option(help="The index they were made from. Default: looked for beside the first folder."),
+        typer.Option(help="The index they were made from. Default: looked for beside the folder."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8400,
     host: Annotated[
@@ -53,3 +53,46 @@ def explore(
             tell(f"note: {note}", err=True)
 
     explore_folders(curated, index, host, port, name or (), judged, device, encoder, ready)
+
+
+def export(
+    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    atlas: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.parquet", help="A map of the pairs for Embedding Atlas: places, neighbours, concepts."
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Of --atlas: the index it was made from. Default: looked for beside the folder.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.parquet", help="Judged pairs as truth for `cocu curate score`, and their synonyms."),
+    ] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of --truth: the judgements. Default: judged.sqlite in the folder."),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("--k", min=1, help="Of --truth: take pairs of which the k best recovered are all judged.")
+    ] = 5,
+) -> None:
+    """Write what other programs read: a map of the pairs, or judged pairs as truth."""
+    if (atlas is None) == (truth is None):
+        raise typer.BadParameter("give one of --atlas FILE.parquet and --truth FILE.parquet")
+    if atlas is not None:
+        from curation.explorer.atlas import COLUMNS, write_atlas
+
+        pairs = write_atlas(curated, index, atlas)
+        tell(f"wrote {atlas}: {pairs:,} pairs\nembedding-atlas {atlas} {COLUMNS}")
+        return
+    assert truth is not None
+    from curation.curated.judgements import NAME
+    from curation.recovery.judged_truth import write_judged_truth
+
+    written = write_judged_truth(curated, judged or curated / NAME, truth, k)
+    tell(f"wrote {truth} and {written.synonyms}: {written.pairs:,} pairs, {written.shown:,} concepts that they show")
+    for note in written.notes:
+        tell(f"note: {note}", err=True)
+    tell(f"cocu curate score {curated} --truth {truth} --synonyms {written.synonyms} --k {k}")

@@ -10,6 +10,8 @@ from cli.printing.lines import tell
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from curation.curated.judgements import JudgedShare
+    from curation.recovery.judged import JudgedScore
     from curation.recovery.measures import Figure
     from curation.recovery.scorecard import Scorecard
 
@@ -56,6 +58,26 @@ def print_scorecard(card: Scorecard, *, per_object: bool) -> None:
         _print_table(console, list(rows[0]), [[str(v) for v in r.values()] for r in rows])
 
 
+JUDGED_LEGEND = """\
+right@k      share of the k best recovered concepts that the picture shows, of those that were judged,
+             with its 95 % interval over pairs
+drawn        pairs as they came by a draw: the figure for the whole set
+all          and those that somebody went to, which may be better or worse than the rest"""
+
+
+def print_judged(score: JudgedScore) -> None:
+    """Print what people's judgements say."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    rows = [
+        [f"right@{k}", *(cell for share in shares for cell in (_text(share), f"{share.judged:,} of {share.pairs:,}"))]
+        for k, *shares in zip(score.ks, score.drawn, score.everything, strict=True)
+    ]
+    _print_table(console, ["", "drawn", "concepts of pairs", "all", "concepts of pairs"], rows)
+    console.print(JUDGED_LEGEND, markup=False, soft_wrap=True)
+
+
 def _figure_rows(card: Scorecard) -> list[list[str]]:
     scores = list(card.scores.values())
     rows = [
@@ -80,7 +102,7 @@ def _curve_rows(card: Scorecard) -> list[list[str]]:
     ]
 
 
-def _text(figure: Figure) -> str:
+def _text(figure: Figure | JudgedShare) -> str:
     if figure.value != figure.value:  # NaN
         return "-"
     return f"{figure.value:.2f} {figure.low:.2f}-{figure.high:.2f}"

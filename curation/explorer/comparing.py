@@ -112,7 +112,7 @@ class Comparing:
 
     def _page(self, template: str, **values: object) -> Response:
         names = [frame.explored.name for frame in (self.a, self.b)]
-        return self.a.page(template, names=names, **({"name": " and ".join(names)} | values))
+        return self.a.page(template, names=names, comparing=True, **({"name": " and ".join(names)} | values))
 
     def _both(self, pairs: Sequence[int]) -> list[Both]:
         theirs = self._of_b[list(pairs)].tolist()

@@ -82,9 +82,9 @@ class Lists:
             (f"{len(explored.catalogue):,}", "pairs"),
             (f"{100 * summary['gained_share']:.0f}%" if "gained_share" in summary else "", "gained a concept"),
             (f"{summary['concepts_per_pair']:.1f}" if "concepts_per_pair" in summary else "", "concepts per pair"),
-            (f"{int((explored.catalogue.recovered.counts > 0).sum()):,}", "different concepts recovered"),
+            (f"{int((explored.catalogue.recovered.counts > 0).sum()):,}", "concepts recovered"),
             (f"{rejects:,}", "bad pairs left out"),
-            (f"{explored.judgements.count():,}", "judgements of yours"),
+            (f"{explored.judgements.count():,}", "judgements given"),
         ]
         doubtful = explored.doubtful(10)
         best = [one for one in explored.most_recovered(25) if one not in doubtful][:15]

@@ -157,7 +157,7 @@ class PairPages:
             "pair": pair,
             "rows": rows,
             "caption": mark_concepts(shown(pair.caption), pair.named),
-            "enriched": enriched_caption(shown(pair.caption), best[:CONCEPTS_IN_CAPTION]),
+            "enriched": enriched_caption(shown(pair.caption), best[:CONCEPTS_IN_CAPTION]) if best else "",
             "hot": next((row for row in rows if str(row.number) == asked), None),
             "drawn": drawn,
             "back": str(request.path_params.get("turn", "")),

@@ -87,11 +87,18 @@ class PairSpace:
 
     def pair(self, row: int) -> int | None:
         """The pair of a row of the index; None of a caption without a picture."""
-        if not self.inside or not 0 <= row < self.index.rows.images:
-            return None
+        found = int(self._pairs_of(np.array([row]))[0])
+        return None if found < 0 else found
+
+    def _pairs_of(self, rows: np.ndarray) -> np.ndarray:
+        """The pairs of rows of the index, int64 [...]; -1 of captions without pictures, and of no row."""
+        if not self.inside:
+            return np.full(rows.shape, -1)
         order = np.argsort(self._rows, kind="stable")
-        at = int(order[np.searchsorted(self._rows[order], row, "right") - 1])
-        return int(self.catalogue.starts[at] + row - self._rows[at])
+        at = order[np.maximum(np.searchsorted(self._rows[order], rows, "right") - 1, 0)]
+        pairs = self.catalogue.starts[at] + rows - self._rows[at]
+        known = (rows >= 0) & (rows < self.index.rows.images) & (pairs < self.catalogue.starts[at + 1])
+        return np.where(known, pairs, -1)
 
     def vectors(self, pairs: np.ndarray) -> np.ndarray:
         """v(x) of pairs, unit rows float32 [B, D]."""
@@ -106,15 +113,20 @@ class PairSpace:
 
         By captions of an index that holds others, too, there may be fewer.
         """
+        similarity, pairs = self.nearest_of(query[None], k, by)
+        known = pairs[0] >= 0
+        return similarity[0][known], pairs[0][known].tolist()
+
+    def nearest_of(self, queries: np.ndarray, k: int, by: str = "pictures") -> tuple[np.ndarray, np.ndarray]:
+        """The same of many, float32 [Q, D]: similarities [Q, k], pairs int64 [Q, k], -1 where there is none."""
+        k = min(k, len(self.catalogue))
         if not self.inside:
-            return _best(self._outside, query, k)
+            return _best(self._outside, queries, k)
         searched = self.index.captions if by == "captions" else self.index.images
         if searched is None:
             raise MisuseError(f"{self.index.path}: holds no pictures to search")
-        similarity, rows = searched.search(query[None], min(k, len(self.index.rows)))
-        found = [(one, self.pair(row)) for one, row in zip(similarity[0], rows[0].tolist(), strict=True)]
-        kept = [(one, pair) for one, pair in found if pair is not None]
-        return np.array([one for one, _ in kept]), [pair for _, pair in kept]
+        similarity, rows = searched.search(queries, k)
+        return similarity, self._pairs_of(rows)
 
     def embedded(self, pair: int) -> pa.RecordBatch:
         """What was embedded of a pair from outside the index, as a batch of one."""
@@ -142,12 +154,15 @@ class PairSpace:
             return load_npy(path, mmap_mode="r")
 
 
-def _best(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, list[int]]:
-    """By looking at all, block by block."""
-    similarity = np.concatenate(
-        [np.asarray(vectors[i : i + _AT_ONCE], np.float32) @ query for i in range(0, len(vectors), _AT_ONCE)]
-    )
-    k = min(k, len(similarity))
-    best = np.argpartition(-similarity, k - 1)[:k]
-    best = best[np.argsort(-similarity[best], kind="stable")]
-    return similarity[best], best.tolist()
+def _best(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of [N, D] by looking at all, block by block: similarities [Q, k], rows [Q, k]."""
+    similarity: np.ndarray = np.zeros((len(queries), 0), np.float32)
+    rows: np.ndarray = np.zeros((len(queries), 0), np.int64)
+    for start in range(0, len(vectors), _AT_ONCE):
+        found = queries @ np.asarray(vectors[start : start + _AT_ONCE], np.float32).T
+        similarity = np.concatenate([similarity, found], 1)
+        rows = np.concatenate([rows, np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)], 1)
+        best = np.argpartition(-similarity, min(k, similarity.shape[1]) - 1, 1)[:, :k]
+        similarity, rows = (np.take_along_axis(part, best, 1) for part in (similarity, rows))
+    order = np.argsort(-similarity, 1, kind="stable")
+    return np.take_along_axis(similarity, order, 1), np.take_along_axis(rows, order, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
@@ -50,7 +50,7 @@ def score_judged(curated: Path, judged: Path, ks: Sequence[int] = KS) -> JudgedS
         raise MisuseError(f"--k {','.join(map(str, ks))}: give numbers from 1, such as 1,3,5,8,16")
     ks = tuple(sorted(set(ks)))
     given = read_judgements(judged)
-    ranked = recovered_of(curated, given)
+    ranked = recovered_of(curated, [(one.shard, one.key) for one in given])
     verdicts: dict[tuple[str, str], dict[str, Judgement]] = {}
     for one in given:
         verdicts.setdefault((one.shard, one.key), {})[one.concept] = one
@@ -80,9 +80,9 @@ def score_judged(curated: Path, judged: Path, ks: Sequence[int] = KS) -> JudgedS
     return JudgedScore(ks, tuple(only), tuple(everything), tuple(unjudged), tuple(notes))
 
 
-def recovered_of(curated: Path, given: Sequence[Judgement]) -> dict[tuple[str, str], list[str]]:
-    """The recovered concepts of the pairs that are judged, best first, by shard and key."""
-    pairs = sorted({(one.shard, one.key) for one in given})
+def recovered_of(curated: Path, given: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """The recovered concepts of pairs by shard and key, best first. Raises CocuError for tables that are broken."""
+    pairs = sorted(set(given))
     found: dict[tuple[str, str], list[str]] = {}
     with connected(curated) as connection:
         for start in range(0, len(pairs), 500):

@@ -52,7 +52,7 @@ document.addEventListener("keydown", (event) => {
   if (typing && event.key === "Escape") typing.blur();
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
-    "/": () => document.getElementById("find").focus(),
+    "/": () => document.getElementById("find")?.focus(),
     j: () => go(1),
     k: () => go(-1),
     y: () => judge("yes"),
@@ -76,7 +76,7 @@ document.addEventListener("click", (event) => {
 });
 
 // A judged row comes back as a new element: the focus goes on to the next that waits, as a person does.
-document.addEventListener("htmx:afterSwap", () => {
+document.addEventListener("htmx:afterSettle", () => {
   const all = steps();
   const judged = all[current] || null;
   const waiting = all.findIndex((row, at) => at >= current && !row.matches(".right, .wrong"));

@@ -41,7 +41,7 @@ def page(app: Any, address: str) -> ParsedPage:
 def test_the_overview_says_what_there_is(app: Any) -> None:
     found = page(app, "/")
     assert found.by_class["tile"][:5] == [
-        *("60pairs", "50%gained a concept", "2.0concepts per pair", "1different concepts recovered"),
+        *("60pairs", "50%gained a concept", "2.0concepts per pair", "1concepts recovered"),
         "3bad pairs left out",
     ]
     assert "60 pairs · score" in found.text
