@@ -132,6 +132,11 @@ def _grow(
 ) -> dict[str, Any]:
     """Fill the folder of the next version, or go on; returns its manifest."""
     path, built = index.path, index.manifest["parameters"]
+    if "embeddings" in built:
+        raise MisuseError(
+            f"{path}: was built with --embeddings, which speak of its own pairs alone; build an index of what is new and "
+            "join the two with `cocu index merge`, or build it again from all embeddings"
+        )
     nouns, captions = index_nouns(index), index_captions(index)
     vocabulary = built["vocabulary"]
     listed = read_vocabulary(vocabulary, lexicon_of(nouns), built.get("vocabulary_digest")) if vocabulary else None
@@ -158,7 +163,7 @@ def _grow(
         with ConceptExtractor(nouns, workers) as extractor:
             embed_all(folder, new, new_extra, encoder, extractor, captions, listed)
         version, older = version_of(index.manifest), index.manifest.get("older_versions", [])
-        more = {"version": version + 1, "older_versions": [*older, _as_older(index)]}
+        more: dict[str, Any] = {"version": version + 1, "older_versions": [*older, _as_older(index)]}
         finish_index(folder, pairs, extra, encoder, options, grown_from=index, **more)
         return folder.manifest
 
