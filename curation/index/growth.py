@@ -134,8 +134,7 @@ def _grow(
     path, built = index.path, index.manifest["parameters"]
     if "embeddings" in built:
         raise MisuseError(
-            f"{path}: was built with --embeddings, which speak of its own pairs alone; build an index of what is new and "
-            "join the two with `cocu index merge`, or build it again from all embeddings"
+            f"{path}: was built with --embeddings, which speak of its own pairs alone; build it again from all of them"
         )
     nouns, captions = index_nouns(index), index_captions(index)
     vocabulary = built["vocabulary"]

@@ -227,7 +227,7 @@ STRANGERS: dict[str, tuple[Callable[[Path], Path | str], type[Exception], str]] 
     "broken CLIP": (
         lambda f: write(f / "open_clip_config.json", "{").parent,
         CocuError,
-        "cannot be loaded (ValueError",
+        "cannot be loaded (JSONDecodeError",
     ),
     "damaged CLIP": (
         lambda f: f"open_clip:RN50@{write(f / 'weights.pt', 'no weights')}",

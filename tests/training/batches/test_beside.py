@@ -69,7 +69,7 @@ def curate(sources: Path, out: Path, output: str) -> Path:
         pq.write_table(archives, out / "tables" / "archives" / f"{shard.name}.parquet", row_group_size=group)
         said = [{"key": p.key, "shard": shard.name, "caption": p.captions[0], "caption_concepts": []} for p in pairs]
         pq.write_table(pa.Table.from_pylist(said, PAIRS), out / "tables" / "pairs" / f"{shard.name}.parquet")
-        with shard_writer(output, shard, out, CaptionOptions(), None) as writer:
+        with shard_writer(output, shard, out, CaptionOptions(), None, False) as writer:
             writer.write([pair.key for pair in pairs], [pair.captions[0] for pair in pairs], columns)
     inputs = [{"name": s.name, "url": s.url, "size": s.size, "rows": None, "offset": 0} for s in shards]
     manifest = {"kind": "curated", "format": 1, "finished": True, "parameters": {"output": output}, "inputs": inputs}
