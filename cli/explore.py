@@ -40,12 +40,18 @@ def explore(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
     ] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder with the model's tokenizer, where the hub that has it cannot be reached."
+        ),
+    ] = None,
 ) -> None:
     """Look at a curation in the browser: search it, see why each concept is there, and judge it."""
     from curation.encoding.model_names import named_encoder
     from curation.explorer.explore import explore_folders
 
-    encoder = named_encoder(model, pretrained, trust_remote_code)
+    encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer)
 
     def ready(address: str, notes: list[str]) -> None:
         tell(f"{address}  (Ctrl-C ends it)")

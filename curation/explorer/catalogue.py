@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from curation.curated.shown import PAIRS_AT_ONCE, ROWS_AT_ONCE, read_words, table_batches
 from curation.runs.parquet_parts import count_rows, reading
-from files.atomic import unfinished
+from files.atomic import UNFINISHED, unfinished
 from files.errors import CocuError, MisuseError
 from files.npy import load_npy
 
@@ -99,10 +99,10 @@ def open_catalogue(curated: Path, scratch: Path | None = None) -> Catalogue:
     if not shards:
         raise MisuseError(f"{curated}: tables/pairs/*.parquet is missing; curate into a new folder")
     cache = curated / CACHE / _digest(curated, shards)
-    if not cache.is_dir():
-        with suppress(PermissionError, OSError):
+    if not _is_whole(cache):
+        with suppress(OSError):
             _write(curated, shards, cache)
-        if not cache.is_dir():
+        if not _is_whole(cache):
             if scratch is None:
                 raise CocuError(f"{cache}: cannot be written; make {curated} writable")
             cache = scratch / cache.name
@@ -126,6 +126,10 @@ def _digest(curated: Path, shards: tuple[str, ...]) -> str:
     return found.hexdigest()[:16]
 
 
+def _is_whole(cache: Path) -> bool:
+    return all((cache / f"{name}.npy").is_file() for name in _ARRAYS)
+
+
 def shard_keys(curated: Path, shard: str) -> pa.Array:
     """The keys of a shard's pairs, in the order of its table."""
     parts = [batch["key"] for batch in table_batches(curated, "pairs", shard, ("key",), PAIRS_AT_ONCE)]
@@ -136,8 +140,10 @@ def shard_keys(curated: Path, shard: str) -> pa.Array:
 
 
 def _write(curated: Path, shards: tuple[str, ...], cache: Path) -> None:
-    """Make it beside its place, then move it there; who comes second leaves the first one's."""
+    """Make it beside its place, then move it there, and remove those of other tables; who comes second leaves it."""
     arrays = _arrays(curated, shards)
+    if not _is_whole(cache):  # of one that was removed while it was in use, pictures may have come again
+        shutil.rmtree(cache, ignore_errors=True)
     temporary = unfinished(cache)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -146,6 +152,9 @@ def _write(curated: Path, shards: tuple[str, ...], cache: Path) -> None:
             np.save(temporary / f"{name}.npy", array)
         with suppress(OSError):
             os.rename(temporary, cache)
+            for other in cache.parent.iterdir():
+                if other != cache and not UNFINISHED.fullmatch(other.name):
+                    shutil.rmtree(other, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from files.scratch import scratch_folder
 if TYPE_CHECKING:
     from curation.encoding.model_names import EncoderSpec
 
-EXTRA = "cocu explore needs a web server, which comes with an extra of this package: pip install 'cocu[explore]'"
+_WANTED = ("starlette", "uvicorn", "python_multipart")
+_EXTRA = "cocu explore needs a web server, which comes with an extra of this package: pip install 'cocu[explore]'"
 
 
 def explore_folders(
@@ -31,13 +33,12 @@ def explore_folders(
     ready: called with the address when it answers, and with notes for the person. Raises MisuseError for folders that
     cannot be explored, a port that is taken, and where the packages are missing; CocuError for broken tables.
     """
-    try:
-        from curation.explorer.server import serve
-    except ModuleNotFoundError as error:
-        raise MisuseError(f"{EXTRA} ({error.name} is missing)") from error
+    if missing := [name for name in _WANTED if find_spec(name) is None]:
+        raise MisuseError(f"{_EXTRA} ({', '.join(missing)} missing)")
     from curation.curated.judgements import NAME
     from curation.explorer.explored import Explored
     from curation.explorer.guard import is_loopback
+    from curation.explorer.server import serve
 
     if len(curated) not in (1, 2):
         raise MisuseError(f"{len(curated)} folders: give one to explore, or two to compare")

@@ -173,7 +173,7 @@ class Explored:
 
     def neighbours(self, pair: int, most: int) -> tuple[list[float], list[int]]:
         """The pairs whose pictures are most like its own; none without the index."""
-        if not self.space:
+        if not self.space or (self.space.inside and self.space.index.images is None):
             return [], []
         with self._searching:
             similarity, pairs = self.space.nearest(self.space.vectors(np.array([pair]))[0], most + 1)

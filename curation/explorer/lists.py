@@ -23,7 +23,7 @@ from files.errors import MisuseError
 PAGE = 24  # pairs
 _DEEPEST = 20  # pages of a search by likeness
 _CONCEPTS = 120
-_UPLOADS = 64
+_UPLOADS = 1 << 20  # bytes of vectors
 _WHICH = {"recovered": "recovered", "named": "named by the caption", "both": "both"}
 
 

@@ -65,7 +65,8 @@ class Pictures:
         """Offset and size of each pair's picture, int64 [pairs, 2]; -1 where there is none."""
         with self._lock:  # a page asks for many pictures of a shard at once
             if shard not in self._places:
-                status = tar.stat()
+                with reading(tar):
+                    status = tar.stat()
                 kept = self._catalogue.cache / f"pictures-{status.st_size}-{status.st_mtime_ns}-{shard}.npy"
                 if not kept.is_file():
                     found = _places(tar, shard_keys(self._catalogue.folder, shard).to_pylist())

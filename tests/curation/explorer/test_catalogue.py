@@ -64,8 +64,14 @@ def test_it_is_made_once_and_anew_for_other_tables(curated: Path) -> None:
     table = curated / "tables" / "archives" / "s.parquet"
     pq.write_table(pq.read_table(table).slice(0, 1), table)
     again = open_catalogue(curated)
-    assert again.cache != first.cache
+    assert list((curated / CACHE).iterdir()) == [again.cache] != [first.cache]
     assert again.recovered.of(again.concept["grass"]).tolist() == [0]
+
+
+def test_one_that_is_not_whole_is_made_anew(curated: Path) -> None:
+    cache = open_catalogue(curated).cache
+    (cache / "starts.npy").unlink()
+    assert len(open_catalogue(curated)) == 2
 
 
 def test_a_folder_that_cannot_be_written_has_it_elsewhere(curated: Path, tmp_path: Path) -> None:

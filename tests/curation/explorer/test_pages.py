@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("starlette")
 pytest.importorskip("python_multipart")
@@ -14,6 +16,7 @@ from curation.explorer.lists import PAGE
 from curation.explorer.server import application
 from tests.curation.curated_fixture import MadePair, jpeg, make_curated
 from tests.curation.explorer.asking import ask, explore, token_of
+from tests.examples import examples
 from tests.parsed_page import ATTACK, ParsedPage
 
 DOG, GRASS = 0, 1  # concepts, as the fixture counts them
@@ -26,6 +29,12 @@ SCRIPTS = ["/static/htmx.min.js", "/static/explorer.js"]
 @pytest.fixture
 def app(tmp_path: Path) -> Any:
     curated = make_curated(tmp_path / "curated", {"s0": MANY[:40], "s1": MANY[40:]}, summary=SUMMARY)
+    return application([explore(curated)])
+
+
+@pytest.fixture(scope="module")
+def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    curated = make_curated(tmp_path_factory.mktemp("shared") / "curated", {"s": MANY[:20]}, summary=SUMMARY)
     return application([explore(curated)])
 
 
@@ -197,3 +206,37 @@ def test_sql_is_answered_and_only_reads(app: Any) -> None:
         assert 'class="notice wrong"' in ask(app, "/sql", {"token": token, "q": sql}).text
     many = ask(app, "/sql", {"token": token, "q": "SELECT * FROM range(1000)"}).text
     assert "The first 200 rows" in many
+
+
+def test_what_breaks_while_it_is_explored_is_told(tmp_path: Path) -> None:
+    curated = make_curated(tmp_path / "curated", {"s": MANY[:3], "t": MANY[3:5]}, summary=SUMMARY)
+    app = application([explore(curated)])
+    assert ask(app, "/picture/4").status == 200
+    (curated / "shards" / "s.tar").unlink()
+    assert ask(app, "/picture/0").headers["content-type"] == "image/svg+xml"
+    (curated / "shards" / "t.tar").unlink()
+    assert ask(app, "/picture/3?side=160").status == 500
+    (curated / "tables" / "pairs" / "s.parquet").write_bytes(b"PAR1 no")
+    found = ask(app, "/pair/0")
+    assert found.status == 500
+    assert "s.parquet: broken" in found.text
+    assert ask(app, "/pair/4").status == 200
+
+
+@examples(60)
+@given(data=st.data())
+def test_no_address_is_a_bug(data: st.DataObject, shared_app: Any) -> None:
+    texts = st.text(max_size=12) | st.sampled_from([ATTACK, "%00", "k1", "9" * 40, "\x00", "grass"])
+    pages = ["/", "/search", "/concepts", "/concept/1", "/pair/3", "/judge", "/judge/2", "/sql"]
+    path = data.draw(st.sampled_from(pages))
+    names = st.sampled_from(["q", "by", "at", "which", "k", "heat", "side"])
+    values = texts | st.sampled_from(["key", "words", "concept", "both"])
+    query = urlencode(data.draw(st.lists(st.tuples(names, values))))
+    assert ask(shared_app, f"{path}?{query}").status in (200, 303, 400, 404)
+
+
+@pytest.mark.parametrize("body", [b"", b"token", b"--x\r\nnonsense", b"\xff" * 100])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data", "application/json"])
+def test_forms_that_are_none_change_nothing(app: Any, body: bytes, kind: str) -> None:
+    for address in ("/search", "/sql", "/pair/3"):
+        assert ask(app, address, method="POST", body=body, content_type=kind).status in (400, 403)
