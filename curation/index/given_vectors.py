@@ -24,6 +24,7 @@ from curation.index.identity import name_hashes
 from curation.reading.embeddings import EmbeddedPair, EmbeddedPart
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, read_pairs
+from curation.reading.tars import sibling_column
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
@@ -72,8 +73,15 @@ class GivenVectors:
             return
         read = read_pairs(shard, self.captions)
         while block := [_without_picture(pair) for pair in islice(read, BLOCK_PAIRS)]:
-            rows = iter(self.keys.rows_of([pair.key for pair in block if isinstance(pair, Pair)]))
+            rows = iter(self.rows_of(shard, [pair.key for pair in block if isinstance(pair, Pair)]))
             yield from (pair if isinstance(pair, Reject) else self._found(pair, next(rows)) for pair in block)
+
+    def rows_of(self, shard: Shard, keys: Sequence[str]) -> np.ndarray:
+        """Rows of pairs of a shard, as `Keys.rows_of`: by key, else by uid, of which img2dataset writes a table."""
+        rows = self.keys.rows_of(keys)
+        if (rows == -1).any() and (uids := _uids(shard.url)):
+            rows = np.where(rows == -1, self.keys.rows_of([str(uids.get(key, "")) for key in keys]), rows)
+        return rows
 
     def vectors(self, rows: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
         """Of pictures and of captions of these rows, float16 [N, dim]: unit vectors, 0 where one is no vector.
@@ -255,10 +263,10 @@ def _sampled_pictures(given: GivenVectors, encoder: Encoder, shards: Sequence[Sh
     cosines = [np.zeros(0)]
     for number in np.linspace(0, len(shards) - 1, min(SAMPLED_SHARDS, len(shards))).astype(int):
         read = islice(read_pairs(shards[number], given.captions), LOOKED_AT)
-        known = (pair for pair in read if isinstance(pair, Pair) and given.keys.rows_of([pair.key])[0] >= 0)
+        known = (pair for pair in read if isinstance(pair, Pair) and given.rows_of(shards[number], [pair.key])[0] >= 0)
         seen = list(encoder.encode_pictures((p.key, p.image) for p in islice(known, SAMPLE // SAMPLED_SHARDS)))
         if good := [(key, vector) for key, vector in seen if not isinstance(vector, BadPicture)]:
-            images, _ = given.vectors(given.keys.rows_of([key for key, _ in good]), encoder.dim)
+            images, _ = given.vectors(given.rows_of(shards[number], [key for key, _ in good]), encoder.dim)
             cosines.append(_cosines(images, np.stack([vector for _, vector in good])))
     return np.concatenate(cosines)
 
@@ -274,6 +282,11 @@ def _without_picture(pair: Pair | Reject) -> Pair | Reject:
 
 def _text_hash(caption: str) -> int:
     return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest(), "little")
+
+
+@lru_cache(maxsize=1)
+def _uids(shard: str) -> dict[str, str]:
+    return sibling_column(shard, ("uid",))
 
 
 @lru_cache(maxsize=1024)

@@ -295,8 +295,8 @@ def _regular_file(path: str, flags: int) -> int:
     return file
 
 
-def caption_by_key(url: str) -> dict[str, str]:
-    """Captions of img2dataset's Parquet output by key; {} when there is no such file or it has no such columns.
+def column_by_key(url: str, names: Sequence[str]) -> dict[str, str]:
+    """The first of these columns of img2dataset's Parquet output, by key; {} where there is no such file or column.
 
     Raises CocuError when it cannot be read.
     """
@@ -307,11 +307,11 @@ def caption_by_key(url: str) -> dict[str, str]:
             return {}
         with open_bytes(url, seek=True) as source:
             file = pq.ParquetFile(source)
-            caption = next((name for name in CAPTION_COLUMNS if name in file.schema_arrow.names), None)
-            if "key" not in file.schema_arrow.names or caption is None:
+            column = next((name for name in names if name in file.schema_arrow.names), None)
+            if "key" not in file.schema_arrow.names or column is None:
                 return {}
-            table = file.read(columns=["key", caption])
-            pairs = zip(table["key"].to_pylist(), table[caption].to_pylist(), strict=True)
+            table = file.read(columns=["key", column])
+            pairs = zip(table["key"].to_pylist(), table[column].to_pylist(), strict=True)
             return {as_text(key): text for key, text in pairs if text is not None}
     except CocuError:
         raise

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from curation.reading.captioned_tables import CAPTION_COLUMNS, BadRow, CaptionedTable, table_key
 from curation.reading.pairs import CaptionOptions, Pair, checked_captions
 from curation.reading.shards import Shard
-from files.addresses import is_remote
 from files.errors import CocuError, MisuseError, one_line
 from files.rejects import Reject, is_utf8
 from files.shard_names import file_names
@@ -102,10 +101,8 @@ def find_parts(folder: Path) -> list[EmbeddedPart]:
 
     Raises MisuseError where there is no row of any, CocuError for files that do not belong together or no tables.
     """
-    if is_remote(str(folder)):
-        raise MisuseError(f"--embeddings {folder}: vectors are mapped from the disk; copy them to a local folder")
     if not folder.is_dir():
-        raise MisuseError(f"--embeddings {folder}: no such folder")
+        raise MisuseError(f"--embeddings {folder}: no such folder; give a local one, vectors are mapped from the disk")
     parts: list[EmbeddedPart] = []
     files = _files(folder)
     names = file_names([str(table) for table, _, _ in files], [".parquet"])

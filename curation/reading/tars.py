@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from curation.reading.captioned_tables import CAPTION_COLUMNS, caption_by_key
+from curation.reading.captioned_tables import CAPTION_COLUMNS, column_by_key
 from curation.reading.formats import FORMATS, Format, Original
 from curation.reading.pairs import (
     CAPTION_FIELDS,
@@ -51,7 +51,7 @@ class Tar(Format):
                     continue
                 if options.field is None and fallback is None and sample.member(CAPTION_FIELDS) is None:
                     try:
-                        fallback = sibling_captions(self.url)
+                        fallback = sibling_column(self.url, CAPTION_COLUMNS)
                     except CocuError as error:
                         fallback = {}
                         yield Reject("", f"captions beside the shard cannot be read: {error}")
@@ -188,12 +188,12 @@ def json_field(raw: bytes, field: str) -> Any:
     return value
 
 
-def sibling_captions(url: str) -> dict[str, str]:
-    """Captions of img2dataset's Parquet file beside a shard, by key; {} where there is none.
+def sibling_column(url: str, names: Sequence[str]) -> dict[str, str]:
+    """The first of these columns of img2dataset's Parquet file beside a shard, by key; {} where there is none.
 
     Raises CocuError when there is one that cannot be read.
     """
     suffix = shard_suffix(url)
     if not suffix or not url.lower().endswith(suffix):  # a signed address has no siblings
         return {}
-    return caption_by_key(url[: -len(suffix)] + ".parquet")
+    return column_by_key(url[: -len(suffix)] + ".parquet", names)

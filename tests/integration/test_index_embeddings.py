@@ -135,6 +135,20 @@ def test_beside_shards_pairs_find_their_vectors_by_key(world: World, index: Path
     assert "4 of them unused, of no pair of the shards" in answer.out
 
 
+def test_datacomps_uids_are_looked_up_beside_the_shards(world: World, index: Path, tmp_path: Path) -> None:
+    made = as_datacomp(index, tmp_path / "datacomp", np.savez)
+    shards = tmp_path / "shards"
+    shutil.copytree(world.shards, shards)
+    for name, path in zip(SHARDS, sorted(made.glob("*.parquet")), strict=True):
+        table = pq.read_table(path)
+        keys, uids = table["uid"].to_pylist(), [f"{name}-{i:032x}" for i in range(len(table))]
+        pq.write_table(table.set_column(0, "uid", pa.array(uids)), path)
+        pq.write_table(pa.table({"key": keys, "uid": uids}), shards / f"{name}.parquet")
+    answer = succeed("index", "build", f"{shards}/*.tar", *given(world, made, tmp_path / "index")[2:])
+    assert "1.000 of 16 captions, 1.000 of 16 pictures" in answer.err
+    assert digests(tmp_path / "index", *PARTS) == digests(index, *PARTS)
+
+
 @pytest.fixture
 def shifted(index: Path, tmp_path: Path) -> Path:
     """Keys that stand beside the vectors of other pairs."""
