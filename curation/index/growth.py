@@ -79,7 +79,8 @@ def add_to_index(
     say(
         f"{path}: version {version_of(manifest)}"
         + (
-            f", with {rows[0]:,} pairs of {len(pairs):,} shard{"s" * (len(pairs) != 1)} and {rows[1]:,} extra captions more"
+            f", with {rows[0]:,} pairs of {len(pairs):,} shard{'s' * (len(pairs) != 1)} "
+            f"and {rows[1]:,} extra captions more"
             if any(added)
             else ", as it was: nothing is new"
         )

@@ -159,7 +159,7 @@ def test_killed_before_every_single_file_is_put_in_place(growing: Growing, begun
 
 def test_what_is_there_is_left_out_and_counted(growing: Growing, begun: Path) -> None:
     added = succeed(*growing.words(begun, growing.tars[0], growing.tars[2]), "--extra-captions", growing.tables[0])
-    assert f"{begun}: version 2, with 4 pairs of 1 shards and 0 extra captions more; 2 shards" in added.err
+    assert f"{begun}: version 2, with 4 pairs of 1 shard and 0 extra captions more; 2 shards" in added.err
     assert "embed pairs: 100%, 4 pairs" in added.err
     assert "version         2: +4 pairs, +0 extra captions" in added.out
     before = contents(begun)
