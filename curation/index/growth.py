@@ -82,6 +82,7 @@ def add_to_index(
         )
         + left_out
     )
+    _tell_of_copies(path, manifest, [*added[0], *added[1]])
     _check_rejects(path, manifest, [*added[0], *added[1], *(shard.name for shard in known[0] + known[1])], max_rejects)
     return manifest
 
@@ -169,6 +170,19 @@ def _records(index: Index) -> dict[str, dict[str, Any]]:
     return {
         name: {**index.manifest["shards"][name], "rejects": rejects.get(name, [])} for name in index.manifest["order"]
     }
+
+
+def _tell_of_copies(path: Path, manifest: dict[str, Any], added: Sequence[str]) -> None:
+    """Say which new shards hold the very pairs of another, under another name: they are kept, and count twice."""
+    shards, new, seen = manifest["shards"], set(added), dict[tuple[int, int | None], str]()
+    copies = []
+    for name in sorted(manifest["order"], key=lambda name: name in new):
+        content = shards[name]["pairs"], shards[name].get("checksum")
+        if name in new and content[0] and content in seen:
+            copies.append(f"{name} those of {seen[content]}")
+        seen.setdefault(content, name)
+    if copies:
+        say(f"{path}: {len(copies):,} of the new shards hold what another holds, which counts twice now: {copies[0]}")
 
 
 def rejects_of(path: Path) -> dict[str, list[list[str]]]:

@@ -169,6 +169,13 @@ def test_what_is_there_is_left_out_and_counted(growing: Growing, begun: Path) ->
     assert "version         2" in succeed("index", "info", begun).out
 
 
+def test_a_copy_under_another_name_is_told(growing: Growing, begun: Path, tmp_path: Path) -> None:
+    shutil.copy(growing.tars[1], tmp_path / "copy.tar")
+    added = succeed(*growing.words(begun, tmp_path / "copy.tar"))
+    assert "1 of the new shards hold what another holds, which counts twice now: copy those of 1" in added.err
+    assert "4 keys occur in several shards" in added.out
+
+
 def refused(answer: Answer, *words: str, code: int = 2) -> None:
     assert answer.code == code, answer.err
     for word in words:
