@@ -132,7 +132,8 @@ def _grow(
     path, built = index.path, index.manifest["parameters"]
     if "embeddings" in built:
         raise MisuseError(
-            f"{path}: was built with --embeddings, which speak of its own pairs alone; build it again from all of them"
+            f"{path}: was built with --embeddings, which speak of its own pairs alone; build an index of the new ones "
+            "and join both with `cocu index merge`, or build it again from all"
         )
     nouns, captions = index_nouns(index), index_captions(index)
     vocabulary = built["vocabulary"]

@@ -13,7 +13,7 @@ from curation.encoding.model_names import EncoderSpec
 from curation.index.build import LATE_PARAMETERS, finish_index, options_of, told_apart
 from curation.index.growth import parted, rejects_of
 from curation.index.index_manifest import RECORD, checked_index_manifest
-from curation.index.opened import Index, all_shards, open_encoder, open_index
+from curation.index.opened import Index, all_shards, has_pictures, open_encoder, open_index
 from curation.reading.shards import Shard
 from curation.runs.run_folder import RunFolder
 from files.atomic import atomic
@@ -83,6 +83,8 @@ def _check_alike(first: Index, other: Index) -> None:
     """Raises MisuseError where pairs of one index would have been read or encoded otherwise for the other."""
     one, two = first.manifest["parameters"], other.manifest["parameters"]
     same = {name for by, names in NAMED_ONLY.items() for name in names if one.get(by) and one.get(by) == two.get(by)}
+    if has_pictures(first) == has_pictures(other):
+        same.add("embeddings")  # whose folders speak of their own pairs
     differ = [name for name in sorted({*one, *two} - same) if one.get(name) != two.get(name)]
     told = [f"{name}: {one.get(name)!r} and {two.get(name)!r}" for name in differ]
     if not set(differ) <= set(LATE_PARAMETERS):
