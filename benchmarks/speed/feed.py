@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
             shards = find_shards(paths)
             encoder = Instant(given.model, given.batch_size)
             if given.waiting:
-                encoder._transform = Waiting(given.waiting / 1000, encoder.image_size)
+                encoder._transform = Delay(given.waiting / 1000, encoder.image_size)
             else:
                 show_parts(name, shards, encoder, Path(temporary) / "part.parquet")
             for workers, speed in show_speeds(shards, encoder, given.workers, given.repeats, Path(temporary)).items():
@@ -110,7 +110,7 @@ class Instant(Encoder):
         return OnDevice([torch.zeros(len(tokens), DIM)])
 
 
-class Waiting:
+class Delay:
     """A transform that takes its time, and no core."""
 
     def __init__(self, seconds: float, size: int) -> None:
