@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("CocuError", "MisuseError", "__version__"),
-    *("add_to_index", "build_index", "curate", "evaluate", "open_curated", "open_index", "score", "train"),
+    *("add_to_index", "build_index", "curate", "evaluate", "merge_indexes", "open_curated", "open_index", "score"),
+    "train",
 ]
 
 Named = str | Path
@@ -163,6 +164,43 @@ def add_to_index(
         made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
         return IndexFolder(_path(index), made, encoder)
+
+
+def merge_indexes(
+    indexes: Sequence[Named | IndexFolder],
+    out: Named,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    model: str | None = None,
+    pretrained: str | None = None,
+    trust_remote_code: bool = False,
+    tokenizer: Named | None = None,
+    spacy_pipeline: str | None = None,
+    quiet: bool = False,
+) -> IndexFolder:
+    """Make of several indexes, built alike by one encoder, the one that would be built of all their shards at once.
+
+    No picture is looked at. model and those after it: as in `add_to_index`. More: `cocu index merge --help`. Raises
+    MisuseError for indexes that were not built alike; else as `build_index`.
+
+        index = cocu.merge_indexes(["runs/one", "runs/other"], "runs/both")
+    """
+    with _at_work(quiet):
+        from curation.encoding.model_names import named_encoder
+        from curation.folders import IndexFolder
+        from curation.index import merge
+        from curation.index.opened import open_index
+        from curation.ranking.kept_fits import fit_default
+        from files.errors import check_numbers
+
+        check_numbers(1, batch_size=batch_size)
+        by_hand = named_encoder(model, pretrained, trust_remote_code, tokenizer)
+        encoder = by_hand or next((getattr(index, "encoder", None) for index in indexes), None)
+        paths = [_path(index) for index in indexes]
+        made = merge.merge_indexes(paths, Path(out), encoder, spacy_pipeline, device, batch_size)
+        fit_default(open_index(Path(out), made["parameters"]["noun_pipeline"]))
+        return IndexFolder(Path(out), made, encoder)
 
 
 def open_index(

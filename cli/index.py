@@ -202,6 +202,31 @@ def add(
 
 
 @app.command()
+def merge(
+    indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Folders made by `cocu index build`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new index. Run again, it goes on where it stopped.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Concepts in a forward pass.")] = 64,
+    model: Annotated[
+        str | None, typer.Option(help="The indexes' model, where it is not built in nor in open_clip's list.")
+    ] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
+    trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
+    spacy_pipeline: Annotated[
+        str | None, typer.Option(help="Their spaCy pipeline, where it is none that --spacy-pipeline auto takes.")
+    ] = None,
+) -> None:
+    """Make one index of several that were built alike by one encoder, without looking at pictures again."""
+    given = locals()
+    import cocu
+    from cli.printing.summaries import print_index
+
+    made = cocu.merge_indexes(**given)
+    print_index(made.path, made.manifest)
+
+
+@app.command()
 def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")]) -> None:
     """Say what an index holds and how it was made."""
     import cocu

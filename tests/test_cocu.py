@@ -36,6 +36,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     [
         (cocu.build_index, cli.index.build),
         (cocu.add_to_index, cli.index.add),
+        (cocu.merge_indexes, cli.index.merge),
         (cocu.curate, cli.curate.run),
         (cocu.score, cli.curate.score),
         (cocu.train, cli.train.run),

@@ -97,6 +97,7 @@ class PairPages:
             raise Missing("the draw has no further pair: all have been shown")
         number = int(self._draw[turn])
         values = self._pair_values(number, request, drawn=True)
+        values["enriched"] = ""
         values["rows"] = [row for row in values["rows"] if not row.named][:depth]
         return self.frame.page(
             "judge.html.j2",

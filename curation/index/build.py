@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from curation.index.neighbours import (
     tune,
     tune_deeper,
 )
-from curation.index.opened import Index
+from curation.index.opened import Index, index_captions, index_nouns
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
@@ -107,6 +107,13 @@ class IndexOptions:
         }
 
 
+def options_of(index: Index, encoder: EncoderSpec) -> IndexOptions:
+    """What an index was built with. Raises MisuseError as `index_nouns`."""
+    built = index.manifest["parameters"]
+    late = {name: built[name] for name in LATE_PARAMETERS if name in built}
+    return IndexOptions(encoder, index_captions(index), index_nouns(index), prompt=built.get("prompt"), **late)
+
+
 def build_index(
     shards: Sequence[Shard],
     extra: Sequence[Shard],
@@ -120,6 +127,7 @@ def build_index(
     """Build or go on building the index at `out`; returns its manifest.
 
     part: does its shards alone, and its manifest is not finished; or finishes what the parts have done.
+
     Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
@@ -133,8 +141,7 @@ def build_index(
     precision = resolve_precision(options.encoder.precision, resolve_device(device))
     vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
     parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
-    names = {shard.name for shard in shards}
-    extra = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in extra), names)
+    shards, extra = told_apart((shards, extra))
     everything = [*shards, *extra]
     named = part.name if part else ""
     with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=named) as folder:
@@ -160,6 +167,15 @@ def build_index(
             finish_index(folder, shards, extra, encoder, options, given.rows if given else 0)
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest
+
+
+def told_apart(new: Sequence[Sequence[Shard]], taken: Iterable[str] = ()) -> tuple[list[Shard], list[Shard]]:
+    """Shards of pairs, and of captions without pictures, by other names where these are taken."""
+    names = set(taken)
+    pairs = distinct(new[0], names)
+    names |= {shard.name for shard in pairs}
+    extra = (replace(shard, name=f"extra-{shard.name}") if shard.name in names else shard for shard in new[1])
+    return pairs, distinct(extra, names)
 
 
 def check_factory(factory: str, dim: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec, weights_digest
-from curation.index.build import IndexOptions, finish_index
+from curation.index.build import finish_index, options_of, told_apart
 from curation.index.embedding import embed_all
 from curation.index.index_manifest import RECORD, read_index_manifest, version_of
 from curation.index.next_version import MANIFEST, NEXT, put_in_place
@@ -29,7 +28,7 @@ from curation.index.opened import (
     open_encoder,
     open_index,
 )
-from curation.reading.shards import Shard, distinct, find_caption_tables, find_shards
+from curation.reading.shards import Shard, find_caption_tables, find_shards
 from curation.runs.manifest import versions
 from curation.runs.parquet_parts import parquet_batches
 from curation.runs.run_folder import RunFolder, check_rejects
@@ -64,12 +63,9 @@ def add_to_index(
         put_in_place(path)
         index = open_index(path, spacy_pipeline)
         named = find_shards(shards, index_captions(index)), find_caption_tables(extra)
-        fresh, known = zip(*(_parted(index, *both) for both in zip(named, all_shards(index), strict=True)), strict=True)
+        new, known = zip(*(parted(*both) for both in zip(named, all_shards(index), strict=True)), strict=True)
         left_out = f"; {len(known[0] + known[1]):,} shards that it had already were left out" if any(known) else ""
-        names = set(index.manifest["order"])
-        pairs = distinct(fresh[0], names)
-        names |= {shard.name for shard in pairs}
-        captions = distinct((replace(s, name=f"extra-{s.name}") if s.name in names else s for s in fresh[1]), names)
+        pairs, captions = told_apart(new, index.manifest["order"])
         manifest = index.manifest
         if pairs or captions:
             manifest = _grow(index, pairs, captions, encoder, device, batch_size, workers)
@@ -79,29 +75,31 @@ def add_to_index(
     say(
         f"{path}: version {version_of(manifest)}"
         + (
-            f", with {rows[0]:,} pairs of {len(pairs):,} shard{"s" * (len(pairs) != 1)} and {rows[1]:,} extra captions more"
+            f", with {rows[0]:,} pairs of {len(pairs):,} shard{'s' * (len(pairs) != 1)} "
+            f"and {rows[1]:,} extra captions more"
             if any(added)
             else ", as it was: nothing is new"
         )
         + left_out
     )
-    _check_rejects(path, manifest, [*added[0], *added[1], *known[0], *known[1]], max_rejects)
+    _tell_of_copies(path, manifest, [*added[0], *added[1]])
+    _check_rejects(path, manifest, [*added[0], *added[1], *(shard.name for shard in known[0] + known[1])], max_rejects)
     return manifest
 
 
-def _parted(index: Index, named: Sequence[Shard], old: Sequence[Shard]) -> tuple[list[Shard], list[str]]:
-    """Those that the index has not, and the names of those that it has.
+def parted(named: Sequence[Shard], old: Sequence[Shard]) -> tuple[list[Shard], list[Shard]]:
+    """Those that are none of the old ones, and those old ones that the others are.
 
-    Raises MisuseError for one that is no longer as it was indexed.
+    Raises MisuseError for one that is an old one no longer.
     """
     there: dict[str, list[Shard]] = {}
     for shard in old:
         there.setdefault(shard.url, []).append(shard)
-    fresh, known = [], []
+    new, known = [], []
     for shard in named:
         for other in there.get(shard.url, ()):
             if (shard.rows, shard.size) == (other.rows, other.size):
-                known.append(other.name)
+                known.append(other)
                 break
             if shard.rows is None or other.rows is None or _overlap(shard.rows, other.rows):
                 was, now = (
@@ -109,12 +107,12 @@ def _parted(index: Index, named: Sequence[Shard], old: Sequence[Shard]) -> tuple
                     for one in (other, shard)
                 )
                 raise MisuseError(
-                    f"{shard.url}: has changed since it was indexed in {index.path} ({was} there, {now} now); put the "
-                    "old one back, and what is new into a file of its own"
+                    f"{shard.url}: has changed since it was indexed ({was} there, {now} now); put the old one back, "
+                    "and what is new into a file of its own"
                 )
         else:
-            fresh.append(shard)
-    return fresh, known
+            new.append(shard)
+    return new, known
 
 
 def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -134,7 +132,8 @@ def _grow(
     path, built = index.path, index.manifest["parameters"]
     if "embeddings" in built:
         raise MisuseError(
-            f"{path}: was built with --embeddings, which speak of its own pairs alone; build it again from all of them"
+            f"{path}: was built with --embeddings, which speak of its own pairs alone; build an index of the new ones "
+            "and join both with `cocu index merge`, or build it again from all"
         )
     nouns, captions = index_nouns(index), index_captions(index)
     vocabulary = built["vocabulary"]
@@ -149,16 +148,7 @@ def _grow(
         encoder = open_encoder(index, device, batch_size, workers, named, built["precision"])
         if built["weights"] != weights_digest(encoder.spec):
             raise MisuseError(f"{path}: was built with other weights than {encoder.spec.model} has now; put them back")
-        options = IndexOptions(
-            encoder.spec,
-            captions,
-            nouns,
-            min_count=built["min_count"],
-            factory=built.get("factory", "auto"),
-            memory=built.get("memory", 0),
-            min_recall=built.get("min_recall", 0.95),
-            prompt=built.get("prompt"),
-        )
+        options = options_of(index, encoder.spec)
         with ConceptExtractor(nouns, workers) as extractor:
             embed_all(folder, new, new_extra, encoder, extractor, captions, listed)
         version, older = version_of(index.manifest), index.manifest.get("older_versions", [])
@@ -177,13 +167,26 @@ def _as_older(index: Index) -> dict[str, Any]:
 
 def _records(index: Index) -> dict[str, dict[str, Any]]:
     """The records of the shards of an index, with their rejects, as they were when these shards were done."""
-    rejects = _rejects(index.path)
+    rejects = rejects_of(index.path)
     return {
         name: {**index.manifest["shards"][name], "rejects": rejects.get(name, [])} for name in index.manifest["order"]
     }
 
 
-def _rejects(path: Path) -> dict[str, list[list[str]]]:
+def _tell_of_copies(path: Path, manifest: dict[str, Any], added: Sequence[str]) -> None:
+    """Say which new shards hold the very pairs of another, under another name: they are kept, and count twice."""
+    shards, new, seen = manifest["shards"], set(added), dict[tuple[int, int | None], str]()
+    copies = []
+    for name in sorted(manifest["order"], key=lambda name: name in new):
+        content = shards[name]["pairs"], shards[name].get("checksum")
+        if name in new and content[0] and content in seen:
+            copies.append(f"{name} those of {seen[content]}")
+        seen.setdefault(content, name)
+    if copies:
+        say(f"{path}: {len(copies):,} of the new shards hold what another holds, which counts twice now: {copies[0]}")
+
+
+def rejects_of(path: Path) -> dict[str, list[list[str]]]:
     """Key and reason of the rejects of each shard."""
     found: dict[str, list[list[str]]] = {}
     for batch in parquet_batches(path / "rejects.parquet", REJECTS_AT_ONCE, ("shard", "key", "reason")):
@@ -194,7 +197,7 @@ def _rejects(path: Path) -> dict[str, list[list[str]]]:
 
 def _check_rejects(path: Path, manifest: dict[str, Any], names: Sequence[str], limit: float) -> None:
     """Raises CocuError when the share of rejects in these shards is over the limit: those of the others hide none."""
-    rejects = _rejects(path)
+    rejects = rejects_of(path)
     counts = Counter(reason.partition(":")[0] for name in names for _, reason in rejects.get(name, ()))
     pairs = sum(manifest["shards"][name]["pairs"] for name in names)
     check_rejects({"pairs": pairs, "rejects": dict(counts.most_common())}, limit, path)

@@ -195,4 +195,4 @@ def test_an_index_of_a_format_that_is_gone_says_so(world: World, tmp_path: Path)
     succeed("index", "build", data, "--model", world.model, "--out", tmp_path / "index", "--max-rejects", 0.5)
     del FORMATS._added["hex"]
     answer = cocu("curate", "run", tmp_path / "index", "--out", tmp_path / "curated", "--neighbours", 3)
-    assert (answer.code, "0.hex: no shard; its name ends in none of .csv, " in answer.err) == (2, True)
+    assert (answer.code, "0.hex: no shard; its name ends in none of .csv, " in answer.err) == (2, True), answer.err

@@ -1,4 +1,4 @@
-"""`cocu index add`: however a set is cut into steps, the index is the one built of all at once, also through kills."""
+"""`cocu index add` and `merge`: however a set is cut, the index is the one built of all at once, also through kills."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Growing:
         self.whole = folder / "whole"
         self.build(self.whole, self.tars, self.tables)
 
-    def build(self, out: Path, tars: Sequence[Path], tables: Sequence[Path]) -> None:
-        options: Any = {"model": self.model, "device": "cpu", "workers": 1, "max_rejects": 1, "quiet": True}
+    def build(self, out: Path, tars: Sequence[Path], tables: Sequence[Path], **more: Any) -> None:
+        options: Any = {"model": self.model, "device": "cpu", "workers": 1, "max_rejects": 1, "quiet": True} | more
         face.build_index(tars, out, extra_captions=tables, precision="fp32", **options)
 
     def add(self, out: Path, tars: Sequence[Path], tables: Sequence[Path]) -> None:
@@ -159,7 +159,7 @@ def test_killed_before_every_single_file_is_put_in_place(growing: Growing, begun
 
 def test_what_is_there_is_left_out_and_counted(growing: Growing, begun: Path) -> None:
     added = succeed(*growing.words(begun, growing.tars[0], growing.tars[2]), "--extra-captions", growing.tables[0])
-    assert f"{begun}: version 2, with 4 pairs of 1 shards and 0 extra captions more; 2 shards" in added.err
+    assert f"{begun}: version 2, with 4 pairs of 1 shard and 0 extra captions more; 2 shards" in added.err
     assert "embed pairs: 100%, 4 pairs" in added.err
     assert "version         2: +4 pairs, +0 extra captions" in added.out
     before = contents(begun)
@@ -167,6 +167,13 @@ def test_what_is_there_is_left_out_and_counted(growing: Growing, begun: Path) ->
     assert "version 2, as it was: nothing is new; 3 shards that it had already were left out" in again.err
     assert contents(begun).keys() == before.keys()
     assert "version         2" in succeed("index", "info", begun).out
+
+
+def test_a_copy_under_another_name_is_told(growing: Growing, begun: Path, tmp_path: Path) -> None:
+    shutil.copy(growing.tars[1], tmp_path / "copy.tar")
+    added = succeed(*growing.words(begun, tmp_path / "copy.tar"))
+    assert "1 of the new shards hold what another holds, which counts twice now: copy those of 1" in added.err
+    assert "4 keys occur in several shards" in added.out
 
 
 def refused(answer: Answer, *words: str, code: int = 2) -> None:
@@ -232,6 +239,24 @@ def test_a_table_grows_by_whole_parts_only(growing: Growing, tmp_path: Path, mon
     refused(cocu(*add), "rows 6 to 9 there, rows 6 to 11 now", "a file of its own")
 
 
+@pytest.mark.parametrize(("first", "extended"), [(4, True), (2, False)])
+def test_lists_are_trained_anew_when_the_index_has_grown_by_half(
+    growing: Growing, tmp_path: Path, first: int, extended: bool
+) -> None:
+    lists = {"factory": "IVF2,Flat", "min_recall": 1.0}
+    growing.build(tmp_path / "index", growing.tars[:first], growing.tables[:2], **lists)
+    growing.add(tmp_path / "index", growing.tars[first:], growing.tables[2:])
+    growing.build(tmp_path / "whole", growing.tars, growing.tables, **lists)
+    grown = manifest(tmp_path / "index")["indexes"]
+    for name in ("images", "captions"):
+        assert grown[name]["recall"] == 1
+        assert ("trained" in grown[name]) == extended
+        if not extended:
+            assert (tmp_path / f"index/{name}.faiss").read_bytes() == (tmp_path / f"whole/{name}.faiss").read_bytes()
+    found = [face.open_index(tmp_path / name, model=growing.model).search("a dog", k=8) for name in ("index", "whole")]
+    assert [(one.key, one.caption) for one in found[0]] == [(one.key, one.caption) for one in found[1]]
+
+
 def test_too_many_rejects_among_what_is_new(growing: Growing, begun: Path, tmp_path: Path) -> None:
     write_tar(tmp_path / "bad.tar", [*pair_members("a", 1), ("b.jpg", picture(1)[:200]), ("b.txt", b"a dog")])
     words = ("index", "add", begun, tmp_path / "bad.tar", "--model", growing.model, "--max-rejects", 0.4, *OWN)
@@ -278,3 +303,56 @@ def test_anchors_stay_embedded_when_the_index_grows(growing: Growing, begun: Pat
     assert "embed pairs" not in again
     succeed(*curate[:4], tmp_path / "fresh", *options)
     same_files(tmp_path / "curated", tmp_path / "fresh")
+
+
+@given(data=st.data())
+@examples(3)
+def test_indexes_of_parts_are_merged_to_the_index_of_all(
+    data: st.DataObject, growing: Growing, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("merged")
+    tar = data.draw(st.integers(1, TARS - 1))
+    table = data.draw(st.integers(0, TABLES))
+    twice = data.draw(st.integers(0, tar))  # what both have counts once
+    growing.build(folder / "a", growing.tars[:tar], growing.tables[:table])
+    growing.build(folder / "b", growing.tars[tar - twice :], growing.tables[table:])
+    words = ("index", "merge", folder / "a", folder / "b", "--out", folder / "c", "--model", growing.model)
+    merged = succeed(*words, "--device", "cpu")
+    assert contents(folder / "c").keys() == contents(growing.whole).keys()
+    same_files(folder / "c", growing.whole)
+    assert f"{TARS + TABLES} shards of 2 indexes" in merged.err
+    assert (f"; {twice} that an earlier one has, too, were left out" in merged.err) == (twice > 0)
+    assert "already finished" in succeed(*words).err
+
+
+def test_what_cannot_be_merged_is_told(growing: Growing, begun: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out", "--model", growing.model)
+    refused(cocu("index", "merge", begun, begun.parent / "index", *out), "name two indexes or more")
+    refused(cocu("index", "merge", begun, tmp_path / "none", *out), "no manifest.json there")
+    refused(cocu("index", "merge", begun, growing.whole, "--out", begun), "is one of the indexes")
+    other = tmp_path / "other"
+    words = ("--out", other, "--model", growing.model, "--precision", "fp32", *OWN)
+    succeed("index", "build", growing.tars[4], *words, "--adjectives")
+    refused(
+        cocu("index", "merge", begun, other, *out),
+        f"{other}: was built otherwise than",
+        "noun_adjectives: False and True",
+    )
+    shutil.rmtree(other)
+    second = tmp_path / "second" / "0.tar"  # another tar of the same name
+    write_tar(second, pair_members("new", 7))
+    succeed("index", "build", second, *words, "--min-count", 1)
+    merged = succeed("index", "merge", begun, other, *out)
+    assert "differs from" in merged.err
+    assert "min_count: 2 and 1" in merged.err
+    assert manifest(tmp_path / "out")["order"] == ["0", "1", "0-2", "extra0-00000"]
+    whole = growing.tars[0].read_bytes()
+    try:
+        growing.tars[0].write_bytes(second.read_bytes().ljust(len(whole), b"\0")[: len(whole)])
+        succeed("index", "build", growing.tars[0], "--out", tmp_path / "changed", *words[2:], "--min-count", 1)
+    finally:
+        growing.tars[0].write_bytes(whole)
+    refused(
+        cocu("index", "merge", begun, tmp_path / "changed", "--out", tmp_path / "new"),
+        f"{growing.tars[0]}: is another in",
+    )

@@ -216,6 +216,24 @@ def test_a_build_that_was_interrupted_goes_on(
     assert digests(tmp_path / "index", *PARTS) == digests(index, *PARTS)
 
 
+def test_indexes_of_two_folders_are_merged(world: World, index: Path, folder: Path, tmp_path: Path) -> None:
+    halves = [tmp_path / "first", tmp_path / "second"]
+    for number, half in enumerate(halves):
+        for name in ("img_emb", "text_emb", "metadata"):
+            (half / name).mkdir(parents=True)
+            (path,) = (folder / name).glob(f"*_{number}.*")
+            shutil.copy(path, half / name)
+        succeed(*given(world, half, tmp_path / f"index {number}"))
+    named = ("--model", world.model)
+    made = [tmp_path / f"index {number}" for number in (0, 1)]
+    succeed("index", "merge", *made, "--out", tmp_path / "index", *named)
+    assert digests(tmp_path / "index", *PARTS) == digests(index, *PARTS)
+    refused = cocu("index", "merge", index, made[1], "--out", tmp_path / "other", *named)
+    assert (refused.code, "embeddings" in refused.err) == (2, True)
+    refused = cocu("index", "add", made[0], world.shards, *named)
+    assert (refused.code, "index merge" in refused.err) == (2, True)
+
+
 def test_what_does_not_fit_is_told_with_its_file(world: World, folder: Path, tmp_path: Path) -> None:
     def refused(change: Callable[[Path], object], code: int, said: str) -> None:
         made = tmp_path / "made"

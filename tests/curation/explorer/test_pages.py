@@ -141,6 +141,7 @@ def test_the_draw_goes_through_all_pairs_and_goes_on_where_it_stopped(tmp_path: 
         app = application([explore(curated)])  # started again each time
         turn = ask(app, "/judge").headers["location"]
         html = ask(app, turn).text
+        assert "score" not in html  # nor anything else that says what to think
         key = re.search(r'class="key">(\w+) in s<', html)
         assert key
         drawn.append(key[1])
@@ -240,3 +241,16 @@ def test_no_address_is_a_bug(data: st.DataObject, shared_app: Any) -> None:
 def test_forms_that_are_none_change_nothing(app: Any, body: bytes, kind: str) -> None:
     for address in ("/search", "/sql", "/pair/3"):
         assert ask(app, address, method="POST", body=body, content_type=kind).status in (400, 403)
+
+
+def test_pictures_of_a_folder_without_shards_come_from_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "source.tar"
+    made = {"name": "s", "url": str(source), "size": 1, "rows": None, "offset": 0}
+    parameters = {"output": "tables"}
+    curated = make_curated(tmp_path / "curated", {"s": MANY[:3]}, inputs=[made], parameters=parameters)
+    (curated / "shards" / "s.tar").rename(source)
+    assert ask(application([explore(curated)]), "/picture/2").headers["content-type"] == "image/jpeg"
+    source.unlink()
+    found = application([explore(curated)])
+    assert ask(found, "/picture/2").headers["content-type"] == "image/svg+xml"
+    assert ask(found, "/pair/2").status == 200

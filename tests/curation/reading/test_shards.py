@@ -178,7 +178,7 @@ def test_caption_tables(tmp_path: Path) -> None:
         f"{tmp_path.name}-a-00000",
         "b-a-00000",
     ]
-    with pytest.raises(MisuseError, match=r"c\.tar: not a table of captions; expected \.parquet, \.csv"):
+    with pytest.raises(MisuseError, match=r"c\.tar: not a table of captions; expected \.csv"):
         find_caption_tables([f"{tmp_path}/c.tar"])
 
 

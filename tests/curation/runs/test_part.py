@@ -1,4 +1,4 @@
-"""Parts of a run: each shard is in one of them, they fill one folder at once, and a whole run keeps out until they end."""
+"""Parts of a run: each shard is in one of them, they fill one folder at once, and a whole run keeps out meanwhile."""
 
 from __future__ import annotations
 
