@@ -81,6 +81,8 @@ class RunFolder:
             else:
                 self._load()
                 sweep(self.path)
+                for left in self.path.glob(".part * of *.lock"):  # of parts that were killed
+                    left.unlink()
             self._held = stack.pop_all()
         return self
 
