@@ -30,7 +30,7 @@ def split_name(name: bytes) -> tuple[bytes, bytes]:
     if not (stem and field) or (name.startswith(b"__") and _META.match(name)):
         return name, b""
     key = name[: -1 - len(field)]
-    return key, field.lower() if field.isascii() else _text(field).lower().encode("utf-8", "surrogateescape")
+    return key, field.lower() if field.isascii() else member_text(field).lower().encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
         if isinstance(files, Fault):
             yield Reject("", files.reason)
             continue
-        key = _text(files[0][1])
+        key = member_text(files[0][1])
         if key in seen:
             yield Reject(
                 key,
@@ -333,13 +333,14 @@ class _Search:
 
 def _member(file: File) -> Member:
     position, key, field, data, size, _ = file
-    return Member(_text(key), _text(field), position, data, size)
+    return Member(member_text(key), member_text(field), position, data, size)
 
 
-def _text(raw: bytes) -> str:
+def member_text(raw: bytes) -> str:
+    """A key or field as text; what is no UTF-8 in it stays apart."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def _shown(name: bytes) -> str:
-    text = _text(name[:_NAME_SHOWN])
+    text = member_text(name[:_NAME_SHOWN])
     return text if len(name) <= _NAME_SHOWN else f"{text}..."

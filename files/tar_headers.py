@@ -6,8 +6,10 @@ POSIX, is read here: as often as it comes, however much it announces, in one pas
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
+from collections.abc import Sequence
 from typing import BinaryIO, Self
 
 BLOCK = tarfile.BLOCKSIZE
@@ -23,6 +25,7 @@ _FILE, _GLOBAL, _RECORDS, _LONG_NAME, _EXTENDED = b"0", b"g", b"xX", b"L", b"xXg
 _SUM = slice(148, 156)
 _SPACES = 8 * ord(" ")
 _ADLER = 65_521
+_MOST_PARTS = 1024  # that the system writes in a call
 _SHORT_NAME = 100  # bytes: a name no longer than this stands in the file's own header
 
 # Name, b"" for what is no file (a folder, a link), start of the data, their size, start of the next header, and whether
@@ -209,6 +212,21 @@ def write_header(name: str, size: int) -> bytes:
 def tar_member(name: str, data: bytes) -> bytes:
     """One tar member: header, data, padding."""
     return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
+
+
+def write_all(file: BinaryIO, parts: Sequence[bytes]) -> None:
+    """Write parts one after the other, by as few calls as the system takes, and past the buffer of the file."""
+    file.flush()
+    left = list(parts)
+    while left:
+        written = os.writev(file.fileno(), left[:_MOST_PARTS])
+        done = 0
+        while done < len(left) and written >= len(left[done]):
+            written -= len(left[done])
+            done += 1
+        left = left[done:]
+        if written:  # a part is cut where the disk, or a signal, cut the call
+            left[0] = left[0][written:]
 
 
 def write_end(file: BinaryIO) -> None:

@@ -1,10 +1,12 @@
 """How quickly pages of `cocu explore` come, by the number of pairs: over HTTP, from a server in a process of its own.
 
     python -m benchmarks.speed.explore_speed --pairs 100000 1000000
+    python -m benchmarks.speed.explore_speed --curated CURATED --with --index INDEX --model MODEL
 
 The tables are synthetic: 16 concepts a pair, Zipf-distributed over 20,000, shards of 10,000 pairs, no pictures and no
-index, whose searches `search_scaling` measures. The peer is the same list, pairs of a concept with their archives, by
-SQL with OFFSET over the same tables (DuckDB), from a connection that stays open.
+index. The peer is the same list, pairs of a concept with their archives, by SQL with OFFSET over the same tables
+(DuckDB), from a connection that stays open. The second command measures what asks the encoder, the index and the
+pictures, of a folder that is there; what follows --with goes to `cocu explore`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import numpy as np
@@ -30,9 +33,7 @@ from curation.curated.tables import ARCHIVES, CONCEPTS, PAIRS
 from curation.explorer.catalogue import CACHE, open_catalogue
 
 CONCEPTS_KNOWN, KEPT, SHARD, BLOCK = 20_000, 16, 10_000, 1024
-_SERVER = (
-    "import sys; from pathlib import Path; from cli.main import main; main(['explore', sys.argv[1], '--port', '0'])"
-)
+_SERVER = "import sys; from cli.main import main; main(['explore', '--port', '0', *sys.argv[1:]])"
 _BY_SQL = (
     "WITH page AS (SELECT shard, key, max(score) AS score FROM archives "
     "WHERE concept_id = {concept} AND NOT in_caption GROUP BY ALL "
@@ -46,12 +47,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--curated", type=Path, help="measure this folder instead")
+    parser.add_argument("--with", nargs=argparse.REMAINDER, default=[], dest="options", help="for cocu explore")
     given = parser.parse_args(arguments)
+    head = ["what", "first, ms", "median, ms", "slowest, ms"]
+    if given.curated:
+        print(table(head, searched(given.curated, given.options, given.repeats)))
+        return
     for pairs in given.pairs:
         with tempfile.TemporaryDirectory() as folder:
             curated = make_curated(Path(folder) / "curated", pairs)
             print(f"{pairs:,} pairs", flush=True)
-            print(table(["what", "first, ms", "median, ms", "slowest, ms"], measured(curated, pairs, given.repeats)))
+            print(table(head, measured(curated, pairs, given.repeats)))
 
 
 def measured(curated: Path, pairs: int, repeats: int) -> list[list[str]]:
@@ -72,17 +79,7 @@ def measured(curated: Path, pairs: int, repeats: int) -> list[list[str]]:
         "keys that begin so": lambda: f"/search?by=key&q=k{rng.integers(pairs // 10):08d}",
         "draw": lambda: f"/judge/{rng.integers(pairs)}",
     }
-    start = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "-c", _SERVER, str(curated)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        address = server.stdout.readline().split("  ")[0].rstrip("/")
-        rows.append(_row("start of the command", [time.perf_counter() - start]))
-        for name, page in pages.items():
-            rows.append(_row(name, [_page_seconds(address + page()) for _ in range(repeats)]))
-    finally:
-        server.terminate()
-        server.wait()
+    rows += _served([str(curated)], pages, repeats)
     with connect(curated) as connection:
         for name, row in (("first", 0), ("last", last)):
             start = time.perf_counter()
@@ -90,6 +87,44 @@ def measured(curated: Path, pairs: int, repeats: int) -> list[list[str]]:
             rows.append(_row(f"peer: {name} page by SQL", [time.perf_counter() - start]))
     shutil.rmtree(curated / CACHE)
     return rows
+
+
+def searched(curated: Path, options: list[str], repeats: int) -> list[list[str]]:
+    """Rows of the table of what asks encoder, index and pictures; the first search waits for the encoder."""
+    rng = np.random.default_rng(0)
+    catalogue = open_catalogue(curated)
+    words = [catalogue.words[i] for i in np.argsort(-catalogue.recovered.counts)[: 4 * repeats].tolist()]
+
+    def some_pair() -> int:
+        return int(rng.integers(len(catalogue)))
+
+    def search(by: str) -> str:
+        return "/search?" + urlencode({"by": by, "q": f"a photo of a {words[int(rng.integers(len(words)))]}"})
+
+    pages: dict[str, Callable[[], str]] = {
+        "search by words": lambda: search("words"),
+        "search of captions": lambda: search("captions"),
+        "start page": lambda: "/",
+        "pair, with reasons and neighbours": lambda: f"/pair/{some_pair()}",
+        "picture": lambda: f"/picture/{some_pair()}",
+        "heat map": lambda: f"/heat/{some_pair()}/0",
+    }
+    return _served([str(curated), *options], pages, repeats)
+
+
+def _served(arguments: list[str], pages: dict[str, Callable[[], str]], repeats: int) -> list[list[str]]:
+    start = time.perf_counter()
+    server = subprocess.Popen([sys.executable, "-c", _SERVER, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().split("  ")[0].rstrip("/")
+        rows = [_row("start of the command", [time.perf_counter() - start])]
+        for name, page in pages.items():
+            rows.append(_row(name, [_page_seconds(address + page()) for _ in range(repeats)]))
+        return rows
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def make_curated(folder: Path, pairs: int, seed: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed.feed                               # 640 x 480 of some 37 kB, 256 x 256 of some 15 kB
     python -m benchmarks.speed.feed --shards SHARDS... --workers 1 2 4 8 16
+    python -m benchmarks.speed.feed --waiting 20 --workers 1 2 4 8    # as if there were cores for all
     python -m benchmarks.speed.feed --scaled local-dir:FOLDER     # what decoding JPEGs near the model's size gains
 
 The stage is the one of `cocu index build` with a GPU; only the towers are left out. Its peer is itself with one worker,
@@ -61,21 +62,26 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--waiting", type=float, help="ms that a picture is waited for in place of its decoding")
     parser.add_argument("--scaled", metavar="MODEL", help="only compare decoding near its size with decoding whole")
     given = parser.parse_args(arguments)
     if given.scaled:
         return show_scaled(Encoder(EncoderSpec(given.scaled, None, "fp32"), "cpu", workers=1))
     found: dict[str, float] = {}
+    kinds_drawn = {(64, 64): 2000} if given.waiting else KINDS
     with tempfile.TemporaryDirectory(prefix="feed-") as temporary:
         kinds = {"given": given.shards} if given.shards else {}
-        for sides, size in KINDS.items() if not kinds else ():
+        for sides, size in kinds_drawn.items() if not kinds else ():
             folder = Path(temporary) / "x".join(map(str, sides))
             draw_shards(folder, given.pairs, sides, size)
             kinds[f"{sides[0]} x {sides[1]}"] = [str(folder)]
         for name, paths in kinds.items():
             shards = find_shards(paths)
             encoder = Instant(given.model, given.batch_size)
-            show_parts(name, shards, encoder, Path(temporary) / "part.parquet")
+            if given.waiting:
+                encoder._transform = Delay(given.waiting / 1000, encoder.image_size)
+            else:
+                show_parts(name, shards, encoder, Path(temporary) / "part.parquet")
             for workers, speed in show_speeds(shards, encoder, given.workers, given.repeats, Path(temporary)).items():
                 found[f"{name}, {workers}"] = speed
     return found
@@ -102,6 +108,18 @@ class Instant(Encoder):
     def begin_tokens(self, tokens: np.ndarray) -> OnDevice:
         """Nothing, in the right shape."""
         return OnDevice([torch.zeros(len(tokens), DIM)])
+
+
+class Delay:
+    """A transform that takes its time, and no core."""
+
+    def __init__(self, seconds: float, size: int) -> None:
+        self.seconds, self.size = seconds, size
+
+    def __call__(self, _: Image.Image) -> np.ndarray:
+        """Black."""
+        time.sleep(self.seconds)
+        return np.zeros((self.size, self.size, 3), np.uint8)
 
 
 def show_parts(name: str, shards: Sequence[Shard], encoder: Instant, out: Path) -> None:

@@ -23,7 +23,9 @@ from files.addresses import unreachable
 from files.atomic import atomic
 from files.concepts_json import CONCEPTS_FIELD, CONCEPTS_VERSION, KeptConcepts, concepts_json
 from files.errors import CocuError
-from files.tar_headers import tar_member, write_end
+from files.tar_headers import tar_member, write_all, write_end
+
+AT_ONCE = 16  # parts of a shard in a call: the pictures among them are not copied together, and stay in the cache
 
 
 class CuratedShard:
@@ -66,13 +68,18 @@ class CuratedShard:
     ) -> None:
         """Write pairs, whose originals are given or the next ones. Raises CocuError when the source lacks one."""
         enriched = enriched_captions(captions, kept) if self.caption_field else captions
+        parts: list[bytes] = []
         for i, (key, member) in enumerate(zip(keys, concepts_json(kept), strict=True)):
             try:
                 original = originals[i] if originals is not None else self.originals.find(key)
-                members = self._copied(key, captions[i], enriched[i], original)
+                parts += self._copied(key, captions[i], enriched[i], original)
             except OSError as error:
                 raise unreachable(self.shard.url, error) from error
-            self._target.write(b"".join([*members, tar_member(f"{key}.{CONCEPTS_FIELD}", member)]))
+            parts.append(tar_member(f"{key}.{CONCEPTS_FIELD}", member))
+            if len(parts) >= AT_ONCE:
+                write_all(self._target, parts)
+                parts = []
+        write_all(self._target, parts)
 
     def check(self, expected: int | None) -> None:
         """Raises CocuError when the pairs written are not those of `expected`, a checksum; None: unknown."""
@@ -82,7 +89,7 @@ class CuratedShard:
     def _copied(self, key: str, caption: str, enriched: str, original: Original) -> list[bytes]:
         self.checksum = checksum_of(original.checksum, self.checksum)
         own: list[bytes] = []
-        if all(original.data(field) is None for field in CAPTION_FIELDS):  # its caption lay elsewhere
+        if original.data(*CAPTION_FIELDS) is None:  # its caption lay elsewhere
             own.append(tar_member(f"{key}.{CAPTION_FIELDS[0]}", caption.encode()))
         if not self.caption_field:
             return [original.parts({CONCEPTS_FIELD}), *own]

@@ -32,6 +32,7 @@ LOOKED_AT = 120  # concepts that are recovered most, among which the doubtful ar
 _OF_EACH = 64  # pairs by which a concept is judged
 _PICTURES = 2000  # that say what a similarity is worth
 _HEAT_BYTES = 16 << 20
+_REASONS = 256  # pairs whose reasons are kept, for each judgement shows them again
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Explored:
         self._searching = Lock()  # neither FAISS's settings nor the encoder may be changed by two at once
         self._loading = Thread(target=self._load, daemon=True)
         self._heat = Kept(_HEAT_BYTES)
+        self._reasons = Kept(_REASONS)
 
     @classmethod
     def opened(
@@ -191,10 +193,15 @@ class Explored:
         """The retrieved captions that name each concept; none without the index."""
         if not self.space:
             return {}
+        space = self.space
         from curation.explorer.evidence import witnesses
 
-        with self._searching:
-            return witnesses(self.space, self.manifest, pair, concepts)
+        def look() -> dict[int, list[NamingCaption]]:
+            with self._searching:
+                return witnesses(space, self.manifest, pair, concepts)
+
+        found: dict[int, list[NamingCaption]] = self._reasons.get((pair, *concepts), look)
+        return found
 
     def heat(self, pair: int, concept: int) -> bytes | None:
         """A PNG to lay over the picture; None where there is none. Raises MisuseError for an encoder without cells."""

@@ -143,14 +143,15 @@ class PairPages:
         )
 
     def _row(self, number: int, concept: int, drawn: bool) -> Response:
-        rows = [row for row in self._concept_rows(number, self.explored.pairs([number])[0]) if row.number == concept]
+        (pair,) = self.explored.pairs([number])
+        rows = [row for row in self._concept_rows(number, pair, drawn) if row.number == concept]
         if not rows:
             raise Missing("the pair has no such concept")
         return self.frame.page("row.html.j2", row=rows[0], number=number, drawn=drawn, back="")
 
     def _pair_values(self, number: int, request: Request, drawn: bool) -> dict[str, Any]:
         (pair,) = self.explored.pairs([number])
-        rows = self._concept_rows(number, pair)
+        rows = self._concept_rows(number, pair, drawn)
         best = [row.concept for row in pair.archive if not row.in_caption]
         asked = request.query_params.get("heat", "")
         return {
@@ -165,10 +166,10 @@ class PairPages:
             "sees": self.explored.space is not None,
         }
 
-    def _concept_rows(self, number: int, pair: CuratedPair) -> list[ConceptRow]:
+    def _concept_rows(self, number: int, pair: CuratedPair, drawn: bool) -> list[ConceptRow]:
         ids = [self.explored.catalogue.concept[row.concept] for row in pair.archive]
         likeness = self.explored.similarities(number, ids)
-        why = self.explored.why(number, ids)
+        why = {} if drawn else self.explored.why(number, ids)
         said = self.explored.judgements.of(pair.shard, pair.key)
         best = max((row.score or 0 for row in pair.archive), default=0) or 1
         return [

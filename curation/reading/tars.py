@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import inf
 from typing import Any, BinaryIO
 
 from curation.reading.captioned_tables import CAPTION_COLUMNS, column_by_key
@@ -25,7 +27,7 @@ from files.addresses import open_tar
 from files.errors import CocuError
 from files.rejects import Reject, is_utf8
 from files.shard_names import TAR_SUFFIXES, shard_suffix
-from files.tar import Member, Sample, read_member, read_samples
+from files.tar import MOST_MEMBERS, Fault, File, Sample, group_files, member_text, read_member, read_samples
 from files.tar_headers import BLOCK
 
 # Bytes of a tar that a pair takes besides its picture: two headers, a caption, padding.
@@ -63,7 +65,7 @@ class Tar(Format):
     def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
         """The samples, rejects of the reading among them."""
         with open_tar(self.url, self.size) as tar:
-            yield (_StoredSample(tar.file, item) for item in read_samples(tar.file) if isinstance(item, Sample))
+            yield _stored_samples(tar.file)
 
     def weight(self, pairs: Sequence[Pair]) -> int:
         """Bytes of the tar, about."""
@@ -73,45 +75,65 @@ class Tar(Format):
 FORMATS.add("tar", Tar)
 
 
+def _stored_samples(tar: BinaryIO) -> Iterator[Original]:
+    """As `read_samples`, the first of a key and none with too many members, with no more made of each than is asked."""
+    seen: set[bytes] = set()
+    for files in group_files(tar):
+        if not isinstance(files, Fault) and files[0][1] not in seen:
+            seen.add(files[0][1])
+            if len(files) <= MOST_MEMBERS:
+                yield _StoredSample(tar, files)
+
+
 class _StoredSample:
     """A sample, copied byte for byte with whatever lies between its members."""
 
-    def __init__(self, tar: BinaryIO, sample: Sample) -> None:
-        self.key, self._tar, self._sample = sample.key, tar, sample
+    def __init__(self, tar: BinaryIO, files: Sequence[File]) -> None:
+        self.key, self._tar, self._files = member_text(files[0][1]), tar, files
+        self._fields = [member_text(file[2]) for file in files]
 
     @cached_property
-    def _raw(self) -> memoryview:
-        self._tar.seek(self._sample.start)
-        return memoryview(self._tar.read(self._sample.end - self._sample.start))
+    def _raw(self) -> bytes:
+        start, size = self._files[0][0], self._files[-1][5] - self._files[0][0]
+        raw = os.pread(self._tar.fileno(), size, start)
+        while len(raw) < size and (more := os.pread(self._tar.fileno(), size - len(raw), start + len(raw))):
+            raw += more  # as much as one call gives
+        return raw + bytes(-len(raw) % BLOCK)  # the padding may have been cut off
 
     @property
     def checksum(self) -> int:
-        return pair_checksum(self._sample, self._content)
+        return pair_checksum(lambda fields: self._content(fields, MAX_IMAGE_BYTES))
 
     def parts(self, without: Collection[str]) -> bytes:
-        kept = [member for member in self._sample.members if member.field not in without]
-        if len(kept) == len(self._sample.members):
-            return bytes(self._raw) + bytes(-len(self._raw) % BLOCK)  # the padding may have been cut off
-        start = self._sample.start
-        raw = [self._raw[member.start - start : member.offset + member.size - start] for member in kept]
-        return b"".join(part for piece in raw for part in (piece, bytes(-len(piece) % BLOCK)))
+        if not any(field in without for field in self._fields):
+            return self._raw
+        start, raw = self._files[0][0], memoryview(self._raw)
+        files = zip(self._fields, self._files, strict=True)
+        pieces = [raw[file[0] - start : file[3] + file[4] - start] for field, file in files if field not in without]
+        return b"".join(part for piece in pieces for part in (piece, bytes(-len(piece) % BLOCK)))
 
     def data(self, *fields: str) -> bytes | None:
-        member = self._sample.member(fields)
-        return None if member is None else self._content(member)
+        found = self._content(fields)
+        return None if found is None else bytes(found)
 
-    def _content(self, member: Member) -> bytes:
-        at = member.offset - self._sample.start
-        return bytes(self._raw[at : at + member.size])
+    def _content(self, fields: Sequence[str], most: float = inf) -> memoryview | None:
+        for field, file in zip(self._fields, self._files, strict=True):
+            if field in fields:
+                at = file[3] - self._files[0][0]
+                return memoryview(self._raw)[at : at + file[4]] if file[4] <= most else None
+        return None
 
 
-def pair_checksum(sample: Sample, read: Callable[[Member], bytes]) -> int:
-    """CRC-32 of the members of a sample that make the pair: its picture, its text, its JSON."""
+def pair_checksum(content: Callable[[Sequence[str]], bytes | memoryview | None]) -> int:
+    """CRC-32 of what makes a pair: its picture, its text, its JSON.
+
+    content: of the first member with one of these fields; None: there is none, or too large a one.
+    """
     checksum = 0
     for fields in (IMAGE_FIELDS, CAPTION_FIELDS, JSON_FIELDS):
-        member = sample.member(fields)
-        if member is not None and member.size <= MAX_IMAGE_BYTES:
-            checksum = zlib.crc32(read(member), checksum)
+        data = content(fields)
+        if data is not None:
+            checksum = zlib.crc32(data, checksum)
     return checksum
 
 
@@ -127,8 +149,14 @@ def _pair(tar: BinaryIO, sample: Sample, options: CaptionOptions, fallback: dict
     if isinstance(captions, Reject):
         return captions
     data = read_member(tar, image)
-    checksum = pair_checksum(sample, lambda member: data if member is image else read_member(tar, member))
-    return Pair(sample.key, data, captions, checksum)
+
+    def content(fields: Sequence[str]) -> bytes | None:
+        member = sample.member(tuple(fields))
+        if member is None or member.size > MAX_IMAGE_BYTES:
+            return None
+        return data if member is image else read_member(tar, member)
+
+    return Pair(sample.key, data, captions, pair_checksum(content))
 
 
 def _sample_captions(

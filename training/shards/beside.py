@@ -21,7 +21,7 @@ from files.errors import CocuError, MisuseError
 from files.shapes import ShapeFault, check_shape
 from files.shard_names import file_names, sizes_of, with_folders
 from files.strict_json import JsonFault, read_json
-from files.tar import Fault, File, group_files
+from files.tar import Fault, File, group_files, member_text
 from files.tar_headers import BLOCK, tar_member
 from training.shards.concept_tables import table_rows
 
@@ -150,11 +150,11 @@ def matched(source: BinaryIO, beside: Beside, url: str, tables: bool = False, cu
                     raise CocuError(f"{beside.sidecar}: {files.reason}; curate into a new folder")
                 mine = next((file for file in files if file[2] == _CONCEPTS), None)
                 if mine is None:
-                    raise CocuError(f"{beside.sidecar}: {_text(files[0][1])} has no .{CONCEPTS_FIELD}")
+                    raise CocuError(f"{beside.sidecar}: {member_text(files[0][1])} has no .{CONCEPTS_FIELD}")
                 pair = _find(samples, files[0][1], beside.sidecar, url, cut)
                 if pair is None:
                     return
-                yield Match(_text(files[0][1]), pair, files[0][0], files[-1][5], mine[5] - mine[0])
+                yield Match(member_text(files[0][1]), pair, files[0][0], files[-1][5], mine[5] - mine[0])
     except OSError as error:
         raise unreachable(str(beside.sidecar), error) from error
 
@@ -179,8 +179,8 @@ def _find(samples: Iterable[list[File]], key: bytes, where: Path, url: str, cut:
     found = next((files for files in samples if files[0][1] == key), None)
     if found is None and not cut:
         raise CocuError(
-            f"{where}: its pair {_text(key)!r} is not in {url}, or not in this order; give the shard that was curated, "
-            "or curate it anew"
+            f"{where}: its pair {member_text(key)!r} is not in {url}, or not in this order; give the shard that was "
+            "curated, or curate it anew"
         )
     return found
 
@@ -239,7 +239,3 @@ def _kept(files: Sequence[File]) -> int:
     return sum(
         data + -(-size // BLOCK) * BLOCK - start for start, _, field, data, size, _ in files if field != _CONCEPTS
     )
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")

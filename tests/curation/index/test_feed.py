@@ -14,8 +14,9 @@ from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
-from curation.index import feed
+from curation.index import embedding, feed
 from curation.index.blocks import Naming, ShardResult
+from curation.index.build import IndexOptions, build_index
 from curation.index.embedding import embed_shard
 from curation.index.feed import Feed
 from curation.reading.pairs import CaptionOptions
@@ -113,3 +114,23 @@ def test_a_process_that_is_killed_is_told_and_nothing_goes_on(
                 embedded(shards[0], tmp_path / "out", encoder, extractor, by)
         assert not any(process.is_alive() for process in processes)
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_an_index_of_a_fed_encoder_is_the_same(
+    shards: list[Shard], encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = IndexOptions(encoder.spec, CaptionOptions(), NounOptions(), min_count=1, max_rejects=1)
+    late = Shard("late", str(tmp_path / "late.tar"), Path(shards[1].url).stat().st_size)
+    for name, devices in (("fed", ("cpu",)), ("here", ())):
+        monkeypatch.setattr(embedding, "FED", devices)
+        Path(late.url).unlink(missing_ok=True)
+        given = ([shards[0], late, *shards[1:3]], shards[3:], tmp_path / name, options, "cpu", 5, 2)
+        with pytest.raises(CocuError, match="1 of 5 shards could not be read"):
+            build_index(*given)
+        Path(late.url).write_bytes(Path(shards[1].url).read_bytes())
+        build_index(*given)
+    tables = [path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.parquet")]
+    assert len(tables) >= 7
+    for table in tables:
+        assert (tmp_path / "fed" / table).read_bytes() == (tmp_path / "here" / table).read_bytes()
