@@ -61,7 +61,7 @@ from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
-from curation.runs.part import Part, check_all_there, tell_part
+from curation.runs.part import RunPart, check_all_there, tell_part
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
@@ -78,7 +78,7 @@ def run_curation(
     anchors: AnchorShards | None = None,
     max_rejects: float = 0.10,
     encoder: Callable[[], Encoder] | None = None,
-    part: Part | None = None,
+    part: RunPart | None = None,
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 

@@ -17,7 +17,7 @@ from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_shards
 from curation.runs.manifest import broken_manifest
-from curation.runs.part import Part
+from curation.runs.part import RunPart
 from curation.runs.run_folder import RunFolder
 from files.errors import MisuseError
 from files.shapes import ShapeFault, check_shape, count
@@ -64,7 +64,7 @@ def find_anchors(
     return None
 
 
-def embed_anchors(index: Index, anchors: AnchorShards, out: Path, part: Part | None = None) -> dict[str, Any]:
+def embed_anchors(index: Index, anchors: AnchorShards, out: Path, part: RunPart | None = None) -> dict[str, Any]:
     """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
 
     part: does its shards alone, and what is returned knows of what is done by then.

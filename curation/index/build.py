@@ -41,7 +41,7 @@ from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
-from curation.runs.part import Part, check_all_there, tell_part
+from curation.runs.part import RunPart, check_all_there, tell_part
 from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from data_cards.prompt import PROMPT
@@ -122,7 +122,7 @@ def build_index(
     device: str = "auto",
     batch_size: int = 64,
     workers: int = 4,
-    part: Part | None = None,
+    part: RunPart | None = None,
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
 

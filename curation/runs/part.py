@@ -21,7 +21,7 @@ SHOWN_MISSING = 10
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done."""
 
     number: int
@@ -44,19 +44,19 @@ class Part:
         return [shard for shard in shards if shard.name in mine]
 
 
-def parse_part(text: str | None) -> Part | None:
+def parse_part(text: str | None) -> RunPart | None:
     """The part that is named "I/N" or "finish"; None for None. Raises MisuseError."""
     if text is None:
         return None
     if text == FINISH:
-        return Part(0, 0)
+        return RunPart(0, 0)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise MisuseError(f"--part {text}: give I/N, such as 1/8 to 8/8, or {FINISH} when all N have ended")
-    return Part(int(found[1]), int(found[2]))
+    return RunPart(int(found[1]), int(found[2]))
 
 
-def tell_part(folder: RunFolder, part: Part, mine: Sequence[Shard], shards: Sequence[Shard]) -> None:
+def tell_part(folder: RunFolder, part: RunPart, mine: Sequence[Shard], shards: Sequence[Shard]) -> None:
     """Say how far a part has come, and all of them."""
     missing = folder.missing(shards)
     left = f"{len(missing):,} are missing still" if missing else f"none is missing: --part {FINISH} comes next"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.reading.shards import Shard
-from curation.runs.part import Part, check_all_there, parse_part
+from curation.runs.part import RunPart, check_all_there, parse_part
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
 
@@ -35,7 +35,7 @@ def folder(path: Path, part: str = "", model: str = "a") -> RunFolder:
 @given(st.lists(st.integers(0, 1000), max_size=40), st.integers(1, 12))
 def test_each_shard_is_in_one_part_and_parts_are_about_as_large(sizes: list[int], count: int) -> None:
     shards = [Shard(f"{i}", "", size) for i, size in enumerate(sizes)]
-    parts = [Part(number, count).of(shards) for number in range(1, count + 1)]
+    parts = [RunPart(number, count).of(shards) for number in range(1, count + 1)]
     assert sorted((s for part in parts for s in part), key=shards.index) == shards
     assert all(part == sorted(part, key=shards.index) for part in parts)
     loads = [sum(max(1, shard.size) for shard in part) for part in parts]
@@ -44,8 +44,8 @@ def test_each_shard_is_in_one_part_and_parts_are_about_as_large(sizes: list[int]
 
 def test_what_names_a_part() -> None:
     assert parse_part(None) is None
-    assert parse_part("3/8") == Part(3, 8)
-    assert parse_part("finish") == Part(0, 0)
+    assert parse_part("3/8") == RunPart(3, 8)
+    assert parse_part("finish") == RunPart(0, 0)
     for wrong in ("", "0/3", "4/3", "3", "1/0", "-1/3", "1/3/3", "a/b", " 1/3", "1/9999999999"):
         with pytest.raises(MisuseError, match="--part"):
             parse_part(wrong)
