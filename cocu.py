@@ -77,15 +77,17 @@ def build_index(
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
     embeddings: Named | None = None,
+    part: str | None = None,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
 
     shards: tars, folders, patterns or addresses, or a table of image paths and captions. embeddings: folder of vectors
     that `model` made already; alone (shards None) its tables say what the pairs are. memory: bytes for the FAISS
-    indexes; None: half the machine's. quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for
-    arguments that are wrong, or other than those `out` was begun with; CocuError for too many rejects, after all that
-    is good is written, a shard that cannot be had, or too little recall.
+    indexes; None: half the machine's. part: "I/N" does part I of the shards, beside the others or not, and "finish"
+    what comes after all of them; until then the index is not finished. quiet: tell nothing. More: `cocu index build
+    --help`. Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError for
+    too many rejects, after all that is good is written, a shard that cannot be had, or too little recall.
 
         index = cocu.build_index("shards/train-{00000..00099}.tar", "runs/index")
     """
@@ -98,6 +100,7 @@ def build_index(
         from curation.ranking.kept_fits import fit_default
         from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from curation.reading.shards import find_caption_tables, find_shards
+        from curation.runs.part import parse_part
         from files.errors import MisuseError, check_numbers
 
         if not _names(shards) and embeddings is None:
@@ -114,8 +117,9 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(found, extra, Path(out), options, *at_once)
-        fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
+        manifest = build.build_index(found, extra, Path(out), options, *at_once, parse_part(part))
+        if manifest["finished"]:
+            fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
         return IndexFolder(Path(out), manifest, encoder)
 
 
@@ -259,6 +263,7 @@ def curate(
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
     spacy_pipeline: str | None = None,
+    part: str | None = None,
     quiet: bool = False,
 ) -> CuratedFolder:
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
@@ -268,9 +273,9 @@ def curate(
     shards_format: parquet writes what came as Parquet with its pictures so again, with a column of concepts.
     localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
     but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
-    none of the usual ones. quiet: tell nothing. More: `cocu curate run --help`. Raises MisuseError for arguments that
-    are wrong, or other than those `out` was begun with; CocuError for shards that cannot be curated, after all others
-    are done.
+    none of the usual ones. part: as of `build_index`. quiet: tell nothing. More: `cocu curate run --help`. Raises
+    MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError for shards that cannot
+    be curated, after all others are done.
 
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
@@ -282,6 +287,7 @@ def curate(
         from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
         from curation.reading.pairs import image_folder, table_columns
+        from curation.runs.part import parse_part
         from files.errors import check_numbers
 
         check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers)
@@ -303,7 +309,7 @@ def curate(
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
         path, opened = Path(out), open_index(_path(index), spacy_pipeline)
         given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))
-        return CuratedFolder(path, run_curation(opened, path, *given))
+        return CuratedFolder(path, run_curation(opened, path, *given, parse_part(part)))
 
 
 def open_curated(path: Named) -> CuratedFolder:

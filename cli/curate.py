@@ -169,6 +169,14 @@ def run(
     spacy_pipeline: Annotated[
         str | None, typer.Option(help="The index's spaCy pipeline, where it is none that --spacy-pipeline auto takes.")
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do part I of N of the shards: parts may run at once, on machines that share --out. When all have "
+            "ended: --part finish.",
+        ),
+    ] = None,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()
@@ -176,7 +184,8 @@ def run(
     from cli.printing.summaries import print_curated
 
     made = cocu.curate(**given)
-    print_curated(made.path, made.manifest)
+    if made.manifest["finished"]:
+        print_curated(made.path, made.manifest)
 
 
 @app.command()

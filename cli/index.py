@@ -138,6 +138,14 @@ def build(
     ] = None,
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do part I of N of the shards: parts may run at once, on machines that share --out. When all have "
+            "ended: --part finish.",
+        ),
+    ] = None,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()
@@ -146,7 +154,8 @@ def build(
     from cli.printing.summaries import print_index
 
     made = cocu.build_index(**given | {"memory": parse_size(memory) if memory else None})
-    print_index(made.path, made.manifest)
+    if made.manifest["finished"]:
+        print_index(made.path, made.manifest)
 
 
 @app.command()

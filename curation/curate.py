@@ -61,6 +61,7 @@ from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
+from curation.runs.part import RunPart, check_all_there, tell_part
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Progress, Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
@@ -77,10 +78,12 @@ def run_curation(
     anchors: AnchorShards | None = None,
     max_rejects: float = 0.10,
     encoder: Callable[[], Encoder] | None = None,
+    part: RunPart | None = None,
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 
-    encoder: opens the one to localise concepts with; None: the index's, as its manifest names it.
+    encoder: opens the one to localise concepts with; None: the index's, as its manifest names it. part: does its shards
+    alone, and its manifest is not finished; or finishes what the parts have done.
 
     Raises MisuseError for parameters other than those the folder was begun with and as `index_nouns`, CocuError for
     shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
@@ -96,14 +99,22 @@ def run_curation(
     if options.tags is not None:
         tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
         parameters["tags"] = tags.digest
+    named = part.name if part else ""
+    if named and anchors and tags is not None and not anchors.embedded:
+        raise MisuseError(
+            "--part, --anchors and --tags: tags are fitted to all anchors, of which a part has some; leave out --part"
+        )
     record, outgrown = record_of(len(index.vocabulary)), _if_outgrown(index, out, parameters)
-    with RunFolder(out, "curated", parameters, shards, record=record, renewed=outgrown) as folder:
+    with RunFolder(out, "curated", parameters, shards, record=record, renewed=outgrown, part=named) as folder:
         if folder.was_finished:
             check_finished(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
             if anchors:
                 check_rejects(folder.manifest["summary"], max_rejects, out)
             return folder.manifest
+        mine = part.of(shards) if part and named else shards
+        if part and not named:
+            check_all_there(folder, shards)
         if options.left == PARQUET:
             check_parquet(shards, captions, options.write_caption)
         source, embedded = index.path, index.manifest
@@ -116,7 +127,7 @@ def run_curation(
             clock.lap("open encoder")
         if anchors:
             source = anchors.embedded or out / "anchors"
-            embedded = embed_anchors(index, anchors, source)
+            embedded = embed_anchors(index, anchors, source, part)
             clock.lap("embed anchors")
         fitted = fitted_models(index, options)
         if fitted.picture:
@@ -131,7 +142,10 @@ def run_curation(
             _tell_of_tags(curator.witness[1])
         clock.lap("fit")
         _copy_concepts(index, out)
-        _curate_all(folder, curator, shards, source / "embeddings", embedded["shards"], captions, first_rows)
+        _curate_all(folder, curator, mine, source / "embeddings", embedded["shards"], captions, first_rows)
+        if part and named:
+            tell_part(folder, part, mine, shards)
+            return folder.manifest
         details = {"index_version": version_of(index.manifest), **fitted.describe()}
         if curator.witness:
             details["tags"] = curator.witness[1].describe()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,9 @@ from files.locks import check_held, locked_file
 from files.synced import make_folder, sync
 
 REMOVING = 40  # looks, over two seconds, at a folder of which something has gone
-UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # names of temporary files and folders, with their process's number
+# Names of temporary files and folders: with their process's number, and what no process elsewhere has, too.
+UNFINISHED = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
+MINE = secrets.token_hex(4)
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def alone(path: Path) -> Iterator[Path]:
         raise MisuseError(f"{path}: is no file; give the name of one")
     make_folder(path.parent)
     with locked_file(path):
-        mine = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+        mine = re.compile(rf"\.{re.escape(path.name)}\.\d+(-[0-9a-f]+)?\.tmp")
         with contextlib.suppress(OSError):
             _remove(other for other in path.parent.iterdir() if mine.fullmatch(other.name))
         with atomic(path) as temporary:
@@ -76,7 +79,7 @@ def alone(path: Path) -> Iterator[Path]:
 
 def unfinished(path: Path) -> Path:
     """Where `path` lies until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}-{MINE}.tmp")
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:

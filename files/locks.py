@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from files.errors import CocuError, MisuseError
 from files.synced import make_folder
 
 LOCK = ".lock"
+WAIT_SECONDS = 20.0  # for another that begins in a folder that is shared
 
 
 class Busy(CocuError):
@@ -25,12 +26,13 @@ class Busy(CocuError):
 
 
 @contextmanager
-def locked(folder: Path, mark: str | None) -> Iterator[None]:
-    """The folder, made if need be, for this block alone.
+def locked(folder: Path, mark: str | None, begin: Callable[[bool], None] | None = None) -> Iterator[None]:
+    """The folder, made if need be, for this block alone, or beside others that give a `begin`, too.
 
     mark: the file that says whose it is; without it the folder must be empty but for hidden files. None: other files
-    may lie there. Raises MisuseError where it is a file, or holds other files; CocuError where another run is at work
-    there, where it cannot be written, and where it is gone before the block ends, whatever else went wrong by that.
+    may lie there. begin: done first, with whether nobody else is there; nobody comes meanwhile. Raises MisuseError
+    where it is a file, or holds other files; CocuError where another run is at work there, where it cannot be written,
+    and where it is gone before the block ends, whatever else went wrong by that.
     """
     if folder.exists() and not folder.is_dir():
         raise MisuseError(f"{folder}: is a file; give a folder")
@@ -40,7 +42,7 @@ def locked(folder: Path, mark: str | None) -> Iterator[None]:
             raise MisuseError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}) and no {mark}; give a new or empty folder"
             )
-    with taken(folder, folder / LOCK) as held:
+    with taken(folder, folder / LOCK, begin) as held:
         try:
             yield
         except Exception:
@@ -105,8 +107,11 @@ def check_held(path: Path) -> Path | None:
 
 
 @contextmanager
-def taken(path: Path, lock: Path) -> Iterator[Held]:
-    """The file `lock`, made if need be, for this block alone, in the name of `path`. Raises CocuError as `locked`."""
+def taken(path: Path, lock: Path, begin: Callable[[bool], None] | None = None) -> Iterator[Held]:
+    """The file `lock`, made if need be, for this block alone, in the name of `path`. Raises CocuError as `locked`.
+
+    begin: as of `locked`.
+    """
     while True:
         # Not opened a second time: closing any handle of a file gives up a process's locks on it.
         if _place(str(lock)) in _HELD:
@@ -115,26 +120,44 @@ def taken(path: Path, lock: Path) -> Iterator[Held]:
         try:
             status = os.fstat(opened)
             held = Held(os.path.abspath(path), os.path.abspath(lock), (status.st_dev, status.st_ino))
-            try:
-                # Not flock: processes that this one starts would inherit it, and hold it for seconds after a kill.
-                fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                raise _busy(path, _holder(opened)) from None
-            except OSError:
-                pass  # some network file systems have no locks; the folder is then the user's to keep single
+            mine = _lock(opened, path, begin is not None)
             if _place(held.lock) != held.place:  # removed while it was waited for
                 continue
             _HELD[held.place] = held
             try:
-                _sign(opened)
+                if mine:
+                    _sign(opened)
+                if begin is not None:
+                    begin(mine)
+                    with contextlib.suppress(OSError):  # no locks there, as above
+                        fcntl.lockf(opened, fcntl.LOCK_SH)
                 yield held
             finally:
                 del _HELD[held.place]
-                with contextlib.suppress(OSError):
-                    os.ftruncate(opened, 0)
+                if mine:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(opened, 0)
             return
         finally:
             os.close(opened)
+
+
+def _lock(opened: int, path: Path, shared: bool) -> bool:
+    """Lock it, and whether for this process alone; shared: beside others if need be, which are waited for a while."""
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH) if shared else (fcntl.LOCK_EX,):
+            try:
+                # Not flock: processes that this one starts would inherit it, and hold it for seconds after a kill.
+                fcntl.lockf(opened, kind | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                continue
+            except OSError:
+                pass  # some network file systems have no locks; the folder is then the user's to keep single
+            return kind == fcntl.LOCK_EX
+        if not shared or time.monotonic() > end:
+            raise _busy(path, _holder(opened))
+        time.sleep(0.05)
 
 
 def _opened(path: Path, lock: Path) -> int:

@@ -41,6 +41,7 @@ from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
+from curation.runs.part import RunPart, check_all_there, tell_part
 from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from data_cards.prompt import PROMPT
@@ -121,8 +122,11 @@ def build_index(
     device: str = "auto",
     batch_size: int = 64,
     workers: int = 4,
+    part: RunPart | None = None,
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
+
+    part: does its shards alone, and its manifest is not finished; or finishes what the parts have done.
 
     Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
@@ -138,18 +142,28 @@ def build_index(
     vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
     parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
     shards, extra = told_apart((shards, extra))
-    with RunFolder(out, "index", parameters, [*shards, *extra], LATE_PARAMETERS, RECORD) as folder:
+    everything = [*shards, *extra]
+    named = part.name if part else ""
+    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=named) as folder:
         if folder.was_finished:
             checked_index_manifest(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
         else:
+            mine = part.of(everything) if part and named else everything
+            if part and not named:
+                check_all_there(folder, everything)
             encoder = Encoder(options.encoder, device, batch_size, workers)
             if options.factory != "auto":
                 check_factory(options.factory, encoder.dim)
             with ConceptExtractor(options.nouns, workers) as extractor:
-                if given:
-                    embed_all_given(folder, given, shards, encoder, extractor, vocabulary)
-                embed_all(folder, [] if given else shards, extra, encoder, extractor, options.captions, vocabulary)
+                chosen = {shard.name for shard in mine}
+                here, captions = ([shard for shard in some if shard.name in chosen] for some in (shards, extra))
+                if given and here:
+                    embed_all_given(folder, given, here, encoder, extractor, vocabulary)
+                embed_all(folder, [] if given else here, captions, encoder, extractor, options.captions, vocabulary)
+            if part and named:
+                tell_part(folder, part, mine, everything)
+                return folder.manifest
             finish_index(folder, shards, extra, encoder, options, given.rows if given else 0)
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest

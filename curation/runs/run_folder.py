@@ -25,7 +25,7 @@ from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, ve
 from curation.runs.parquet_parts import parquet_batches
 from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
-from files.locks import locked
+from files.locks import locked, locked_file
 from files.rejects import Reject
 from files.saying import say
 from files.shapes import ShapeFault, check_shape
@@ -39,6 +39,8 @@ REJECTS = pa.schema([("shard", pa.string()), ("key", pa.string()), ("reason", pa
 
 class RunFolder:
     """An output folder in work. A context manager: holds a lock so that two runs cannot mix.
+
+    part: the name of one that does but some of the shards, beside others with names of their own; it does not finish.
 
     parameters: what shapes the result; a folder made with others is refused.
     late: names of parameters that only the last steps use; they may change until the folder is finished.
@@ -57,8 +59,9 @@ class RunFolder:
         record: Mapping[str, Any] = MappingProxyType({}),
         renewed: Callable[[Mapping[str, Any]], str] = lambda before: "",
         advice: str = "give the same ones to go on, or another --out",
+        part: str = "",
     ) -> None:
-        self.path = path
+        self.path, self.part = path, part
         self.record = {**record, "rejects": [_key_and_reason]}
         self.late = tuple(late)
         self.renewed, self.advice = renewed, advice
@@ -72,18 +75,29 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         with ExitStack() as stack:
-            stack.enter_context(locked(self.path, "manifest.json"))
-            self._load()
+            stack.enter_context(locked(self.path, "manifest.json", self._load if self.part else None))
+            if self.part:
+                stack.enter_context(locked_file(self.path / f"part {self.part.replace('/', ' of ')}"))
+            else:
+                self._load()
+                sweep(self.path)
+                for left in self.path.glob(".part * of *.lock"):  # of parts that were killed
+                    left.unlink()
             self._held = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._held.close()
 
-    def _load(self) -> None:
+    def _load(self, alone: bool = True) -> None:
+        """Begin the folder, or see what is done; alone: nobody else is at work there."""
         path, states = self.path / "manifest.json", self.path / "state"
-        manifest = parsed_manifest(path) if path.is_file() and not self._is_blank() else None
+        manifest = parsed_manifest(path) if path.is_file() and not (alone and self._is_blank()) else None
         if manifest is not None and (reason := self._check(manifest)):
+            if not alone:
+                raise CocuError(
+                    f"{self.path}: others are at work there on what it was begun with; wait for them to end"
+                )
             say(reason)
             if states.exists():  # before the manifest is of other parameters: these are of the old ones
                 shutil.rmtree(states)
@@ -103,17 +117,25 @@ class RunFolder:
                 "shards": {},
             }
             write_json(path, self._manifest)
-        sweep(self.path)
         if self.was_finished:
             shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
             return
+        self._read_states()
         now = versions()
+        if not alone:
+            if self._manifest.get("versions") != now:
+                say(
+                    f"{self.path}: was begun with other versions of libraries than this machine has; results may differ"
+                )
+            return
         if self._manifest["parameters"] != self.parameters or self._manifest.get("versions") != now:
             self._manifest["parameters"] = self.parameters  # late ones, of a run that did not reach them
             if self._manifest.get("versions") != now:
                 self._manifest["resumed_with_versions"] = now
             write_json(path, self._manifest)
-        for state in states.glob("*.json"):
+
+    def _read_states(self) -> None:
+        for state in (self.path / "state").glob("*.json"):
             name = state.name.removesuffix(".json")
             with contextlib.suppress(JsonFault, ShapeFault):  # broken by the disk: the shard is done again
                 kept = read_json(state)
@@ -172,6 +194,12 @@ class RunFolder:
     def done(self, name: str) -> bool:
         """Whether a shard, or a step with a name of its own, is finished."""
         return name in self.records
+
+    def missing(self, shards: Sequence[Shard]) -> list[str]:
+        """The names of those that are not done by now, by whomever."""
+        if not self.was_finished:
+            self._read_states()
+        return [shard.name for shard in shards if not self.done(shard.name)]
 
     def commit(self, name: str, record: Mapping[str, Any], rejects: Sequence[Reject] = ()) -> None:
         """Mark a shard done. Its output files must be in place already."""

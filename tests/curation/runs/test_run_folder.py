@@ -14,7 +14,7 @@ import pytest
 from curation.reading.shards import Shard
 from curation.runs.manifest import read_manifest
 from curation.runs.run_folder import RunFolder
-from files.atomic import atomic, write_json
+from files.atomic import MINE, atomic, write_json
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 
@@ -39,7 +39,7 @@ def test_atomic_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     with atomic(path) as temporary:
         temporary.write_text("whole")
-        assert files(tmp_path) == [f"new/folder/.file.{os.getpid()}.tmp"]
+        assert files(tmp_path) == [f"new/folder/.file.{os.getpid()}-{MINE}.tmp"]
     assert path.read_text() == "whole"
     with pytest.raises(KeyError):
         half_written(path)

@@ -1,0 +1,77 @@
+"""One of N parts of a command's shards: what it does of a folder that several processes, on any machines, fill at once.
+
+cocu index build ... --part 3/8        each of the 8, at once or not, in any order, again where one died
+cocu index build ... --part finish     then the rest, once; without --part what is missing is done before
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapreplace
+
+from curation.reading.shards import Shard
+from curation.runs.run_folder import RunFolder
+from files.errors import CocuError, MisuseError
+from files.saying import say
+
+FINISH = "finish"
+SHOWN_MISSING = 10
+
+
+@dataclass(frozen=True)
+class RunPart:
+    """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done."""
+
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """As it is given, "3/8"; "" for what comes when all are done."""
+        return f"{self.number}/{self.count}" if self.number else ""
+
+    def of(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Its own shards, in their order: the largest are dealt first, each to the part that has least by then."""
+        loads = [(0, number) for number in range(1, self.count + 1)]
+        mine = set()
+        for shard in sorted(shards, key=lambda shard: -shard.size):
+            load, number = loads[0]
+            heapreplace(loads, (load + max(1, shard.size), number))
+            if number == self.number:
+                mine.add(shard.name)
+        return [shard for shard in shards if shard.name in mine]
+
+
+def parse_part(text: str | None) -> RunPart | None:
+    """The part that is named "I/N" or "finish"; None for None. Raises MisuseError."""
+    if text is None:
+        return None
+    if text == FINISH:
+        return RunPart(0, 0)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise MisuseError(f"--part {text}: give I/N, such as 1/8 to 8/8, or {FINISH} when all N have ended")
+    return RunPart(int(found[1]), int(found[2]))
+
+
+def tell_part(folder: RunFolder, part: RunPart, mine: Sequence[Shard], shards: Sequence[Shard]) -> None:
+    """Say how far a part has come, and all of them."""
+    missing = folder.missing(shards)
+    left = f"{len(missing):,} are missing still" if missing else f"none is missing: --part {FINISH} comes next"
+    say(f"{folder.path}: part {part.name} has its {len(mine):,} of {len(shards):,} shards; {left}")
+
+
+def check_all_there(folder: RunFolder, shards: Sequence[Shard]) -> None:
+    """Before parts are put together. Raises CocuError that names the shards that are missing."""
+    missing = folder.missing(shards)
+    if missing:
+        more = len(missing) - SHOWN_MISSING
+        raise CocuError(
+            f"{folder.path}: {len(missing):,} of {len(shards):,} shards are missing: "
+            + ", ".join(missing[:SHOWN_MISSING])
+            + (f" and {more:,} more" if more > 0 else "")
+            + "; run their parts again (what they have done is kept), or the same command without --part, which does "
+            "them itself"
+        )
