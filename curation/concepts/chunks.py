@@ -240,9 +240,12 @@ def _pile(tokens: list[Token], lexicon: Lexicon) -> list[list[Token]]:
     """
     if len(tokens) < _LEAST_PILE:
         return []
-    others = [token for token in tokens if not _is_thing(token.lower_, lexicon)]
-    if len(others) * _LEAST_PILE > len(tokens) or not all(_names_only(token, lexicon) for token in others):
-        return []
+    others = 0
+    for token in tokens:  # most captions fail by their third word
+        if not _is_thing(token.lower_, lexicon):
+            others += 1
+            if others * _LEAST_PILE > len(tokens) or not _names_only(token, lexicon):
+                return []
     words = [token.lower_ for token in tokens]
     together = in_set_phrase([*words[:-1], lexicon.singular(words[-1])])
     parts: list[list[Token]] = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
+from curation.concepts.inference import one_thread
 from curation.concepts.languages import language_of
 from curation.concepts.lexicon import resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions
@@ -50,6 +51,11 @@ class ConceptExtractor:
     def extract(self, captions: Sequence[str]) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""
         captions = [caption[: self.options.max_chars] for caption in captions]
+        different = list(dict.fromkeys(captions))
+        found = dict(zip(different, self._extract(different), strict=True))
+        return [list(found[caption]) for caption in captions]
+
+    def _extract(self, captions: Sequence[str]) -> list[list[str]]:
         self._seen += len(captions)
         if self._pool is None and (self.processes < 2 or self._seen < POOL_THRESHOLD):
             if self._parser is None:
@@ -68,6 +74,7 @@ def _start_worker(made: type[CaptionParser], options: NounOptions) -> None:
     global _worker
     if not getattr(made, "needs_torch", True):  # spaCy imports torch when it finds it
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    one_thread()
     _worker = made(options)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from curation.concepts.inference import keep_word_vectors
 from curation.concepts.languages import ENGLISH, CaptionLanguage, language_of
 from curation.concepts.lexicon import MOST_WORDS, Lexicon, resolve_pipeline
 from curation.concepts.noun_phrases import NounOptions, is_word
@@ -48,6 +49,7 @@ class Lemmas:
                 f"--spacy-pipeline {pipeline}: tells no parts of speech, it has "
                 f"{', '.join(self.nlp.pipe_names) or 'nothing'}; give one of {', '.join(language.pipelines)}"
             )
+        keep_word_vectors(self.nlp)
         self._lemmatiser: Any = self.nlp.get_pipe("lemmatizer") if "lemmatizer" in self.nlp.pipe_names else None
         self.lemma = lru_cache(MOST_WORDS)(self._lemma)
         self.phrases = phrases_of(

@@ -141,6 +141,11 @@ def _lemmatiser(pipeline: str) -> Language:
     nlp = spacy.load(resolve_pipeline(pipeline), exclude=["tok2vec", "tagger", "parser", "ner", "senter"])
     if "lemmatizer" not in nlp.pipe_names:
         raise MisuseError(f"spaCy pipeline {pipeline!r} has no lemmatizer; give an English one that has")
+    lemmatiser: Any = nlp.get_pipe("lemmatizer")
+    if getattr(lemmatiser, "mode", None) == "rule":  # its lists are searched for each word
+        known = lemmatiser.lookups.get_table("lemma_index")
+        for part_of_speech in known:
+            known[part_of_speech] = frozenset(known[part_of_speech])
     return nlp
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from curation.concepts.inference import Models, run_component
 from curation.concepts.languages import ENGLISH
 from curation.concepts.lemmas import LemmaParser
 from curation.concepts.lexicon import Lexicon, resolve_pipeline, usual_nouns
@@ -69,28 +70,37 @@ class Parser:
         self._pos = _penn_parts_of_speech(self.nlp) if "attribute_ruler" in self.nlp.pipe_names else {}
         # The ruler takes a fifth of the time, for what a dict can do.
         others = {"ner"} | ({"attribute_ruler"} if self._pos else set())
-        self._components: list[Any] = [component for name, component in self.nlp.pipeline if name not in others]
+        self._models = Models(self.nlp, frozenset(others))
 
     def concepts(self, captions: Sequence[str], batch_size: int = 256) -> list[list[str]]:
         """Concepts of each caption; [] where a caption names nothing."""
         cased = [plain_case(plain_text(caption)) for caption in captions]
+        titled = [is_title for _, is_title in cased]
         docs = self.parsed([text for text, _ in cased], batch_size)
-        if self._ner is not None:  # Names are written with capitals; few captions have any after their first letter.
-            named = [doc for doc, (_, titled) in zip(docs, cased, strict=True) if not titled and _may_name(doc)]
-            for _ in self._ner.pipe(named, batch_size=batch_size):
-                pass
+        self.name(docs, titled, batch_size)
         return [
-            concepts_of(doc, self.options, self.lexicon, titled) for doc, (_, titled) in zip(docs, cased, strict=True)
+            concepts_of(doc, self.options, self.lexicon, is_title) for doc, is_title in zip(docs, titled, strict=True)
         ]
 
     def parsed(self, texts: Sequence[str], batch_size: int = 256) -> list[Doc]:
         """Texts as they stand, tagged and parsed, without names."""
-        docs = [self.nlp.make_doc(text) for text in texts]
-        for component in self._components:
-            docs = list(component.pipe(docs, batch_size=batch_size))
+        return self.tagged([self.nlp.make_doc(text) for text in texts], batch_size)
+
+    def tagged(self, docs: list[Doc], batch_size: int) -> list[Doc]:
+        """Documents of words, tagged and parsed."""
+        docs = self._models.run(docs, batch_size)
         for doc in docs if self._pos else ():
             _set_parts_of_speech(doc, self._pos)
         return docs
+
+    def name(self, docs: Sequence[Doc], titled: Sequence[bool], batch_size: int) -> None:
+        """Find the names in documents. They are written with capitals; few captions have any after their first letter.
+
+        titled: whose capitals say nothing.
+        """
+        if self._ner is not None:
+            named = [doc for doc, is_title in zip(docs, titled, strict=True) if not is_title and _may_name(doc)]
+            run_component(self._ner, named, batch_size)
 
 
 def _check(entry: object) -> None:

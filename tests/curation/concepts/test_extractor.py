@@ -275,3 +275,18 @@ def test_a_pipeline_that_does_not_parse_is_misuse(tmp_path: Path) -> None:
     for name, said in (("blank", "has no|no lemmatizer"), ("unparsed", "has no dependency parser, it has tok2vec")):
         with pytest.raises(MisuseError, match=said), ConceptExtractor(NounOptions(str(tmp_path / name))) as extractor:
             extractor.extract(["a dog on a beach"])
+
+
+def test_equal_captions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ConceptExtractor(NounOptions(max_chars=8)) as extractor:
+        extractor.extract(["a"])
+        assert extractor._parser is not None
+        asked: list[str] = []
+        monkeypatch.setattr(
+            extractor._parser, "concepts", lambda captions: asked.extend(captions) or [[one] for one in captions]
+        )
+        found = extractor.extract(["two dogs", "a cat", "two dogs run", "a cat"])
+    assert asked == ["two dogs", "a cat"]
+    assert found == [["two dogs"], ["a cat"], ["two dogs"], ["a cat"]]
+    found[0].append("x")  # no list is another's
+    assert found[2] == ["two dogs"]
