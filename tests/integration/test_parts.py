@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.commands import World, cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
 from tests.integration.processes import workers
 
@@ -57,7 +58,14 @@ def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path)
     same(undisturbed.curated, tmp_path / "curated")
 
 
-def test_what_one_process_does_is_not_given_to_several(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    command = curate(undisturbed.index, tmp_path / "out", "--localise", "--processes", 2)
-    assert "--localise looks by one process" in run(*command, code=2)
-    assert not (tmp_path / "out").exists()
+def test_what_one_process_does_is_not_given_to_several(index: Path, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = cocu("curate", "run", index, "--out", out, "--localise", "--processes", 2)
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--localise looks by one process" in answer.err
+    answer = cocu("index", "build", world.shards, "--out", out, "--embeddings", tmp_path, "--processes", 2)
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--embeddings are worked by one process" in answer.err
+    answer = cocu("index", "build", world.shards, "--out", out, "--part", "4/3")
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--part 4/3: give I/N" in answer.err
