@@ -41,7 +41,7 @@ class Shard:
         formats = _formats()
         suffix = shard_suffix(self.url, list(formats))
         if not suffix:
-            raise MisuseError(f"{self.url}: no shard; its name ends in none of {', '.join(formats)}")
+            raise MisuseError(f"{self.url}: no shard; its name ends in none of {', '.join(sorted(formats))}")
         return formats[suffix](self.url, self.size, self.rows, self.offset)
 
 
