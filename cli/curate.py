@@ -177,6 +177,9 @@ def run(
             "ended: --part finish.",
         ),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the shards and the cores. One that dies is replaced.")
+    ] = 1,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()

@@ -146,6 +146,9 @@ def build(
             "ended: --part finish.",
         ),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the shards and the cores. One that dies is replaced.")
+    ] = 1,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()

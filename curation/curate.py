@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from curation.index.opened import (
     index_nouns,
     index_shards,
     open_encoder,
+    open_index,
 )
 from curation.ranking.archives import Archives
 from curation.ranking.kept_fits import fitted_models
@@ -63,11 +66,11 @@ from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.part import RunPart, check_all_there, tell_part
 from curation.runs.prefetch import ahead
-from curation.runs.progress import Progress, Stopwatch
+from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
+from curation.runs.spread import Advance, Done, Work, share_of_threads
 from files.atomic import atomic
-from files.errors import MisuseError
-from files.rejects import Reject
+from files.errors import CocuError, MisuseError
 from files.saying import say
 
 
@@ -79,11 +82,12 @@ def run_curation(
     max_rejects: float = 0.10,
     encoder: Callable[[], Encoder] | None = None,
     part: RunPart | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 
     encoder: opens the one to localise concepts with; None: the index's, as its manifest names it. part: does its shards
-    alone, and its manifest is not finished; or finishes what the parts have done.
+    alone, and its manifest is not finished; or finishes what the parts have done. processes: that share the shards.
 
     Raises MisuseError for parameters other than those the folder was begun with and as `index_nouns`, CocuError for
     shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
@@ -100,6 +104,10 @@ def run_curation(
         tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
         parameters["tags"] = tags.digest
     named = part.name if part else ""
+    if processes > 1 and options.localise:
+        raise MisuseError(
+            f"--processes {processes}: --localise looks by one process; leave one of them out, or give --part"
+        )
     if named and anchors and tags is not None and not anchors.embedded:
         raise MisuseError(
             "--part, --anchors and --tags: tags are fitted to all anchors, of which a part has some; leave out --part"
@@ -127,7 +135,7 @@ def run_curation(
             clock.lap("open encoder")
         if anchors:
             source = anchors.embedded or out / "anchors"
-            embedded = embed_anchors(index, anchors, source, part)
+            embedded = embed_anchors(index, anchors, source, part, processes)
             clock.lap("embed anchors")
         fitted = fitted_models(index, options)
         if fitted.picture:
@@ -142,7 +150,7 @@ def run_curation(
             _tell_of_tags(curator.witness[1])
         clock.lap("fit")
         _copy_concepts(index, out)
-        _curate_all(folder, curator, mine, source / "embeddings", embedded["shards"], captions, first_rows)
+        _curate_all(folder, curator, mine, source / "embeddings", embedded["shards"], captions, first_rows, processes)
         if part and named:
             tell_part(folder, part, mine, shards)
             return folder.manifest
@@ -235,12 +243,46 @@ def _curate_all(
     embedded: Mapping[str, Mapping[str, Any]],
     captions: CaptionOptions,
     first_rows: Mapping[str, int],
+    processes: int,
 ) -> None:
-    def curate(shard: Shard, bar: Progress) -> tuple[dict[str, Any], Sequence[Reject]]:
-        checksum, first = embedded[shard.name].get("checksum"), first_rows[shard.name]
-        return _curate_shard(curator, shard, folder.path, embeddings, checksum, captions, first, bar).record(), ()
+    places = {shard.name: (embedded[shard.name].get("checksum"), first_rows[shard.name]) for shard in shards}
+    what = (folder.path, embeddings, places, captions)
+    index, options, witness = curator.index, curator.options, curator.witness
+    same = (index.path, index.spacy_pipeline, index_identity(index), options, witness, what, processes)
+    stage = ShardStage("curate", "pairs", shards, partial(_curated, curator, *what), partial(_elsewhere, *same))
+    each_shard(folder, "curated", [stage], processes)
 
-    each_shard(folder, "curated", [ShardStage("curate", "pairs", shards, curate)])
+
+@contextmanager
+def _elsewhere(
+    path: Path,
+    spacy_pipeline: str | None,
+    identity: Mapping[str, Any],
+    options: CurateOptions,
+    witness: tuple[Tags, TagModel] | None,
+    what: tuple[Path, Path, Mapping[str, tuple[int | None, int]], CaptionOptions],
+    processes: int,
+) -> Iterator[Work]:
+    """What curates in one of so many other processes. Raises CocuError where the index has changed meanwhile."""
+    share_of_threads(processes)
+    index = open_index(path, spacy_pipeline)
+    if index_identity(index) != identity:
+        raise CocuError(f"{path}: has changed since this run began; run the same command again")
+    curator = Curator(index, options, fitted_models(index, options))
+    curator.witness = witness
+    yield partial(_curated, curator, *what)
+
+
+def _curated(
+    curator: Curator,
+    out: Path,
+    embeddings: Path,
+    places: Mapping[str, tuple[int | None, int]],
+    captions: CaptionOptions,
+    shard: Shard,
+    advance: Advance,
+) -> Done:
+    return _curate_shard(curator, shard, out, embeddings, *places[shard.name], captions, advance).record(), ()
 
 
 def _curate_shard(
@@ -249,14 +291,13 @@ def _curate_shard(
     out: Path,
     embeddings: Path,
     checksum: int | None,
-    captions: CaptionOptions,
     first_row: int,
-    bar: Progress,
+    captions: CaptionOptions,
+    advance: Advance,
 ) -> CurationTally:
     tally = CurationTally()
     source = embeddings / f"{shard.name}.parquet"
     total = max(1, count_rows(source))
-
     localiser = curator.localiser
 
     def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
@@ -282,7 +323,7 @@ def _curate_shard(
             pairs.write(block.pairs)
             archives.write(block.archives)
             tar.write(block.pairs["key"].to_pylist(), block.pairs["caption"].to_pylist(), block.concepts, originals)
-            bar.advance(len(block.pairs), shard.size * len(block.pairs) / total)
+            advance(len(block.pairs), shard.size * len(block.pairs) / total)
             written += time.perf_counter() - start
         tar.check(checksum)
         tally.unenriched = tar.unenriched

@@ -64,10 +64,12 @@ def find_anchors(
     return None
 
 
-def embed_anchors(index: Index, anchors: AnchorShards, out: Path, part: RunPart | None = None) -> dict[str, Any]:
+def embed_anchors(
+    index: Index, anchors: AnchorShards, out: Path, part: RunPart | None = None, processes: int = 1
+) -> dict[str, Any]:
     """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
 
-    part: does its shards alone, and what is returned knows of what is done by then.
+    part: does its shards alone, and what is returned knows of what is done by then. processes: as of `embed_all`.
     Raises MisuseError when the encoder or the vocabulary is no longer the one that built the index.
     """
     parameters = {"index": index.manifest["fingerprint"], **anchors.captions.parameters()}
@@ -80,7 +82,7 @@ def embed_anchors(index: Index, anchors: AnchorShards, out: Path, part: RunPart 
             path, digest = built["vocabulary"], built.get("vocabulary_digest")
             vocabulary = read_vocabulary(path, lexicon_of(nouns), digest) if path else None
             with ConceptExtractor(nouns, anchors.workers) as extractor:
-                embed_all(folder, mine, [], encoder, extractor, anchors.captions, vocabulary)
+                embed_all(folder, mine, [], encoder, extractor, anchors.captions, vocabulary, processes)
             if named:
                 return {"shards": folder.records}
             pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)

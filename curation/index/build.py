@@ -123,16 +123,21 @@ def build_index(
     batch_size: int = 64,
     workers: int = 4,
     part: RunPart | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
 
     part: does its shards alone, and its manifest is not finished; or finishes what the parts have done.
+    processes: that share the shards, on a CPU.
 
     Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
     given = None
+    if processes > 1 and (options.embeddings or resolve_device(device) != "cpu"):
+        of = "--embeddings are" if options.embeddings else f"--device {device} is"
+        raise MisuseError(f"--processes {processes}: {of} worked by one process; leave it out, and give --part")
     if options.embeddings:
         given = GivenVectors(options.embeddings, find_parts(options.embeddings), bool(shards), options.captions)
         shards = shards or [part.table for part in given.parts]
@@ -160,7 +165,9 @@ def build_index(
                 here, captions = ([shard for shard in some if shard.name in chosen] for some in (shards, extra))
                 if given and here:
                     embed_all_given(folder, given, here, encoder, extractor, vocabulary)
-                embed_all(folder, [] if given else here, captions, encoder, extractor, options.captions, vocabulary)
+                embed_all(
+                    folder, [] if given else here, captions, encoder, extractor, options.captions, vocabulary, processes
+                )
             if part and named:
                 tell_part(folder, part, mine, everything)
                 return folder.manifest

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 import zlib
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.concepts.extractor import ConceptExtractor
+from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder
+from curation.encoding.model_names import EncoderSpec
 from curation.index.blocks import Encoded, Naming, ShardResult, blocks_of
 from curation.index.feed import Feed, encoded_blocks
 from curation.reading.captioned_tables import table_key
@@ -24,8 +26,8 @@ from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
-from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
+from curation.runs.spread import Advance, Done, Work, share_of_threads
 from files.atomic import atomic
 from files.pictures import BadPicture
 from files.rejects import Reject
@@ -57,26 +59,57 @@ def embed_all(
     extractor: ConceptExtractor,
     captions: CaptionOptions,
     vocabulary: frozenset[str] | None,
+    processes: int = 1,
 ) -> None:
     """Embed the shards that are not done: those of pairs, then those of captions alone.
 
     On a CPU the threads and processes of `encoder` and `extractor` work beside the towers, which need its cores; an
-    accelerator is fed by processes of its own. Raises CocuError for shards that cannot be had, after all others.
+    accelerator is fed by processes of its own. processes: that share the shards; on a CPU only. Raises CocuError for
+    shards that cannot be had, after all others.
     """
     with ExitStack() as stack:
         feed: Feed | None = None
         tasks = [(shard, captions) for shard in shards] + [(shard, None) for shard in extra]
         left = [(shard, options) for shard, options in tasks if not folder.done(shard.name)]
         if left and encoder.device.type in FED:
+            processes = 1
             feed = stack.enter_context(Feed(left, encoder, Naming(extractor, vocabulary), encoder.workers))
 
-        def embed(options: CaptionOptions | None, shard: Shard, bar: Progress) -> tuple[dict[str, Any], list[Reject]]:
+        def embed(options: CaptionOptions | None, shard: Shard, advance: Advance) -> Done:
             out = folder.path / "embeddings" / f"{shard.name}.parquet"
-            result = embed_shard(shard, out, encoder, extractor, options, vocabulary, bar.advance, feed)
+            result = embed_shard(shard, out, encoder, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
-        pairs = ShardStage("embed pairs", "pairs", shards, partial(embed, captions))
-        each_shard(folder, "read", (pairs, ShardStage("embed extra captions", "captions", extra, partial(embed, None))))
+        made = (folder.path, encoder.spec, encoder.batch_size, extractor.options, vocabulary, processes)
+        names = (("embed pairs", "pairs", shards, captions), ("embed extra captions", "captions", extra, None))
+        stages = [
+            ShardStage(name, unit, some, partial(embed, options), partial(_elsewhere, options, *made))
+            for name, unit, some, options in names
+        ]
+        each_shard(folder, "read", stages, processes)
+
+
+@contextmanager
+def _elsewhere(
+    options: CaptionOptions | None,
+    out: Path,
+    encoder: EncoderSpec,
+    batch_size: int,
+    nouns: NounOptions,
+    vocabulary: frozenset[str] | None,
+    processes: int,
+) -> Iterator[Work]:
+    """What embeds in one of so many other processes: with its share of the cores, one thread of each kind at least."""
+    share_of_threads(processes)
+    opened = Encoder(encoder, "cpu", batch_size, max(1, len(os.sched_getaffinity(0)) // processes))
+    with ConceptExtractor(nouns) as extractor:
+
+        def embed(shard: Shard, advance: Advance) -> Done:
+            path = out / "embeddings" / f"{shard.name}.parquet"
+            result = embed_shard(shard, path, opened, extractor, options, vocabulary, advance)
+            return result.record(), result.rejects
+
+        yield embed
 
 
 def embed_shard(

@@ -26,8 +26,8 @@ from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, read_pairs
 from curation.reading.tars import sibling_column
 from curation.runs.each_shard import ShardStage, each_shard
-from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
+from curation.runs.spread import Advance, Done
 from files.errors import MisuseError
 from files.pictures import BadPicture
 from files.rejects import Reject
@@ -172,9 +172,9 @@ def embed_all_given(
     """As `embed_all`, by vectors that are there. Raises as `check_encoder`, too, before anything is written."""
     check_encoder(given, encoder, shards, extractor.options.max_chars)
 
-    def embed(shard: Shard, bar: Progress) -> tuple[dict[str, Any], list[Reject]]:
+    def embed(shard: Shard, advance: Advance) -> Done:
         out = folder.path / "embeddings" / f"{shard.name}.parquet"
-        result = embed_given(given, shard, out, encoder, Naming(extractor, vocabulary), bar.advance)
+        result = embed_given(given, shard, out, encoder, Naming(extractor, vocabulary), advance)
         return result.record(), result.rejects
 
     each_shard(folder, "read", [ShardStage("take embeddings", "pairs", shards, embed)])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curation.reading.shards import Shard
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
+from curation.runs.spread import Done, Make, Work, spread
+from files.atomic import sweep
 from files.errors import CocuError, MisuseError
-from files.rejects import Reject
 from files.saying import say
 
 SHOWN_FAILURES = 20
@@ -20,19 +20,22 @@ SHOWN_FAILURES = 20
 class ShardStage:
     """One stage. name, unit: what its progress is called and counts.
 
-    work: does a shard, moving the bar, and gives the record of it to keep and the rejects.
+    work: does a shard, tells of the pairs it is through with and of their part of its size, and gives the record of it
+    to keep and the rejects. make: makes such a one in another process.
     """
 
     name: str
     unit: str
     shards: Sequence[Shard]
-    work: Callable[[Shard, Progress], tuple[Mapping[str, Any], Sequence[Reject]]]
+    work: Work
+    make: Make | None = None
 
 
-def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage]) -> None:
+def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], processes: int = 1) -> None:
     """Do the stages. Raises CocuError for shards that could not be had, after all others; verb: "read", in its words.
 
-    A MisuseError ends the work at once: a wrong option is wrong for all of them.
+    processes: that do the shards of stages that can be made in others; 1: this one. A MisuseError ends the work at
+    once: a wrong option is wrong for all of them.
     """
     failures: list[str] = []
     count = 0
@@ -42,18 +45,16 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage]) -> No
         if len(left) < len(stage.shards):
             say(f"{stage.name}: {len(stage.shards) - len(left)} of {len(stage.shards)} shards are done already")
         with Progress(stage.name, sum(shard.size for shard in left), stage.unit) as bar:
-            for shard in left:
-                end = bar.done + shard.size
-                try:
-                    record, rejects = stage.work(shard, bar)
-                except MisuseError:
-                    raise
-                except CocuError as error:
-                    failures.append(str(error))
-                    continue
-                finally:
-                    bar.advance(0, end - bar.done)  # the weights of what is counted are estimates
-                folder.commit(shard.name, record, rejects)
+            others = stage.make if processes > 1 else None
+            for shard, found in (
+                spread(left, others, processes, bar.advance) if others else _here(left, stage.work, bar)
+            ):
+                if isinstance(found, CocuError):
+                    failures.append(str(found))
+                else:
+                    folder.commit(shard.name, *found)
+    if processes > 1 and not folder.part:
+        sweep(folder.path)  # of workers that died
     if failures:
         more = len(failures) - SHOWN_FAILURES
         raise CocuError(
@@ -62,3 +63,18 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage]) -> No
             + (f"\n  ... and {more} more" if more > 0 else "")
             + "\nrun the same command again when they are back"
         )
+
+
+def _here(shards: Sequence[Shard], work: Work, bar: Progress) -> Iterator[tuple[Shard, Done | CocuError]]:
+    for shard in shards:
+        end = bar.done + shard.size
+        found: Done | CocuError
+        try:
+            found = work(shard, bar.advance)
+        except MisuseError:
+            raise
+        except CocuError as error:
+            found = error
+        finally:
+            bar.advance(0, end - bar.done)  # the weights of what is counted are estimates
+        yield shard, found

@@ -1,13 +1,18 @@
-"""Parts of a build and of a curation, by processes of their own, at once, one of them killed: as one run makes it."""
+"""A build and a curation by parts at once, one of them killed, and by several processes: as one run makes it."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.integration.commands import World, cocu
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
+from tests.integration.processes import workers
 
 PARTS = 3
 
@@ -35,3 +40,32 @@ def test_parts_make_what_one_run_makes(undisturbed: Undisturbed, warm: WarmComma
         assert "none is missing: --part finish comes next" in log.read_text()
         run(*command, "--part", "finish")
         same(expected, out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    run(*build(undisturbed.shards, tmp_path / "index", undisturbed.model), "--processes", 2)
+    same(undisturbed.index, tmp_path / "index")
+    process = start(*curate(undisturbed.index, tmp_path / "curated"), "--processes", 2)
+    state = tmp_path / "curated" / "state"
+    while process.poll() is None and not (state.is_dir() and any(state.iterdir())):
+        time.sleep(0.005)
+    for worker in workers(process.pid)[:1]:
+        os.kill(worker, signal.SIGKILL)
+    told = "".join(process.communicate(timeout=300))
+    assert process.returncode == 0, told
+    same(undisturbed.curated, tmp_path / "curated")
+
+
+def test_what_one_process_does_is_not_given_to_several(index: Path, world: World, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = cocu("curate", "run", index, "--out", out, "--localise", "--processes", 2)
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--localise looks by one process" in answer.err
+    answer = cocu("index", "build", world.shards, "--out", out, "--embeddings", tmp_path, "--processes", 2)
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--embeddings are worked by one process" in answer.err
+    answer = cocu("index", "build", world.shards, "--out", out, "--part", "4/3")
+    assert (answer.code, out.exists()) == (2, False)
+    assert "--part 4/3: give I/N" in answer.err
