@@ -63,6 +63,7 @@ app = typer.Typer(
     cls=_Commands,
     help="Concept curation: find what pictures show and their captions leave out.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.add_typer(index_app, name="index")

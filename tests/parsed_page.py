@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 # Names as people, file systems and attackers give them: a lone surrogate stands for a byte that is no UTF-8.
 ATTACK = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)> \"'&amp; </p>{{ 7*7 }}"
 SURROGATE = "\udcff"
-_ALONE = {"meta", "img", "path"}  # elements without an end
+_ALONE = {"meta", "img", "path", "input"}  # elements without an end
 _SAID = {"alt", "title", "class", "aria-label"}  # attributes that are words, and fetch nothing
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from curation.report.figures import Histogram, score_text
 
-_WIDTH, _HEIGHT = 420, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 20, 8, 40
+_WIDTH, _HEIGHT = 340, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 16, 10, 44
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from typing import Any
 from curation.curated.pairs import find_pairs, sample_pairs
 from curation.curated.query import connected
 from curation.report.figures import ReportFigures, as_told, read_figures, read_score_range, score_text
-from curation.report.gallery import LIKELY, Bar, PairCard, bar, pair_cards
+from curation.report.gallery import LIKELY, Bar, PairCard, bar, nought, pair_cards
 from curation.report.histograms import drawn
 from curation.report.reliability import drawn_reliability
 from files.atomic import alone
 from files.page import page
 
 _TEMPLATES = Path(__file__).with_name("templates")
+FIRST_BARS = 5  # of a card; the others unfold
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
 
@@ -35,6 +36,8 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         out,
         "report.html.j2",
         name=curated.resolve().name,
+        made=_made(figures),
+        first=FIRST_BARS,
         tiles=_tiles(figures),
         recovered=_recovered(figures),
         beside=_beside(figures),
@@ -43,7 +46,8 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         pairs=figures.pairs,
         cards=pair_cards(curated, pairs, figures.score_range),
         ends=_ends(figures.score_range),
-        parameters=[(name, _as_text(value)) for name, value in figures.parameters.items()],
+        nought=nought(figures.score_range),
+        parameters=[(_in_words(name), _as_text(value)) for name, value in figures.parameters.items()],
     )
     return figures
 
@@ -62,13 +66,15 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
         "pairs.html.j2",
         name=curated.resolve().name,
         cards=pair_cards(curated, pairs, score_range, rows=None),
+        first=None,
         ends=_ends(score_range),
+        nought=nought(score_range),
     )
 
 
 def _write(out: Path, template: str, cards: Sequence[PairCard], **values: Any) -> None:
     confident = any(row.confidence is not None for card in cards for row in card.pair.archive)
-    html = page(_TEMPLATES / template, cards=cards, confident=confident, likely=LIKELY, **values)
+    html = page(_TEMPLATES / template, cards=cards, places=_places(cards), confident=confident, likely=LIKELY, **values)
     with alone(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
@@ -94,9 +100,13 @@ def _recovered(figures: ReportFigures) -> list[_Panel]:
 
 def _beside(figures: ReportFigures) -> list[_Panel]:
     rejects = sorted(figures.rejects.items(), key=lambda item: -item[1])
-    panels: list[_Panel] = [("Pairs left out, by reason", _bars(rejects, "reject"), "none")]
-    if figures.stage_seconds:
-        panels.append(("Seconds per stage", _bars(figures.stage_seconds.items(), "named", "{:,.1f} s"), ""))
+    panels: list[_Panel] = []
+    if rejects:
+        panels.append(("Pairs left out, by reason", _bars(rejects, "reject"), ""))
+    # What took no time that one decimal shows is no news.
+    seconds = [(stage, took) for stage, took in figures.stage_seconds.items() if took >= 0.05]
+    if seconds:
+        panels.append(("Seconds per stage", _bars(seconds, "named", "{:,.1f} s"), ""))
     return panels
 
 
@@ -107,9 +117,42 @@ def _bars(rows: Iterable[tuple[str, float]], kind: str, form: str = "{:,}") -> l
     return [bar(label, number / most, form.format(number), kind) for label, number in rows]
 
 
+def _places(cards: Sequence[PairCard]) -> list[tuple[int, int]]:
+    """Of each card its place by the best recovered score, and by how many were recovered."""
+    best = sorted(range(len(cards)), key=lambda place: -cards[place].best)
+    gained = sorted(range(len(cards)), key=lambda place: -cards[place].gained)
+    return [(best.index(place), gained.index(place)) for place in range(len(cards))]
+
+
+def _made(figures: ReportFigures) -> str:
+    """One sentence: of what, by which encoder and ranking."""
+    said = figures.parameters
+    index = f", found in an index of {said['index_rows']:,} captions" if isinstance(said.get("index_rows"), int) else ""
+    model = said.get("index_model")
+    # Of a folder its name: where it lay says nothing to whom the page is mailed.
+    encoder = (
+        f", by the encoder {model.rpartition('/')[2] if model.startswith('local-dir:') else model}"
+        if isinstance(model, str)
+        else ""
+    )
+    ranking = f", ranked by {said['ranking']}" if isinstance(said.get("ranking"), str) else ""
+    return f"Concepts of {figures.pairs:,} pair{'' if figures.pairs == 1 else 's'}{index}{encoder}{ranking}."
+
+
+def _in_words(name: str) -> str:
+    """ "index_min_count" -> "index: min count"."""
+    of, _, rest = name.partition("_")
+    return f"{of}: {rest.replace('_', ' ')}" if of in ("index", "caption") and rest else name.replace("_", " ")
+
+
 def _ends(score_range: tuple[float, float]) -> list[str]:
-    return [score_text(end, score_range) for end in score_range]
+    """Scores where bars begin, and where they are full."""
+    low, high = score_range
+    start = low + nought(score_range) * (high - low)
+    return [score_text(end, score_range) for end in (start, high)]
 
 
 def _as_text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "not given", True: "yes", False: "no"}[value]
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -77,6 +77,12 @@ def test_loading_the_app_loads_nothing_heavy() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+@pytest.mark.parametrize("command", [(), ("index",), ("curate", "run"), ("train",), ("eval",), ("explore",)])
+def test_help_has_a_short_name_everywhere(command: tuple[str, ...]) -> None:
+    short, long = cocu(*command, "-h"), cocu(*command, "--help")
+    assert (short.returncode, short.stdout) == (0, long.stdout)
+
+
 def test_version() -> None:
     done = cocu("--version")
     assert (done.returncode, done.stdout) == (0, f"cocu {version('cocu')}\n")

@@ -20,6 +20,7 @@ from rich.console import Console
 from curation.curated.pairs import SAMPLED_SHARDS, find_pairs, picture_bytes, sample_pairs
 from curation.curated.query import connect
 from curation.report.figures import Histogram, read_figures, read_score_range, score_text
+from curation.report.gallery import pair_cards
 from curation.report.histograms import drawn
 from curation.report.report import write_pairs_page, write_report
 from curation.report.terminal import show_pairs
@@ -106,6 +107,36 @@ def test_scores_that_are_probabilities_have_bars_from_nought_to_one(tmp_path: Pa
     assert read_score_range(connect(curated)) == (0.0, 1.0)
     write_pairs_page(curated, ["k"], tmp_path / "p.html")
     assert "width:40.0%" in (tmp_path / "p.html").read_text()
+
+
+def test_bars_begin_at_nought_and_weak_ones_are_faded(tmp_path: Path) -> None:
+    concepts = (("sky", 0.75, False), ("dog", 0.02, False), ("sea", -0.25, False))
+    curated = make_curated(tmp_path / "c", {"s": [MadePair("k", concepts=concepts)]})
+    pair = find_pairs(connect(curated), ["k"])
+    bars = pair_cards(curated, pair, (-0.25, 0.75))[0].bars
+    assert [(round(bar.start, 3), round(bar.percent, 3), bar.weak) for bar in bars] == [
+        (25.0, 75.0, False),
+        (25.0, 2.0, True),
+        (0.0, 25.0, False),
+    ]
+
+
+def test_cards_can_be_put_in_order_and_sifted(tmp_path: Path) -> None:
+    pairs = [
+        MadePair("few", concepts=(("sky", 1.9, False), ("dog", 1.8, True))),
+        MadePair("none", concepts=(("dog", 2.5, True),)),
+        MadePair("many", concepts=(("sky", 1.7, False), ("sea", 1.6, False))),
+    ]
+    curated = make_curated(tmp_path / "c", {"s": pairs})
+    write_report(curated, tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    keys = re.findall(r'class="key">(\S+)', html)
+    places = re.findall(r'class="card" style="--best:(\d+);--gained:(\d+)"( data-gained="none")?', html)
+    assert dict(zip(keys, places, strict=True)) == {
+        "few": ("0", "1", ""),
+        "none": ("2", "2", ' data-gained="none"'),
+        "many": ("1", "0", ""),
+    }
 
 
 def test_scores_that_are_not_numbers_are_left_out_of_ranges(tmp_path: Path) -> None:
