@@ -70,9 +70,9 @@ class WorkerPool:
 
 
 def begin(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A spawned process of `function`, with what `WorkerPool` says of its own."""
+    """A spawned process of `function`, with what `WorkerPool` says of its own, and one thread for NumPy's products."""
     process = get_context("spawn").Process(target=_start, args=(function, arguments, all_held()), daemon=True)
-    with _interrupts_blocked():
+    with _interrupts_blocked(), _one_thread():
         process.start()
     return process
 
@@ -95,6 +95,21 @@ def closing_pool(processes: int) -> Iterator[WorkerPool]:
         pool.close(at_once=True)
         raise
     pool.close()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What is started inside the block finds, before it loads NumPy, that it is one of several that compute."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

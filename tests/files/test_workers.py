@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from files.errors import CocuError
-from files.workers import WorkerPool
+from files.workers import WorkerPool, begin
 
 # Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
 PROGRAM = """
@@ -120,3 +120,20 @@ def test_a_worker_that_dies_is_reported() -> None:
             pool.map(os._exit, [3])
     finally:
         pool.close()
+
+
+def tell_threads(file: str) -> None:
+    Path(file).write_text(os.environ.get("OPENBLAS_NUM_THREADS", "none"))
+
+
+@pytest.mark.parametrize("before", [None, "3"])
+def test_a_worker_has_one_thread_for_products(
+    tmp_path: Path, before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if before:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", before)
+    process = begin(tell_threads, str(tmp_path / "told"))
+    process.join(60)
+    assert (tmp_path / "told").read_text() == "1"
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == before
