@@ -221,6 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(args=arguments, prog_name="cocu")
     except SystemExit as end:
         exit_code = end.code
+        if exit_code == INTERRUPTED:  # by Typer, without a word, before or after the command itself
+            _report(KeyboardInterrupt())
     except _Escaped as escaped:
         exit_code = _report(escaped.error)
     except (Exception, KeyboardInterrupt) as error:

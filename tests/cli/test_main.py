@@ -131,6 +131,21 @@ def test_an_error_becomes_a_message_and_an_exit_code(body: str, exit_code: int, 
     assert "Aborted" not in done.stderr
 
 
+def test_ctrl_c_while_options_are_read_is_told_too() -> None:
+    program = """
+import os, signal
+import cli.main as m
+read = m._Commands.make_context
+def interrupted(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGINT)
+    return read(*arguments, **more)
+m._Commands.make_context = interrupted
+m.main(["index", "info", "x"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted; run the same command again to go on\n")
+
+
 def test_anything_else_is_called_a_bug_in_two_lines() -> None:
     done = fail(r"raise ValueError('shapes (3,)\n and (4,)')")
     assert done.returncode == 1

@@ -51,7 +51,8 @@ def test_no_more_is_held_than_was_foreseen(folder: Path, monkeypatch: pytest.Mon
             kept = next(batches)
             until = time.monotonic() + 1  # the workers get as far ahead as they may
             while time.monotonic() < until:
-                most = max(most, in_use())
+                # Files that change hands while one look goes through the processes are counted twice.
+                most = max(most, min(in_use(), in_use()))
                 time.sleep(0.05)
         assert len(kept) == 8
     assert held(options, 2) / 4 < most <= held(options, 2)  # the peak is short, and need not be met
