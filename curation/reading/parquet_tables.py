@@ -74,7 +74,7 @@ class ParquetTable(CaptionedTable):
         import pyarrow as pa
 
         if column not in self._held:
-            kind = self.schema.field(column).type
+            kind = self._kind(column)
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             held = _has_bytes(kind)
             if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -88,11 +88,20 @@ class ParquetTable(CaptionedTable):
     def _held(self) -> dict[str, bool]:
         return {}
 
+    def _kind(self, column: str) -> Any:
+        """The type of a column. Raises MisuseError where several have its name."""
+        if (times := self.schema.names.count(column)) > 1:
+            raise MisuseError(
+                f"{self.url}: has {times} columns named {column!r}, and which is meant cannot be told; write it anew "
+                "with names of their own, or name another column (--image-column, --caption-column)"
+            )
+        return self.schema.field(column).type
+
     def name_column(self, name: str) -> str:
         """As `CaptionedTable`: never the pictures."""
         if name not in self.columns() or not self.holds_pictures(name):
             return name
-        kind = self.schema.field(name).type
+        kind = self._kind(name)
         return f"{name}.path" if _has_bytes(kind) and kind.get_field_index("path") >= 0 else ""
 
     def name(self, cell: Any) -> str:
@@ -166,7 +175,8 @@ class ParquetTable(CaptionedTable):
         """Rows of a range; whole: also as they stand, as `ROW`."""
         with _parquet(self.url) as file:
             wanted = list(dict.fromkeys(columns))
-            pictures = whole or any(_may_be_large(self.schema, name) for name in wanted)
+            large = [_may_be_large(self._kind(name)) for name in wanted if name in self.schema.names]
+            pictures = whole or any(large)
             first = 0
             for group in range(file.num_row_groups):
                 described = file.metadata.row_group(group)
@@ -254,13 +264,10 @@ def _as_bytes(kind: Any) -> Any:
     return kind
 
 
-def _may_be_large(schema: Any, column: str) -> bool:
-    """Whether cells of a column may be pictures: bytes, maybe within an object."""
+def _may_be_large(kind: Any) -> bool:
+    """Whether cells of a type may be pictures: bytes, maybe within an object."""
     import pyarrow as pa
 
-    if column not in schema.names:
-        return False
-    kind = schema.field(column).type
     return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

@@ -257,3 +257,17 @@ def test_pictures_are_told_from_paths(form: str) -> None:
     assert picture_of(b"folder/a.jpg") == (None, "folder/a.jpg")
     assert picture_of("folder/a.jpg") == (None, "folder/a.jpg")
     assert picture_of(None) == picture_of(b"") == picture_of({"bytes": None, "path": None}) == (None, "")
+
+
+def test_a_column_that_stands_twice_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    texts = [f"dog {i}" for i in range(7)]
+    columns: list[Any] = [PICTURES, texts, texts, texts]
+    names = ["image", "caption", "note", "note"]
+    pq.write_table(pa.table([pa.array(cells) for cells in columns], names=names), tmp_path / "other.parquet")
+    assert [found[2] for found in pairs(read(tmp_path / "other.parquet"))] == [(text,) for text in texts]
+    for name in ("image", "caption"):
+        twice = [*names[:3], name]
+        cells = [pa.array(PICTURES if column == "image" else texts) for column in twice]
+        pq.write_table(pa.table(cells, names=twice), tmp_path / "twice.parquet")
+        with pytest.raises(MisuseError, match=rf"twice\.parquet: has 2 columns named '{name}'"):
+            read(tmp_path / "twice.parquet")
