@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from cli.curate import app as curate_app
 from cli.data import app as data_app
+from cli.doctor import doctor
 from cli.evaluate import app as eval_app
 from cli.explore import explore
 from cli.index import app as index_app
@@ -72,6 +73,7 @@ app.command()(explore)
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(data_app, name="data")
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:
