@@ -20,6 +20,7 @@ from files.page import page
 
 _TEMPLATES = Path(__file__).with_name("templates")
 FIRST_BARS = 5  # of a card; the others unfold
+FIRST_CARDS = 12  # on a phone; the others unfold
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
 
@@ -40,6 +41,7 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         name=curated.resolve().name,
         made=_made(figures),
         first=FIRST_BARS,
+        folded=FIRST_CARDS,
         tiles=_tiles(figures),
         recovered=_recovered(figures),
         reasons=_reasons(figures),
