@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from curation.curated.pairs import CuratedPair
+from curation.report.vague import vague_concepts
 from curation.runs.manifest import read_manifest
 
 TOP_CONCEPTS = 20
@@ -41,7 +42,7 @@ class Histogram:
 class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
 
-    confidence: what the manifest says of its fit.
+    vague: of the top recovered those with little to say so, and why; confidence: what the manifest says of its fit.
     """
 
     pairs: int
@@ -49,6 +50,7 @@ class ReportFigures:
     concepts_per_pair: float
     gained_share: float
     top_recovered: tuple[tuple[str, int], ...]
+    vague: dict[str, str]
     stage_seconds: dict[str, float]
     score_range: tuple[float, float]
     histograms: tuple[Histogram, ...]
@@ -70,12 +72,16 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Report
     # A pair with an empty archive has no rows to be counted.
     recovered_per_pair[0] = pairs - sum(n for got, n in recovered_per_pair.items() if got)
     score_range = read_score_range(connection)
+    top = _top_recovered(summary, connection)
     return ReportFigures(
         pairs=pairs,
         rejects=_rejects(summary, connection),
         concepts_per_pair=_number(summary.get("concepts_per_pair"), rows / max(pairs, 1)),
         gained_share=_number(summary.get("gained_share"), 1 - recovered_per_pair[0] / max(pairs, 1)),
-        top_recovered=_top_recovered(summary, connection),
+        top_recovered=top,
+        vague=vague_concepts(
+            connection, [concept for concept, _ in top], by_confidence=not _pictures_count_most(manifest)
+        ),
         stage_seconds={
             str(stage): _number(seconds, 0.0) for stage, seconds in _mapping(summary.get("stage_seconds")).items()
         },
@@ -95,10 +101,13 @@ def as_told(curated: Path, pairs: Iterable[CuratedPair]) -> list[CuratedPair]:
 
     What captions leave out is no doubt there.
     """
-    picture = _mapping(read_manifest(curated, "curated").get("picture"))
-    if _number(picture.get("weight"), 0.0) <= MOST_WEIGHT:
+    if not _pictures_count_most(read_manifest(curated, "curated")):
         return list(pairs)
     return [replace(pair, archive=tuple(replace(row, confidence=None) for row in pair.archive)) for pair in pairs]
+
+
+def _pictures_count_most(manifest: Mapping[str, Any]) -> bool:
+    return _number(_mapping(manifest.get("picture")).get("weight"), 0.0) > MOST_WEIGHT
 
 
 def _rejects(summary: Mapping[str, Any], connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

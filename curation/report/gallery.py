@@ -22,7 +22,10 @@ _WEAK = 0.1
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a bar chart; percent: how long the bar is; kind: its style; start: where it begins, in percent."""
+    """One line of a bar chart; percent: how long the bar is; kind: its style; start: where it begins, in percent.
+
+    weak: it is faded; note: a word why.
+    """
 
     label: str
     percent: float
@@ -30,6 +33,7 @@ class Bar:
     kind: str
     start: float = 0.0
     weak: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)

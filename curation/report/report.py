@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from curation.report.figures import ReportFigures, as_told, read_figures, read_s
 from curation.report.gallery import LIKELY, Bar, PairCard, bar, nought, pair_cards
 from curation.report.histograms import drawn
 from curation.report.reliability import drawn_reliability
+from curation.report.vague import FEW
 from files.atomic import alone
 from files.page import page
 
 _TEMPLATES = Path(__file__).with_name("templates")
 FIRST_BARS = 5  # of a card; the others unfold
+FIRST_CARDS = 12  # on a phone; the others unfold
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
 
@@ -38,8 +41,10 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         name=curated.resolve().name,
         made=_made(figures),
         first=FIRST_BARS,
+        folded=FIRST_CARDS,
         tiles=_tiles(figures),
         recovered=_recovered(figures),
+        reasons=_reasons(figures),
         beside=_beside(figures),
         drawings=[drawn(histogram) for histogram in figures.histograms],
         reliability=drawn_reliability(figures.confidence),
@@ -90,12 +95,25 @@ def _tiles(figures: ReportFigures) -> list[tuple[str, str]]:
 
 
 def _recovered(figures: ReportFigures) -> list[_Panel]:
-    bars = _bars(figures.top_recovered, "recovered")
+    why = figures.vague
+    bars = [
+        replace(one, weak=one.label in why, note=why.get(one.label, ""))
+        for one in _bars(figures.top_recovered, "recovered")
+    ]
     half = -(-len(bars) // 2)
     title = "Most often recovered, in how many pairs"
     if half <= 5:
         return [(title, bars, "nothing was recovered")]
     return [(title, bars[:half], ""), (f"Most often recovered, {half + 1} to {len(bars)}", bars[half:], "")]
+
+
+def _reasons(figures: ReportFigures) -> list[str]:
+    """What the words beside faded bars mean, those that stand there."""
+    means = {
+        "unnamed": "in most of its pairs no caption of a similar pair names it: only its likeness to the picture tells",
+        "unlikely": f"its mean confidence is under {FEW:.0%}, so few captions of such pictures would name it",
+    }
+    return [f"{word}: {meaning}" for word, meaning in means.items() if word in figures.vague.values()]
 
 
 def _beside(figures: ReportFigures) -> list[_Panel]:

@@ -139,6 +139,16 @@ def test_cards_can_be_put_in_order_and_sifted(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("pairs", "folds"), [(12, False), (13, True)])
+def test_on_a_phone_a_long_gallery_unfolds(tmp_path: Path, pairs: int, folds: bool) -> None:
+    curated = make_curated(tmp_path / "c", {"s": [MadePair(f"k{i}", image=None) for i in range(pairs)]})
+    write_report(curated, tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.count("<article") == pairs
+    assert ('type="checkbox" id="whole"' in html) == folds
+    assert ".card:nth-child(n+13)" in html
+
+
 def test_scores_that_are_not_numbers_are_left_out_of_ranges(tmp_path: Path) -> None:
     concepts = (("sky", float("inf"), False), ("dog", float("nan"), True), ("sea", 2.0, False))
     curated = make_curated(tmp_path / "c", {"s": [MadePair("k", concepts=concepts)]})
