@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Histogram:
 class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
 
+    cocu: its version, "" where the manifest has none; finished: the day (UTC) on which the manifest was written;
     vague: of the top recovered those with little to say so, and why; confidence: what the manifest says of its fit.
     """
 
@@ -55,6 +57,8 @@ class ReportFigures:
     score_range: tuple[float, float]
     histograms: tuple[Histogram, ...]
     parameters: dict[str, Any]
+    cocu: str
+    finished: date
     confidence: dict[str, Any]
 
 
@@ -92,6 +96,8 @@ def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> Report
             _support_histogram(connection),
         ),
         parameters=_mapping(manifest.get("parameters")),
+        cocu=str(_mapping(manifest.get("versions")).get("cocu", "")),
+        finished=datetime.fromtimestamp((curated / "manifest.json").stat().st_mtime, UTC).date(),
         confidence=_mapping(manifest.get("confidence")),
     )
 

@@ -38,8 +38,8 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
     _write(
         out,
         "report.html.j2",
-        name=curated.resolve().name,
         made=_made(figures),
+        day=_day(figures),
         first=FIRST_BARS,
         folded=FIRST_CARDS,
         tiles=_tiles(figures),
@@ -69,7 +69,6 @@ def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
     _write(
         out,
         "pairs.html.j2",
-        name=curated.resolve().name,
         cards=pair_cards(curated, pairs, score_range, rows=None),
         first=None,
         ends=_ends(score_range),
@@ -143,7 +142,7 @@ def _places(cards: Sequence[PairCard]) -> list[tuple[int, int]]:
 
 
 def _made(figures: ReportFigures) -> str:
-    """One sentence: of what, by which encoder and ranking."""
+    """Of what, by which encoder and ranking, how much was kept; by which command, and when."""
     said = figures.parameters
     index = f", found in an index of {said['index_rows']:,} captions" if isinstance(said.get("index_rows"), int) else ""
     model = said.get("index_model")
@@ -154,7 +153,18 @@ def _made(figures: ReportFigures) -> str:
         else ""
     )
     ranking = f", ranked by {said['ranking']}" if isinstance(said.get("ranking"), str) else ""
-    return f"Concepts of {figures.pairs:,} pair{'' if figures.pairs == 1 else 's'}{index}{encoder}{ranking}."
+    what = f"Concepts of {figures.pairs:,} pair{'' if figures.pairs == 1 else 's'}{index}{encoder}{ranking}"
+    keep = said.get("keep")
+    kept = (
+        f", the best {keep} of each kept besides what its caption names" if isinstance(keep, int) and keep > 0 else ""
+    )
+    by = f" of cocu {figures.cocu}" if figures.cocu else ""
+    return f"{what}{kept}. Made by the command cocu curate run{by}; its manifest is of {_day(figures)}."
+
+
+def _day(figures: ReportFigures) -> str:
+    """ "26 November 2026"."""
+    return f"{figures.finished.day} {figures.finished:%B %Y}"
 
 
 def _in_words(name: str) -> str:

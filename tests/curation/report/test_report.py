@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from pathlib import Path
 from random import Random
@@ -93,6 +94,22 @@ def test_a_manifest_with_odd_values_does_not_stop_a_report(curated: Path, tmp_pa
     path.write_text(json.dumps(json.loads(path.read_text()) | {"summary": summary}))
     write_report(curated, tmp_path / "report.html")
     assert "60%" in read(tmp_path / "report.html").texts
+
+
+def test_a_report_tells_its_day_and_command_in_words(curated: Path, tmp_path: Path) -> None:
+    path = curated / "manifest.json"
+    told = {"parameters": {"keep": 16, "ranking": "evidence"}, "versions": {"cocu": "9.8"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    os.utime(path, (1709251199, 1709251199))  # a second before midnight, UTC
+    write_report(curated, tmp_path / "report.html")
+    texts = read(tmp_path / "report.html").texts
+    assert "What 5 captions left out (29 February 2024)" in texts
+    assert (
+        "Concepts of 5 pairs, ranked by evidence, the best 16 of each kept besides what its caption names. "
+        "Made by the command cocu curate run of cocu 9.8; its manifest is of 29 February 2024."
+    ) in texts
+    write_pairs_page(curated, ["b"], tmp_path / "pairs.html")
+    assert read(tmp_path / "pairs.html").texts.count("1 curated pair") == 2  # title and heading
 
 
 def test_an_empty_curation_has_a_report(tmp_path: Path) -> None:
@@ -194,7 +211,7 @@ def test_everything_from_outside_stays_text(tmp_path: Path) -> None:
     assert page.by_class["caption"] == [f"dog {ATTACK}"]
     assert page.by_class["key"] == [f"{ATTACK}k in <u>s"]
     assert page.by_class["label"].count(ATTACK) >= 3
-    assert "What the captions left out: <i>&" in page.texts
+    assert any(text.startswith("What 1 caption left out (") for text in page.texts)
     assert page.texts.count(ATTACK) >= 5  # parameters too
     write_report(plain, tmp_path / "plain.html")
     marks = ("mark", ())  # the attack has no word to be marked
