@@ -161,7 +161,7 @@ def build(
         print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=listing())
 def add(
     index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
     shards: Annotated[
@@ -204,7 +204,7 @@ def add(
     print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=listing())
 def merge(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Folders made by `cocu index build`.")],
     out: Annotated[Path, typer.Option(help="Folder of the new index. Run again, it goes on where it stopped.")],
@@ -238,7 +238,7 @@ def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index 
     print_index(index, cocu.open_index(index).manifest)
 
 
-@app.command()
+@app.command(cls=listing())
 def search(
     index: Annotated[Path, typer.Argument(help="Folder made by `cocu index build`.")],
     text: Annotated[str | None, typer.Argument(help="Words to search with.")] = None,

@@ -1,4 +1,7 @@
-"""Options that take the name of a registry's entry: help and completion list what there is when they are asked for."""
+"""Options that take the name of a registry's entry: help and completion list what there is when they are asked for.
+
+Help shows the options under the panels of cli/panels.py.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperOption
 
+from cli.panels import panel
+
 if TYPE_CHECKING:
     from files.registry import Registry
 
 
 def listing(**registries: Callable[[], Registry[Any]]) -> type[TyperCommand]:
-    """The class of a command whose help lists, for each of these options, what its registry holds."""
+    """The class of a command with panels, whose help lists, for each of these options, what its registry holds."""
 
     class Listing(TyperCommand):
         def format_help(self, ctx: Any, formatter: Any) -> None:
+            anchors = any(option.name == "anchors" for option in self.params)
             for option in self.params:
+                if isinstance(option, TyperOption) and option.name:
+                    option.rich_help_panel = panel(option.name, anchors)
                 if isinstance(option, TyperOption) and option.name in registries:
                     entries = registries[option.name]().described().items()
                     lines = [f"{name}: {words}" if words else name for name, words in entries]
