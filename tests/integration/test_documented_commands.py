@@ -80,6 +80,15 @@ def test_the_readme(root: Path, folder: Path) -> None:
     assert "concepts" in pq.read_schema(next((folder / "runs" / "photos" / "shards").iterdir())).names
 
 
+def test_the_questions(root: Path, folder: Path) -> None:
+    for name, seed in (("shards", 1), ("more", 2)):
+        succeed("data", "miniature", "--pairs", 60, "--seed", seed, "--out", folder / name)
+    wanted = commands(root / "docs" / "faq.md")
+    assert len(wanted) >= 8
+    for command in wanted:
+        run(command, "miniature")
+
+
 @pytest.mark.parametrize("page", ["training", "evaluation"])
 def test_a_page(page: str, root: Path, folder: Path) -> None:
     for name in ("curated/shards", "val/shards", "validation/shards"):
