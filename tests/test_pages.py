@@ -72,3 +72,15 @@ def test_the_image_has_all_that_is_installed(root: Path) -> None:
     tool = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     wanted = {name for name in tool["packages"]["find"]["include"] if not name.endswith(".*")}
     assert wanted | {f"{name}.py" for name in tool["py-modules"]} <= copied
+
+
+def test_words_lie_where_the_glossary_says(root: Path) -> None:
+    page = (root / "docs" / "glossary.md").read_text("utf-8")
+    code = "\n".join(file.read_text("utf-8") for file in (root / "cli").glob("**/*.py"))
+    named = [name for line in page.splitlines() for name in re.findall(r"`([^`]+)`", line.rpartition(" | ")[2])]
+    files = [name for name in named if "/" in name]
+    options = [name for name in named if name.startswith("--")]
+    assert len(files) > 30
+    assert len(options) > 15
+    assert [name for name in files if not (root / name).exists()] == []
+    assert [name for name in options if f'"{name}' not in code and f"{name[2:].replace('-', '_')}:" not in code] == []
