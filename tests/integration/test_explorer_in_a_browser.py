@@ -34,6 +34,7 @@ def browser() -> Iterator[Any]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} is installed")
+    sync_api.expect.set_options(timeout=60_000)  # two busy cores may take long to draw a page
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield opened
@@ -126,7 +127,7 @@ def test_keys_judge_and_show_where(browser: Any, address: str) -> None:
     page.keyboard.type("a car y n j")  # while writing, keys are letters
     page.keyboard.press("Enter")
     page.wait_for_url("**/search?q=a+car+y+n+j**")
-    assert page.locator("a.card").count() > 0
+    sync_api.expect(page.locator("a.card").first).to_be_visible()
     assert watched.wrong == []
 
 
@@ -144,7 +145,7 @@ def test_without_javascript_everything_can_be_done(browser: Any, address: str) -
     sync_api.expect(page.locator("details q").first).to_be_visible()
     page.goto("/sql")
     page.locator(".sql button").click()
-    assert page.locator("table.answer tbody tr").count()
+    sync_api.expect(page.locator("table.answer tbody tr").first).to_be_visible()
 
 
 def test_a_picture_of_ones_own_is_searched_with(browser: Any, address: str) -> None:
