@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # Rooms whose code says what is fitted.
 FITTING = ("ranking", "concepts", "index")
+SOURCES = (".py", ".tsv", ".toml")
 VALUES: dict[str, dict[str, Any]] = {
     "support?": {"mu": float, "neighbours": count, "kappa": float, "report": (None, dict)},
     "judge?": {"diagram": [[float]], "report": dict},
@@ -82,8 +83,9 @@ def _of_options(options: CurateOptions) -> str:
 
 @lru_cache(maxsize=1)
 def _of_code() -> str:
-    files = sorted(path for room in FITTING for path in (Path(__file__).parents[1] / room).rglob("*.[pt][ys]*"))
-    return _digest([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files if path.is_file()])
+    rooms = [Path(__file__).parents[1] / room for room in FITTING]
+    files = sorted(path for room in rooms for path in room.rglob("*") if path.suffix in SOURCES)  # no compiled ones
+    return _digest([(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files])
 
 
 def _digest(value: Any) -> str:

@@ -177,3 +177,16 @@ def test_too_few_pairs_for_a_confidence_are_told_each_time(tmp_path: Path) -> No
     for _ in range(2):
         with pytest.raises(MisuseError, match=r"--confidence 0\.5: .* has too few pairs"):
             fitted_models(few, CurateOptions(confidence=0.5))
+
+
+def test_code_is_told_by_its_sources_alone() -> None:
+    """Compiled files come and go, and are of one Python."""
+    before = kept_fits._of_code()
+    kept_fits._of_code.cache_clear()
+    compiled = Path(kept_fits.__file__).parent / "__pycache__" / "written_by_a_test.pyc"
+    compiled.parent.mkdir(exist_ok=True)
+    compiled.write_bytes(b"other")
+    try:
+        assert kept_fits._of_code() == before
+    finally:
+        compiled.unlink()
