@@ -326,6 +326,7 @@ def query(
     from curation.curated.answers import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
     from curation.curated.bounded import bounded_query
     from files.errors import MisuseError
+    from files.remote_folders import local_folder
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
     form = form or (ending if ending in FORMATS else "table")
@@ -335,7 +336,7 @@ def query(
         raise typer.BadParameter(f"is for CSV, not for {form}; give --format csv, too", param_hint="--defuse")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
-    with bounded_query(curated, sql, timeout, parse_size(memory) if memory else None) as answer:
+    with bounded_query(local_folder(curated), sql, timeout, parse_size(memory) if memory else None) as answer:
         if out is not None:
             write_file(answer if limit is None else first_rows(answer, limit), form, out, defuse)
         elif form != "table":
@@ -358,8 +359,9 @@ def show(
     """Show single pairs: what their captions name and what was recovered."""
     if out is not None:
         from curation.report.report import write_pairs_page
+        from files.remote_folders import local_folder
 
-        write_pairs_page(curated, keys, out)
+        write_pairs_page(local_folder(curated), keys, out)
         tell(f"wrote {out}")
         return
     import cocu
@@ -377,8 +379,9 @@ def report(
     """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
     from cli.printing.summaries import rejects_told
     from curation.report.report import write_report
+    from files.remote_folders import local_folder
 
-    figures = write_report(curated, out, sample, seed)
+    figures = write_report(local_folder(curated), out, sample, seed)
     told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")
 

@@ -235,7 +235,8 @@ def info(index: Annotated[Path, typer.Argument(help="Folder made by `cocu index 
     import cocu
     from cli.printing.summaries import print_index
 
-    print_index(index, cocu.open_index(index).manifest)
+    opened = cocu.open_index(index)
+    print_index(opened.path, opened.manifest)
 
 
 @app.command(cls=listing())
