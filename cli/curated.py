@@ -8,6 +8,15 @@ import typer
 from cli.options import CuratedArgument
 from cli.printing.lines import tell
 
+CitedIndexOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="INDEX",
+        help="The index, whose captions name what was recovered.",
+        show_default="looked for beside the folder",
+    ),
+]
+
 
 def score(
     curated: CuratedArgument,
@@ -188,14 +197,18 @@ def show(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with the pictures instead.")
     ] = None,
+    index: CitedIndexOption = None,
 ) -> None:
     """Show single pairs: what their captions name and what was recovered."""
     if out is not None:
         from curation.report.report import write_pairs_page
 
-        write_pairs_page(curated, keys, out)
+        unexplained = write_pairs_page(curated, keys, out, index)
         tell(f"wrote {out}")
+        _without_captions(unexplained)
         return
+    if index is not None:
+        raise typer.BadParameter("goes with --out FILE.html only", param_hint="--index")
     import cocu
 
     cocu.open_curated(curated).show(*keys)
@@ -206,11 +219,18 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
     sample: Annotated[int, typer.Option(min=0, help="Pairs to show in the gallery.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Seed by which pairs are drawn.")] = 0,
+    index: CitedIndexOption = None,
 ) -> None:
     """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
     from cli.printing.summaries import rejects_told
     from curation.report.report import write_report
 
-    figures = write_report(curated, out, sample, seed)
+    figures = write_report(curated, out, sample, seed, index)
     told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")
+    _without_captions(figures.unexplained)
+
+
+def _without_captions(why: str) -> None:
+    if why:
+        tell(f"note: without the captions that name what was recovered: {why}", err=True)
