@@ -16,10 +16,10 @@ from cli.options import (
     IndexPipelineOption,
     PartOption,
     PretrainedOption,
-    ProcessesOption,
     TokenizerOption,
     TrustOption,
 )
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -212,7 +212,11 @@ def run(
     tokenizer: TokenizerOption = None,
     spacy_pipeline: IndexPipelineOption = None,
     part: PartOption = None,
-    processes: ProcessesOption = 1,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    retry_failed: RetryOption = False,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()

@@ -14,10 +14,10 @@ from cli.options import (
     IndexPipelineOption,
     PartOption,
     PretrainedOption,
-    ProcessesOption,
     TokenizerOption,
     TrustOption,
 )
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -199,7 +199,11 @@ def build(
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     part: PartOption = None,
-    processes: ProcessesOption = 1,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    retry_failed: RetryOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()

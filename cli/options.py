@@ -35,6 +35,3 @@ PartOption = Annotated[
         "give --part finish.",
     ),
 ]
-ProcessesOption = Annotated[
-    int, typer.Option(min=1, help="Processes that share the shards and the cores. One that dies is replaced.")
-]

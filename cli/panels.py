@@ -18,6 +18,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Machine": (
         *("device", "precision", "batch_size", "windows", "workers", "memory", "timeout", "part", "processes"),
+        *("gpus", "engine", "address", "retry_failed"),
         *("compile", "features"),
     ),
 }
