@@ -24,6 +24,7 @@ from typing import Any
 
 from files.addresses import filesystem, is_full, no_room
 from files.errors import CocuError, MisuseError, one_line
+from files.locks import LOCK, taken
 from files.printable import CALLED
 from files.saying import say
 from files.scratch import scratch_folder
@@ -36,6 +37,7 @@ LARGE = ("embeddings", "shards")
 SMALL = ".concepts.tar"  # of these all the same
 # Where a file appears when it has come whole, and folders are but names.
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+OTHERS = ".others"  # marks a copy that processes of an engine share on a machine where nobody else has it
 AT_ONCE = 256  # files, of many to be copied
 TOLD_BYTES = 100 << 20
 
@@ -220,6 +222,23 @@ def know(copies: Iterable[RemoteCopy]) -> None:
     for copy in copies:
         _COPIES[str(copy.here)] = copy
         CALLED[str(copy.here)] = copy.address
+
+
+@contextmanager
+def copies_here(copies: Iterable[RemoteCopy]) -> Iterator[None]:
+    """As `know`, in a process of maybe another machine, which begins copies of its own, in the same places.
+
+    They go when the next copy is made there after the last such process has ended.
+    """
+    with ExitStack() as stack:
+        for copy in copies:
+            root = copy.here.parents[1]
+            if not (root / LOCK).exists() or (root / OTHERS).exists():  # not the one of the process that shares them
+                (root / OTHERS).parent.mkdir(parents=True, exist_ok=True)
+                (root / OTHERS).touch()
+                stack.enter_context(taken(root, root / LOCK, begin=lambda alone: None))
+        know(copies)
+        yield
 
 
 # How it is done.

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.reading.shards import Shard
+from curation.runs.attempts import FAILED, attempts_at, failed_shards, forget_attempts, keep_attempt
 from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
 from files.atomic import atomic, sweep, write_json
@@ -75,8 +76,8 @@ class RunFolder:
         self._held = ExitStack()
 
     def __enter__(self) -> RunFolder:
-        bring(self.path / "manifest.json")
-        bring(self.path / "state")
+        for name in ("manifest.json", "state", FAILED):
+            bring(self.path / name)
         with ExitStack() as stack:
             stack.enter_context(locked(self.path, "manifest.json", self._load if self.part else None))
             if self.part:
@@ -103,6 +104,7 @@ class RunFolder:
                 )
             say(reason)
             remove(states)  # before the manifest is of other parameters: these are of the old ones
+            forget_attempts(self.path)
             manifest = None
         if manifest is not None:
             self._manifest = manifest
@@ -150,7 +152,8 @@ class RunFolder:
         if copy_of(path):  # without a lock nobody knows whether that run has ended
             return False
         for other in self.path.rglob("*"):
-            if other != path and other.is_file() and not other.name.startswith("."):
+            tells = other.is_file() and not other.name.startswith(".") and other.parent != self.path / FAILED
+            if other != path and tells:
                 return False
         manifest = parsed_manifest(path)
         return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
@@ -215,6 +218,18 @@ class RunFolder:
             say(f"{self.path}: another run is at work there, too; both do the same, and one would do")
         write_json(state, entry)
         self.records[name] = entry
+        forget_attempts(self.path, name)
+
+    def failed(self, shard: Shard, worker: str, error: str) -> None:
+        """Keep an attempt at a shard that failed, until the shard is done."""
+        keep_attempt(self.path, shard.name, worker, error)
+
+    def to_retry(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Those that failed, and what is said of them."""
+        again = [shard for shard in failed_shards(self.path, shards) if not self.done(shard.name)]
+        tried = sum(len(attempts_at(self.path, shard.name)) for shard in again)
+        say(f"{self.path}: {len(again):,} of {len(shards):,} shards failed, at {tried:,} attempts, and are tried again")
+        return again
 
     def undo(self, name: str) -> None:
         """Mark a step as not done, before its output is written over."""
@@ -291,6 +306,7 @@ class RunFolder:
         self._manifest |= {"finished": True, "summary": dict(summary), "shards": shards, **extra}
         write_json(self.path / "manifest.json", self._manifest)
         remove(self.path / "state", ignore_errors=True)
+        forget_attempts(self.path)
         self.was_finished = True
 
     @property

@@ -6,6 +6,7 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from files.atomic import write_text
 from files.errors import CocuError, MisuseError
 from files.printable import CALLED, printable_lines
 from files.remote_folders import address_of, at_hand, bring, copy_of, is_there, local_folder, remove
+from files.scratch import scratch_folder
 from files.synced import remote_address
 from files.workers import WorkerPool
 
@@ -210,6 +212,25 @@ def test_people_are_told_addresses() -> None:
     folder = local_folder("memory://bucket/ix", filled=True)
     assert printable_lines(f"{folder / 'manifest.json'}: broken") == "memory://bucket/ix/manifest.json: broken"
     assert address_of(folder / "shards") == "memory://bucket/ix/shards"
+
+
+def test_workers_of_another_machine_have_copies_of_their_own(tmp_path: Path) -> None:
+    folder = local_folder(f"local://{tmp_path}/ix", filled=True)
+    write_text(folder / "manifest.json", "{}")
+    copies, root = remote_folders.all_copies(), folder.parents[1]
+    with remote_folders.copies_here(copies):  # of the same one
+        assert here(folder) == {"manifest.json": "{}"}
+    elsewhere = (replace(copies[0], here=tmp_path / "cocu-copy-9" / "copy" / "ix"),)
+    remote_folders._COPIES.clear()
+    with remote_folders.copies_here(elsewhere):
+        assert here(local_folder(elsewhere[0].here)) == {"manifest.json": "{}"}
+        write_text(elsewhere[0].here / "embeddings" / "0.parquet", "of a worker")
+        with scratch_folder("cocu-copy-"):
+            assert elsewhere[0].here.exists()
+    assert here(tmp_path / "ix") == {"manifest.json": "{}", "embeddings/0.parquet": "of a worker"}
+    with scratch_folder("cocu-copy-"):
+        assert root.exists()
+        assert not elsewhere[0].here.exists()
 
 
 def _write(path: Path) -> None:
