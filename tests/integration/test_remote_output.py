@@ -37,7 +37,8 @@ def end(warm: WarmCommand, *arguments: object, log: Path, code: int = 0) -> str:
     return said
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_folders_elsewhere_are_as_folders_here(undisturbed: Undisturbed, warm: WarmCommand, tmp_path: Path) -> None:
     """By a driver that is a folder of this machine: built by parts, curated, read back."""
     log, index, curated = tmp_path / "log", tmp_path / "index", tmp_path / "curated"
