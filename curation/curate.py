@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
+from curation.curated.outputs import PARQUET, shard_writer
 from curation.curated.parquet_shards import check_parquet
+from curation.curated.shard_writer import ShardWriter
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.encoding.dense import DenseEncoder
@@ -304,7 +305,6 @@ def _curate_shard(
 
     least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
     options = curator.options
-
     with (
         shard_writer(options.left, shard, out, captions, options.write_caption, options.localise) as tar,
         TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,
