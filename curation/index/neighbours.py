@@ -210,12 +210,12 @@ class NearestRows:
             wanted = next((settings for depth, settings in self._by_depth if k <= depth), self._by_depth[-1][1])
             if wanted != self.settings:
                 self.configure(wanted)
-        wanted, nprobe = min(k * self.settings.rerank, max(1, self.index.ntotal)), self.settings.nprobe
+        most, nprobe = min(k * self.settings.rerank, max(1, self.index.ntotal)), self.settings.nprobe
         if worth_it(len(queries), nprobe, self.lists) and (lists := self._half_lists):
-            similarity, rows = lists.search(queries, wanted, nprobe, self._threads)
+            similarity, rows = lists.search(queries, most, nprobe, self._threads)
         else:
             faiss.omp_set_num_threads(self._threads)
-            similarity, rows = self.index.search(queries, wanted)
+            similarity, rows = self.index.search(queries, most)
         if rows.size and rows.max() >= len(self.vectors):
             raise CocuError(f"{self.path}: broken (it found row {rows.max()} of {len(self.vectors):,}); {_COPY}")
         similarity[rows < 0] = 0.0
