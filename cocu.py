@@ -130,6 +130,7 @@ def add_to_index(
     shards: Named | Sequence[Named] | None = None,
     *,
     extra_captions: Named | Sequence[Named] | None = None,
+    embeddings: Named | None = None,
     max_rejects: float = 0.10,
     device: str = "auto",
     batch_size: int = 64,
@@ -143,7 +144,7 @@ def add_to_index(
 ) -> IndexFolder:
     """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
 
-    shards, extra_captions: as in `build_index`; those that the index has are left out. The options that shape an index
+    shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. The options that shape an index
     are its own; model and those after it only name again what its manifest alone must not name. Until all is done
     the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
     shards that have changed since, or another model; else as `build_index`.
@@ -163,7 +164,8 @@ def add_to_index(
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (_path(index), _names(shards), _names(extra_captions))
-        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once)
+        vectors = None if embeddings is None else Path(embeddings)
+        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, vectors)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
         return IndexFolder(_path(index), made, encoder)
 

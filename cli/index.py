@@ -176,6 +176,10 @@ def add(
             "--extra-captions", "--add-captions", help="Table of captions without pictures to add; may be repeated."
         ),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Vectors of what is new, for an index that was built with --embeddings."),
+    ] = None,
     max_rejects: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of rejects in what is named over which the command ends as failed."),

@@ -1,0 +1,261 @@
+"""An index of growing size, grown by a tenth, and curated whole: CPU and wall seconds and memory by stage, against n.
+
+    python -m benchmarks.speed.scale CAPTIONS.parquet --pairs 10000 100000 1000000 --folder /tmp/scale
+
+Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index build --embeddings`), clustered as those
+of `synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
+column `caption`), so that neighbours name the same things. The text tower has random weights; what is measured does not
+depend on them. The commands are run as a person runs them; a stage begins where the command says so. There is no peer:
+the last column is the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.speed import synthetic
+from benchmarks.speed.measure import table
+from curation.encoding.encoder import Encoder
+from curation.encoding.model_names import EncoderSpec
+
+TABLE_ROWS = 50_000
+TRUE_TEXTS = 16  # of each table: `--embeddings` asks the encoder about its first captions
+NEAR_TOPIC = 0.5  # of a vector lies in the caption of its topic
+POLL = 0.1
+STAGES = {  # begin with a line of these words
+    "read": ("", "made by that model", "taken for made by"),
+    "vocabulary": ("vocabulary: ",),
+    "rows": ("rows: ",),
+    "images: train and add": ("images.faiss: ",),
+    "images: recall": ("images.faiss: ... recall",),
+    "captions: train and add": ("captions.faiss: ",),
+    "captions: recall": ("captions.faiss: ... recall",),
+}
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Make the pairs, measure and print; returns a record for each size, command and stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captions", type=Path)
+    parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--memory", default="2GB", help="that the FAISS indexes may take")
+    parser.add_argument("--folder", type=Path, help="where the pairs and results lie, some 8 kB a pair; default: temporary")
+    parser.add_argument("--keep", action="store_true", help="what was made of each size")
+    given = parser.parse_args(arguments)
+    records: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for pairs in sorted(given.pairs):
+            folder = (given.folder or Path(temporary)) / str(pairs)
+            shutil.rmtree(folder, ignore_errors=True)
+            records += [{"pairs": pairs, **asdict(stage)} for stage in measured(folder, given.captions, pairs, given.memory)]
+            print(as_table([one for one in records if one["pairs"] == pairs]), flush=True)
+            if not given.keep:
+                shutil.rmtree(folder)
+    print(f"\n{as_table(records)}")
+    return records
+
+
+@dataclass
+class Stage:
+    """A stage of a command. peak: most bytes of all its processes at a time that are their own (not files mapped);
+    resident: with the pages of mapped files, which the system may drop, and count once for each process."""
+
+    command: str
+    name: str
+    wall: float = 0.0
+    cpu: float = 0.0
+    peak: int = 0
+    resident: int = 0
+
+
+def measured(folder: Path, captions: Path, pairs: int, memory: str) -> list[Stage]:
+    """One size: every stage of the three commands."""
+    tower = make_tower(folder / "tower")
+    texts = pq.read_table(captions, columns=["caption"])["caption"].to_pylist()
+    make_pairs(folder / "pairs", texts, pairs, tower, 0)
+    make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
+    index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
+    built = run("build", folder, "index", "build", "--embeddings", folder / "pairs", "--out", index, *how, "--memory", memory)
+    shutil.rmtree(folder / "pairs")
+    added = run("add a tenth", folder, "index", "add", index, "--embeddings", folder / "more", *how)
+    shutil.rmtree(folder / "more")
+    ranked = run("curate", folder, "curate", "run", index, "--out", curated, "--output", "tables")
+    parts = json.loads((curated / "manifest.json").read_text())["summary"]["stage_seconds"]
+    return [*built, *added, *ranked, *(Stage("curate", name, wall=seconds) for name, seconds in parts.items())]
+
+
+def run(told: str, folder: Path, *command: object) -> list[Stage]:
+    """Run `cocu` and watch it; its stages, and the whole of it."""
+    log = (folder / f"{told.replace(' ', '-')}.log").open("w")
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "cocu", *map(str, command)], stdout=log, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    stages, errors = [Stage(told, "start and read")], []
+    whole = Stage(told, "all")
+
+    def listen(lines: IO[str]) -> None:
+        for line in lines:
+            errors.append(line)
+            log.write(line)
+            log.flush()
+            if (name := stage_of(line)) and name != stages[-1].name:
+                stages.append(Stage(told, name))
+
+    listener = threading.Thread(target=listen, args=(process.stderr,))
+    listener.start()
+    before, spent = started, 0.0
+    while process.poll() is None:
+        own, resident, cpu = usage(process.pid)
+        now, stage = time.perf_counter(), stages[-1]
+        stage.wall, stage.cpu = stage.wall + now - before, stage.cpu + max(0.0, cpu - spent)
+        before, spent = now, max(cpu, spent)
+        for one in (stage, whole):
+            one.peak, one.resident = max(one.peak, own), max(one.resident, resident)
+        time.sleep(POLL)
+    listener.join()
+    log.close()
+    if process.returncode:
+        raise RuntimeError(f"cocu {' '.join(map(str, command))} ended with {process.returncode}:\n{''.join(errors[-20:])}")
+    whole.wall, whole.cpu = time.perf_counter() - started, sum(stage.cpu for stage in stages)
+    return [*stages, whole]
+
+
+def stage_of(line: str) -> str:
+    """The stage that begins with a line that a command said; "" for none."""
+    for name in ("vocabulary", "rows"):
+        if line.startswith(f"{name}: "):
+            return name
+    for name in ("images", "captions"):
+        if line.startswith(f"{name}.faiss: "):
+            return f"{name}, recall" if "recall@" in line else f"{name}, train and add" if "factory" in line else f"{name}, add"
+    return ""
+
+
+def usage(pid: int) -> tuple[int, int, float]:
+    """Of a process and those below it: bytes of their own, bytes resident, CPU seconds (of ended ones, too)."""
+    own = resident = 0
+    cpu = 0.0
+    tick = os.sysconf("SC_CLK_TCK")
+    for one in family(pid):
+        try:
+            status = Path(f"/proc/{one}/status").read_text()
+            times = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("Rss")}
+        own += sizes.get("RssAnon", 0) + sizes.get("RssShmem", 0)
+        resident += sum(sizes.values())
+        cpu += sum(map(int, times[11:15 if one == pid else 13])) / tick
+    return own, resident, cpu
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for one in found:
+        for thread in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, thread.read_text().split())
+            except OSError:
+                continue
+    return found
+
+
+def make_tower(folder: Path) -> Path:
+    """A small CLIP with random weights, of 512 dimensions."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    config = {
+        "embed_dim": synthetic.DIM,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 1},
+    }
+    torch.manual_seed(0)
+    model = open_clip.model.CLIP(**config)
+    with torch.no_grad():
+        model.token_embedding.weight[-2:] = 0  # of what all texts begin and end with: words tell them apart
+        model.positional_embedding *= 0
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    mean_std = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": mean_std}))
+    return folder
+
+
+def make_pairs(folder: Path, captions: list[str], pairs: int, tower: Path, seed: int) -> None:
+    """So many pairs in LAION's layout."""
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    encoder = Encoder(EncoderSpec(f"local-dir:{tower}", None), "cpu", 256, 1)
+    ordered = sorted(set(captions))
+    space = synthetic.make_space(pairs)
+    told = [ordered[i * len(ordered) // len(space.centres)] for i in range(len(space.centres))]
+    about = encoder.encode_texts(told).astype(np.float32)
+    mean = about.mean(0)
+    about = about - mean
+    about *= np.float32(NEAR_TOPIC) / np.linalg.norm(about, axis=1).mean()
+    space = replace(space, mean=mean / np.linalg.norm(mean) * np.float32(synthetic.MEAN), centres=space.centres + about)
+    for number, first in enumerate(range(0, pairs, TABLE_ROWS)):
+        rows = min(TABLE_ROWS, pairs - first)
+        rng = np.random.default_rng([seed, number])
+        topics = synthetic.topics_of(rows, space, seed * 1000 + number)
+        texts = joined(ordered, topics, len(space.centres), rng)
+        for name, of in (("img_emb", 0), ("text_emb", 1)):
+            vectors = synthetic.vectors_of(topics, space, (seed * 1000 + number) * 2 + of)
+            if of:
+                vectors[:TRUE_TEXTS] = encoder.encode_texts(texts[:TRUE_TEXTS])
+            np.save(folder / name / f"{name}_{number}.npy", vectors)
+        keys = [f"{seed}-{first + row:09d}" for row in range(rows)]
+        pq.write_table(pa.table({"key": keys, "caption": texts}), folder / "metadata" / f"metadata_{number}.parquet")
+
+
+def joined(ordered: list[str], topics: np.ndarray, count: int, rng: np.random.Generator) -> list[str]:
+    """A caption for each topic: the first half of one that stands near the topic's own, and the second of another."""
+    near = max(8, 2 * len(ordered) // count)
+    places = (topics * len(ordered) // count)[:, None] + rng.integers(0, near, (len(topics), 2))
+    halves = (tuple(ordered[place % len(ordered)].split() for place in both) for both in places.tolist())
+    return [" ".join([*one[: (len(one) + 1) // 2], *other[(len(other) + 1) // 2 :]]) for one, other in halves]
+
+
+def as_table(records: list[dict[str, Any]]) -> str:
+    """The records as a Markdown table, a line for a stage, and columns for each size."""
+    sizes = sorted({one["pairs"] for one in records})
+    by = {(one["command"], one["name"], one["pairs"]): one for one in records}
+    lines = []
+    for command, name in dict.fromkeys((one["command"], one["name"]) for one in records):
+        here = [by.get((command, name, pairs)) for pairs in sizes]
+        cells = [
+            f"{one['cpu'] or one['wall']:,.1f} / {one['wall']:,.1f} / {one['peak'] / 1e9:.2f} / {one['resident'] / 1e9:.2f}"
+            if one else "" for one in here
+        ]
+        exponents = [
+            f"{math.log((b['cpu'] or b['wall']) / (a['cpu'] or a['wall'])) / math.log(b['pairs'] / a['pairs']):.2f}"
+            for a, b in zip(here, here[1:], strict=False)
+            if a and b and a["wall"] > 0.05 and b["wall"] > 0.05
+        ]
+        lines.append([f"{command}: {name}", *cells, ", ".join(exponents)])
+    return table(["CPU s / wall s / own GB / resident GB", *(f"{pairs:,}" for pairs in sizes), "exponent"], lines)
+
+
+if __name__ == "__main__":
+    main()
