@@ -119,7 +119,9 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(found, extra, Path(out), options, *at_once, parse_part(part), processes)
+        manifest = build.build_index(
+            found, extra, Path(out), options, *at_once, parse_part(part, trains=True), processes
+        )
         if manifest["finished"]:
             fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
         return IndexFolder(Path(out), manifest, encoder)
@@ -144,7 +146,7 @@ def add_to_index(
 ) -> IndexFolder:
     """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
 
-    shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. The options that shape an index
+    shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. Options that shape an index
     are its own; model and those after it only name again what its manifest alone must not name. Until all is done
     the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
     shards that have changed since, or another model; else as `build_index`.

@@ -143,7 +143,7 @@ def build(
         typer.Option(
             metavar="I/N",
             help="Do part I of N of the shards: parts may run at once, on machines that share --out. When all have "
-            "ended: --part finish.",
+            "ended: --part finish; before it, for a large index, --part train, and each part again.",
         ),
     ] = None,
     processes: Annotated[

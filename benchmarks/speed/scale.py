@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.scale CAPTIONS.parquet --pairs 10000 100000 1000000 --folder /tmp/scale
 
-Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index build --embeddings`), clustered as those
-of `synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
+Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index build --embeddings`), clustered as in
+`synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
 column `caption`), so that neighbours name the same things. The text tower has random weights; what is measured does not
 depend on them. The commands are run as a person runs them; a stage begins where the command says so. There is no peer:
 the last column is the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,15 +39,7 @@ TABLE_ROWS = 50_000
 TRUE_TEXTS = 16  # of each table: `--embeddings` asks the encoder about its first captions
 NEAR_TOPIC = 0.5  # of a vector lies in the caption of its topic
 POLL = 0.1
-STAGES = {  # begin with a line of these words
-    "read": ("", "made by that model", "taken for made by"),
-    "vocabulary": ("vocabulary: ",),
-    "rows": ("rows: ",),
-    "images: train and add": ("images.faiss: ",),
-    "images: recall": ("images.faiss: ... recall",),
-    "captions: train and add": ("captions.faiss: ",),
-    "captions: recall": ("captions.faiss: ... recall",),
-}
+LEAST_SECONDS = 0.3  # of a stage, for an exponent
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
@@ -55,7 +48,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("captions", type=Path)
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--memory", default="2GB", help="that the FAISS indexes may take")
-    parser.add_argument("--folder", type=Path, help="where the pairs and results lie, some 8 kB a pair; default: temporary")
+    parser.add_argument("--folder", type=Path, help="where all lies, 8 kB a pair; default: temporary")
     parser.add_argument("--keep", action="store_true", help="what was made of each size")
     given = parser.parse_args(arguments)
     records: list[dict[str, Any]] = []
@@ -63,7 +56,8 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         for pairs in sorted(given.pairs):
             folder = (given.folder or Path(temporary)) / str(pairs)
             shutil.rmtree(folder, ignore_errors=True)
-            records += [{"pairs": pairs, **asdict(stage)} for stage in measured(folder, given.captions, pairs, given.memory)]
+            stages = measured(folder, given.captions, pairs, given.memory)
+            records += [{"pairs": pairs, **asdict(stage)} for stage in stages]
             print(as_table([one for one in records if one["pairs"] == pairs]), flush=True)
             if not given.keep:
                 shutil.rmtree(folder)
@@ -91,7 +85,8 @@ def measured(folder: Path, captions: Path, pairs: int, memory: str) -> list[Stag
     make_pairs(folder / "pairs", texts, pairs, tower, 0)
     make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
     index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
-    built = run("build", folder, "index", "build", "--embeddings", folder / "pairs", "--out", index, *how, "--memory", memory)
+    vectors = ("--embeddings", folder / "pairs", "--memory", memory)
+    built = run("build", folder, "index", "build", *vectors, "--out", index, *how)
     shutil.rmtree(folder / "pairs")
     added = run("add a tenth", folder, "index", "add", index, "--embeddings", folder / "more", *how)
     shutil.rmtree(folder / "more")
@@ -133,19 +128,22 @@ def run(told: str, folder: Path, *command: object) -> list[Stage]:
     listener.join()
     log.close()
     if process.returncode:
-        raise RuntimeError(f"cocu {' '.join(map(str, command))} ended with {process.returncode}:\n{''.join(errors[-20:])}")
+        told_last = "".join(errors[-20:])
+        raise RuntimeError(f"cocu {' '.join(map(str, command))} ended with {process.returncode}:\n{told_last}")
     whole.wall, whole.cpu = time.perf_counter() - started, sum(stage.cpu for stage in stages)
     return [*stages, whole]
 
 
 def stage_of(line: str) -> str:
     """The stage that begins with a line that a command said; "" for none."""
+    if line.startswith("ranking "):
+        return "fits"
     for name in ("vocabulary", "rows"):
         if line.startswith(f"{name}: "):
             return name
     for name in ("images", "captions"):
         if line.startswith(f"{name}.faiss: "):
-            return f"{name}, recall" if "recall@" in line else f"{name}, train and add" if "factory" in line else f"{name}, add"
+            return f"{name}: recall" if "recall@" in line or " added " in line else f"{name}: train and add"
     return ""
 
 
@@ -160,10 +158,11 @@ def usage(pid: int) -> tuple[int, int, float]:
             times = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("Rss")}
-        own += sizes.get("RssAnon", 0) + sizes.get("RssShmem", 0)
+        lines = (line.split() for line in status.splitlines() if line.startswith("Rss"))
+        sizes = {line[0]: int(line[1]) * 1024 for line in lines}
+        own += sizes.get("RssAnon:", 0) + sizes.get("RssShmem:", 0)
         resident += sum(sizes.values())
-        cpu += sum(map(int, times[11:15 if one == pid else 13])) / tick
+        cpu += sum(map(int, times[11 : 15 if one == pid else 13])) / tick
     return own, resident, cpu
 
 
@@ -243,18 +242,25 @@ def as_table(records: list[dict[str, Any]]) -> str:
     by = {(one["command"], one["name"], one["pairs"]): one for one in records}
     lines = []
     for command, name in dict.fromkeys((one["command"], one["name"]) for one in records):
-        here = [by.get((command, name, pairs)) for pairs in sizes]
-        cells = [
-            f"{one['cpu'] or one['wall']:,.1f} / {one['wall']:,.1f} / {one['peak'] / 1e9:.2f} / {one['resident'] / 1e9:.2f}"
-            if one else "" for one in here
-        ]
-        exponents = [
-            f"{math.log((b['cpu'] or b['wall']) / (a['cpu'] or a['wall'])) / math.log(b['pairs'] / a['pairs']):.2f}"
-            for a, b in zip(here, here[1:], strict=False)
-            if a and b and a["wall"] > 0.05 and b["wall"] > 0.05
-        ]
-        lines.append([f"{command}: {name}", *cells, ", ".join(exponents)])
+        here = [by[command, name, pairs] for pairs in sizes if (command, name, pairs) in by]
+        cells = {one["pairs"]: cell(one) for one in here}
+        exponents = [exponent(*both) for both in pairwise(here) if min(one["wall"] for one in both) > LEAST_SECONDS]
+        lines.append([f"{command}: {name}", *(cells.get(pairs, "") for pairs in sizes), ", ".join(exponents)])
     return table(["CPU s / wall s / own GB / resident GB", *(f"{pairs:,}" for pairs in sizes), "exponent"], lines)
+
+
+def cell(one: dict[str, Any]) -> str:
+    """What the table says of a stage; of those inside a command only their seconds are known."""
+    if not one["resident"]:
+        return f"{one['wall']:,.1f} s"
+    memory = f"{one['peak'] / 1e9:.2f} / {one['resident'] / 1e9:.2f}"
+    return f"{one['cpu']:,.1f} / {one['wall']:,.1f} / {memory}"
+
+
+def exponent(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """By how much a stage's seconds grow, as a power of the pairs; of the CPU where they are known."""
+    kind = "cpu" if one["cpu"] and other["cpu"] else "wall"
+    return f"{math.log(other[kind] / one[kind]) / math.log(other['pairs'] / one['pairs']):.2f}"
 
 
 if __name__ == "__main__":

@@ -57,9 +57,9 @@ def add_to_index(
     """Add shards of pairs, and tables of captions without pictures, to the index at `path`; returns its manifest.
 
     encoder, spacy_pipeline: the index's own, where its manifest alone must not name them. Shards that it has are left
-    out. Killed, the same call goes on; until all is done the index is as it was. embeddings: a folder of vectors of what
-    is new, for an index that was built so. Raises MisuseError for a model that is another now and for shards that are
-    no longer as they were indexed, CocuError as `build_index`.
+    out. Killed, the same call goes on; until all is done the index is as it was. embeddings: a folder of vectors of
+    what is new, for an index that was built so. Raises MisuseError for a model that is another now and for shards that
+    are no longer as they were indexed, CocuError as `build_index`.
     """
     if not shards and not extra and not embeddings:
         raise MisuseError("nothing to add: name shards, or --embeddings, or --extra-captions")
@@ -174,7 +174,9 @@ def _given(index: Index, embeddings: Path | None, beside: bool) -> GivenVectors 
         return None
     if embeddings is None or built is None or built["matched"] != beside:
         was = "without --embeddings" if not built else "with SHARDS and --embeddings" if built["matched"] else ""
-        raise MisuseError(f"{index.path}: was built {was or 'from --embeddings alone'}; give what is new in the same way")
+        raise MisuseError(
+            f"{index.path}: was built {was or 'from --embeddings alone'}; give what is new in the same way"
+        )
     return GivenVectors(embeddings, find_parts(embeddings), beside, index_captions(index))
 
 
