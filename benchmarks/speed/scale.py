@@ -5,8 +5,8 @@
 Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index build --embeddings`), clustered as in
 `synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
 column `caption`), so that neighbours name the same things. The text tower has random weights; what is measured does not
-depend on them. The commands are run as a person runs them; a stage begins where the command says so. There is no peer:
-the last column is the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
+depend on them. --words takes the words of captions for concepts, in place of spaCy's noun phrases, whose time is that of
+each caption by itself (`noun_speed`). A stage begins where the command says so. There is no peer: the last column is the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +41,7 @@ TABLE_ROWS = 50_000
 TRUE_TEXTS = 16  # of each table: `--embeddings` asks the encoder about its first captions
 NEAR_TOPIC = 0.5  # of a vector lies in the caption of its topic
 POLL = 0.1
+LONG_WORD = re.compile("[a-z]{4,}")
 LEAST_SECONDS = 0.3  # of a stage, for an exponent
 
 
@@ -49,6 +52,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--memory", default="2GB", help="that the FAISS indexes may take")
     parser.add_argument("--folder", type=Path, help="where all lies, 8 kB a pair; default: temporary")
+    parser.add_argument("--words", action="store_true", help="of captions are their concepts")
     parser.add_argument("--keep", action="store_true", help="what was made of each size")
     given = parser.parse_args(arguments)
     records: list[dict[str, Any]] = []
@@ -56,7 +60,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
         for pairs in sorted(given.pairs):
             folder = (given.folder or Path(temporary)) / str(pairs)
             shutil.rmtree(folder, ignore_errors=True)
-            stages = measured(folder, given.captions, pairs, given.memory)
+            stages = measured(folder, given.captions, pairs, given.memory, given.words)
             records += [{"pairs": pairs, **asdict(stage)} for stage in stages]
             print(as_table([one for one in records if one["pairs"] == pairs]), flush=True)
             if not given.keep:
@@ -78,14 +82,14 @@ class Stage:
     resident: int = 0
 
 
-def measured(folder: Path, captions: Path, pairs: int, memory: str) -> list[Stage]:
+def measured(folder: Path, captions: Path, pairs: int, memory: str, words: bool) -> list[Stage]:
     """One size: every stage of the three commands."""
     tower = make_tower(folder / "tower")
     texts = pq.read_table(captions, columns=["caption"])["caption"].to_pylist()
     make_pairs(folder / "pairs", texts, pairs, tower, 0)
     make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
     index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
-    vectors = ("--embeddings", folder / "pairs", "--memory", memory)
+    vectors = ("--embeddings", folder / "pairs", "--memory", memory, *(("--parser", "words") if words else ()))
     built = run("build", folder, "index", "build", *vectors, "--out", index, *how)
     shutil.rmtree(folder / "pairs")
     added = run("add a tenth", folder, "index", "add", index, "--embeddings", folder / "more", *how)
@@ -100,7 +104,10 @@ def run(told: str, folder: Path, *command: object) -> list[Stage]:
     log = (folder / f"{told.replace(' ', '-')}.log").open("w")
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "cocu", *map(str, command)], stdout=log, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.speed.scale", "--run", *map(str, command)],
+        stdout=log,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     stages, errors = [Stage(told, "start and read")], []
@@ -263,5 +270,29 @@ def exponent(one: dict[str, Any], other: dict[str, Any]) -> str:
     return f"{math.log(other[kind] / one[kind]) / math.log(other['pairs'] / one['pairs']):.2f}"
 
 
+class Words:
+    """A parser that takes words of four letters and more."""
+
+    help = "words of four letters and more"
+    needs_torch = False
+
+    def __init__(self, options: Any) -> None:
+        pass
+
+    def concepts(self, captions: Sequence[str]) -> list[list[str]]:
+        """Of each caption."""
+        return [list(dict.fromkeys(LONG_WORD.findall(caption.lower()))) for caption in captions]
+
+
+def cocu(arguments: list[str]) -> None:
+    """The command `cocu`, which knows that parser."""
+    from benchmarks.speed import scale
+    from cli.main import main
+    from curation.concepts.parser import PARSERS
+
+    PARSERS.add("words", scale.Words)
+    main(arguments)
+
+
 if __name__ == "__main__":
-    main()
+    cocu(sys.argv[2:]) if sys.argv[1:2] == ["--run"] else main()
