@@ -6,7 +6,8 @@ Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index
 `synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
 column `caption`), so that neighbours name the same things. The text tower has random weights; what is measured does not
 depend on them. --words takes the words of captions for concepts, in place of spaCy's noun phrases, whose time is that of
-each caption by itself (`noun_speed`). A stage begins where the command says so. There is no peer: the last column is the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
+each caption by itself (`noun_speed`). A stage begins where the command says so. There is no peer: the last column is the
+exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
 """
 
 from __future__ import annotations
