@@ -5,9 +5,9 @@
 Pairs without pictures: vectors of 512 dimensions in LAION's layout (`cocu index build --embeddings`), clustered as in
 `synthetic.py` about the vectors of captions, and captions put together from halves of those of CAPTIONS.parquet (a
 column `caption`), so that neighbours name the same things. The text tower has random weights; what is measured does not
-depend on them. --words takes the words of captions for concepts, in place of spaCy's noun phrases, whose time is that of
-each caption by itself (`noun_speed`). A stage begins where the command says so. There is no peer: the last column is the
-exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
+depend on them. --words takes words of captions for concepts, in place of spaCy's noun phrases, whose time is that of
+each caption by itself (`noun_speed`). A stage begins where the command says so. There is no peer: the last column is
+the exponent of a stage's CPU seconds from one size to the next, 1 where they grow as the pairs do.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ TRUE_TEXTS = 16  # of each table: `--embeddings` asks the encoder about its firs
 NEAR_TOPIC = 0.5  # of a vector lies in the caption of its topic
 POLL = 0.1
 LONG_WORD = re.compile("[a-z]{4,}")
+RUN = """
+from benchmarks.speed.scale import Words
+from cli.main import main
+from curation.concepts.parser import PARSERS
+PARSERS.add("long-words", Words)
+main()
+"""
 LEAST_SECONDS = 0.3  # of a stage, for an exponent
 
 
@@ -71,7 +78,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
 
 
 @dataclass
-class Stage:
+class MeasuredStage:
     """A stage of a command. peak: most bytes of all its processes at a time that are their own (not files mapped);
     resident: with the pages of mapped files, which the system may drop, and count once for each process."""
 
@@ -83,36 +90,36 @@ class Stage:
     resident: int = 0
 
 
-def measured(folder: Path, captions: Path, pairs: int, memory: str, words: bool) -> list[Stage]:
+def measured(folder: Path, captions: Path, pairs: int, memory: str, words: bool) -> list[MeasuredStage]:
     """One size: every stage of the three commands."""
     tower = make_tower(folder / "tower")
     texts = pq.read_table(captions, columns=["caption"])["caption"].to_pylist()
     make_pairs(folder / "pairs", texts, pairs, tower, 0)
     make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
     index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
-    vectors = ("--embeddings", folder / "pairs", "--memory", memory, *(("--parser", "words") if words else ()))
+    vectors = ("--embeddings", folder / "pairs", "--memory", memory, *(("--parser", "long-words") if words else ()))
     built = run("build", folder, "index", "build", *vectors, "--out", index, *how)
     shutil.rmtree(folder / "pairs")
     added = run("add a tenth", folder, "index", "add", index, "--embeddings", folder / "more", *how)
     shutil.rmtree(folder / "more")
     ranked = run("curate", folder, "curate", "run", index, "--out", curated, "--output", "tables")
     parts = json.loads((curated / "manifest.json").read_text())["summary"]["stage_seconds"]
-    return [*built, *added, *ranked, *(Stage("curate", name, wall=seconds) for name, seconds in parts.items())]
+    return [*built, *added, *ranked, *(MeasuredStage("curate", name, wall=seconds) for name, seconds in parts.items())]
 
 
-def run(told: str, folder: Path, *command: object) -> list[Stage]:
+def run(told: str, folder: Path, *command: object) -> list[MeasuredStage]:
     """Run `cocu` and watch it; its stages, and the whole of it."""
     log = (folder / f"{told.replace(' ', '-')}.log").open("w")
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.speed.scale", "--run", *map(str, command)],
+        [sys.executable, "-c", RUN, *map(str, command)],
         stdout=log,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
-    stages, errors = [Stage(told, "start and read")], []
-    whole = Stage(told, "all")
+    stages, errors = [MeasuredStage(told, "start and read")], []
+    whole = MeasuredStage(told, "all")
 
     def listen(lines: IO[str]) -> None:
         for line in lines:
@@ -120,7 +127,7 @@ def run(told: str, folder: Path, *command: object) -> list[Stage]:
             log.write(line)
             log.flush()
             if (name := stage_of(line)) and name != stages[-1].name:
-                stages.append(Stage(told, name))
+                stages.append(MeasuredStage(told, name))
 
     listener = threading.Thread(target=listen, args=(process.stderr,))
     listener.start()
@@ -285,15 +292,5 @@ class Words:
         return [list(dict.fromkeys(LONG_WORD.findall(caption.lower()))) for caption in captions]
 
 
-def cocu(arguments: list[str]) -> None:
-    """The command `cocu`, which knows that parser."""
-    from benchmarks.speed import scale
-    from cli.main import main
-    from curation.concepts.parser import PARSERS
-
-    PARSERS.add("words", scale.Words)
-    main(arguments)
-
-
 if __name__ == "__main__":
-    cocu(sys.argv[2:]) if sys.argv[1:2] == ["--run"] else main()
+    main()

@@ -129,7 +129,7 @@ def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[in
     fresh = np.concatenate([np.arange(*one) for one in new]).astype(np.int64)
     own = np.delete(np.arange(len(vectors), dtype=np.int64), fresh)
     with reading(before):
-        index = faiss.read_index(str(before), faiss.IO_FLAG_MMAP_IFC)
+        index: Any = faiss.read_index(str(before), faiss.IO_FLAG_MMAP_IFC)
         if ivf_of(index) is None or not isinstance(index, faiss.IndexIVF | faiss.IndexPreTransform):
             return False
         listed = is_listed(index)
@@ -143,7 +143,7 @@ def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[in
     if listed:
         go_to = [_nearest(index, _wide(vectors[rows])) for rows in parts]
         counts = sum((np.bincount(one, minlength=index.nlist) for one in go_to), np.zeros(index.nlist, np.int64))
-        whole = faiss.ArrayInvertedLists(index.nlist, index.code_size)
+        whole: Any = faiss.ArrayInvertedLists(index.nlist, index.code_size)
         for number, ids in enumerate(held):
             _reserve(whole, number, len(ids) + int(counts[number]))
             if len(ids):
