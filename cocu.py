@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +79,11 @@ def build_index(
     tokenizer: Named | None = None,
     embeddings: Named | None = None,
     part: str | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
@@ -86,10 +91,12 @@ def build_index(
     shards: tars, folders, patterns or addresses, or a table of image paths and captions. embeddings: folder of vectors
     that `model` made already; alone (shards None) its tables say what the pairs are. memory: bytes for the FAISS
     indexes; None: half the machine's. part: "I/N" does part I of the shards, beside the others or not, and "finish"
-    what comes after all of them; until then the index is not finished. processes: that share the shards, on a CPU.
-    quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for arguments that are wrong, or other than
-    those `out` was begun with; CocuError for too many rejects, after all that is good is written, a shard that cannot
-    be had, or too little recall.
+    what comes after all of them; until then the index is not finished. processes, gpus: that share the shards, on each
+    machine; None: a process a GPU, or one. engine: "ray" has the machines of the cluster at `address`, HOST:PORT; None:
+    the cluster that this machine is in. retry_failed: do the shards that failed before, alone. quiet: tell nothing.
+    More: `cocu index build --help`. Raises MisuseError for arguments that are wrong, or other than those `out` was
+    begun with; CocuError for too many rejects, after all that is good is written, a shard that cannot be had, or too
+    little recall.
 
         index = cocu.build_index("shards/train-{00000..00099}.tar", "runs/index")
     """
@@ -102,12 +109,14 @@ def build_index(
         from curation.ranking.kept_fits import fit_default
         from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from curation.reading.shards import find_caption_tables, find_shards
-        from curation.runs.part import parse_part
+        from curation.runs.part import Chosen, parse_part
+        from curation.runs.team import Team
         from files.errors import MisuseError, check_numbers
 
         if not _names(shards) and embeddings is None:
             raise MisuseError("no SHARDS: name tars or tables of pairs, or a folder of embeddings by --embeddings DIR")
-        check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers, processes=processes)
+        check_numbers(1, min_count=min_count, batch_size=batch_size)
+        who = (Chosen(parse_part(part, trains=True), retry_failed), Team(engine, address, processes, gpus, workers))
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code, str(tokenizer) if tokenizer else None)
         named = (image_folder(images), table_columns(no_header, columns))
@@ -119,9 +128,7 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(
-            found, extra, Path(out), options, *at_once, parse_part(part, trains=True), processes
-        )
+        manifest = build.build_index(found, extra, Path(out), options, *at_once, *who)
         if manifest["finished"]:
             fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
         return IndexFolder(Path(out), manifest, encoder)
@@ -270,7 +277,11 @@ def curate(
     tokenizer: Named | None = None,
     spacy_pipeline: str | None = None,
     part: str | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
     quiet: bool = False,
 ) -> CuratedFolder:
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
@@ -280,9 +291,9 @@ def curate(
     shards_format: parquet writes what came as Parquet with its pictures so again, with a column of concepts.
     localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
     but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
-    none of the usual ones. part, processes: as of `build_index`. quiet: tell nothing. More: `cocu curate run --help`.
-    Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError for shards that
-    cannot be curated, after all others are done.
+    none of the usual ones. part to quiet: as of `build_index`. More: `cocu curate run --help`. Raises MisuseError for
+    arguments that are wrong, or other than those `out` was begun with; CocuError for shards that cannot be curated,
+    after all others are done.
 
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
@@ -294,10 +305,12 @@ def curate(
         from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
         from curation.reading.pairs import image_folder, table_columns
-        from curation.runs.part import parse_part
+        from curation.runs.part import Chosen, parse_part
+        from curation.runs.team import Team
         from files.errors import check_numbers
 
-        check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers, processes=processes)
+        check_numbers(1, neighbours=neighbours, batch_size=batch_size)
+        who = (Chosen(parse_part(part), retry_failed), Team(engine, address, processes, gpus, workers))
         check_numbers(0, keep=keep, seed=seed)
         check_numbers(0, 1, max_rejects=max_rejects, confidence=confidence)
         check_numbers(-1, 1, min_peak=min_peak)
@@ -315,8 +328,9 @@ def curate(
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
         path, opened = Path(out), open_index(_path(index), spacy_pipeline)
-        given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))
-        return CuratedFolder(path, run_curation(opened, path, *given, parse_part(part), processes))
+        sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
+        given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
+        return CuratedFolder(path, run_curation(opened, path, *given, *who, device))
 
 
 def open_curated(path: Named) -> CuratedFolder:

@@ -8,6 +8,7 @@ import typer
 from cli.explore import export
 from cli.named_entries import completion, listing
 from cli.printing.lines import tell
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -177,9 +178,11 @@ def run(
             "ended: --part finish.",
         ),
     ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the shards and the cores. One that dies is replaced.")
-    ] = 1,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    retry_failed: RetryOption = False,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
     given = locals()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.named_entries import completion, listing
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry
@@ -146,9 +147,11 @@ def build(
             "ended: --part finish; before it, for a large index, --part train, and each part again.",
         ),
     ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the shards and the cores. One that dies is replaced.")
-    ] = 1,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
+    retry_failed: RetryOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
     given = locals()

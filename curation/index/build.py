@@ -34,9 +34,10 @@ from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
-from curation.runs.part import RunPart, check_all_there, tell_part
+from curation.runs.part import ALL, Chosen
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
+from curation.runs.team import USUAL, Team, WorkingTeam
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
 from files.saying import say
@@ -111,57 +112,53 @@ def build_index(
     device: str = "auto",
     batch_size: int = 64,
     workers: int = 4,
-    part: RunPart | None = None,
-    processes: int = 1,
+    chosen: Chosen = ALL,
+    team: Team = USUAL,
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
 
-    part: does its shards alone, and its manifest is not finished; or finishes what the parts have done.
-    processes: that share the shards, on a CPU.
+    chosen: which of the shards it does; where others are missing then, its manifest is not finished. team: that shares
+    them.
 
     Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
     given = None
-    if processes > 1 and (options.embeddings or resolve_device(device) != "cpu"):
-        of = "--embeddings are" if options.embeddings else f"--device {device} is"
-        raise MisuseError(f"--processes {processes}: {of} worked by one process; leave it out, and give --part")
+    if options.embeddings and team.said:
+        raise MisuseError(f"{team.said}: --embeddings are worked by one process; leave it out, and give --part")
+    crew = WorkingTeam(resolve_device(device)) if options.embeddings else team.on(device)
     if options.embeddings:
         given = GivenVectors(options.embeddings, find_parts(options.embeddings), bool(shards), options.captions)
         shards = shards or [part.table for part in given.parts]
     if not shards and not extra:
         raise MisuseError("no pairs: the tables that were named hold no row; name others")
-    precision = resolve_precision(options.encoder.precision, resolve_device(device))
+    precision = resolve_precision(options.encoder.precision, crew.device)
     vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
     parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
     shards, extra = told_apart((shards, extra))
     everything = [*shards, *extra]
-    named = part.name if part else ""
-    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=named) as folder:
+    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=chosen.name) as folder:
         if folder.was_finished:
             checked_index_manifest(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
         else:
-            mine = part.of(everything) if part and named else everything
-            if part and not named:
-                check_all_there(folder, everything)
-            encoder = Encoder(options.encoder, device, batch_size, workers)
+            mine = chosen.of(folder, everything)
+            encoder = Encoder(replace(options.encoder, precision=precision), team.here(device), batch_size, workers)
             if options.factory != "auto":
                 untrained(options.factory, encoder.dim)  # told before hours of embedding
             with ConceptExtractor(options.nouns, workers) as extractor:
-                chosen = {shard.name for shard in mine}
-                here, captions = ([shard for shard in some if shard.name in chosen] for some in (shards, extra))
+                names = {shard.name for shard in mine}
+                here, captions = ([shard for shard in some if shard.name in names] for some in (shards, extra))
                 if given and here:
                     embed_all_given(folder, given, here, encoder, extractor, vocabulary)
-                embed_all(
-                    folder, [] if given else here, captions, encoder, extractor, options.captions, vocabulary, processes
-                )
-            if part and named:
-                tell_part(folder, part, mine, everything)
-                find_lists_of_part(folder, part)
+                pairs = [] if given else here
+                embed_all(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew)
+            if chosen.ends_here(folder, mine, everything):
+                if chosen.part and chosen.name:
+                    find_lists_of_part(folder, chosen.part)
                 return folder.manifest
-            only_train = part is not None and part.trains
+            only_train = chosen.part is not None and chosen.part.trains
             finish_index(folder, shards, extra, encoder, options, given.rows if given else 0, only_train=only_train)
             if only_train:
                 return folder.manifest

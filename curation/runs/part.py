@@ -48,6 +48,50 @@ class RunPart:
         return [shard for shard in shards if shard.name in mine]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Which shards a run does of all: those of a part, or those that failed. Else all that are not done."""
+
+    part: RunPart | None = None
+    retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.retry_failed and self.finishes:
+            raise MisuseError(f"--part {FINISH} --retry-failed: it does none of the shards; leave one of them out")
+
+    @property
+    def name(self) -> str:
+        """Of the part; "" for none."""
+        return self.part.name if self.part else ""
+
+    @property
+    def finishes(self) -> bool:
+        """Whether it is what comes when all parts are done."""
+        return self.part is not None and not self.part.number
+
+    def of(self, folder: RunFolder, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards to do. Raises CocuError where it is to finish, and some are missing."""
+        if self.finishes:
+            check_all_there(folder, shards)
+        mine = self.part.of(shards) if self.part and self.name else list(shards)
+        return folder.to_retry(mine) if self.retry_failed else mine
+
+    def ends_here(self, folder: RunFolder, mine: Sequence[Shard], shards: Sequence[Shard]) -> bool:
+        """Whether shards are left to others, which is said then: what comes after all of them is not done."""
+        if self.part and self.name:
+            tell_part(folder, self.part, mine, shards)
+            return True
+        missing = folder.missing(shards) if self.retry_failed else ()
+        if missing:
+            say(
+                f"{folder.path}: {len(missing):,} of {len(shards):,} shards are missing still: leave out --retry-failed"
+            )
+        return bool(missing)
+
+
+ALL = Chosen()
+
+
 def parse_part(text: str | None, trains: bool = False) -> RunPart | None:
     """The part named "I/N" or "finish", or "train" where a command has that; None for None. Raises MisuseError."""
     if text is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import World, cocu, digests
+from tests.integration.commands import World, cocu, digests, succeed
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
 from tests.integration.processes import workers
 
@@ -42,6 +44,30 @@ def test_parts_make_what_one_run_makes(undisturbed: Undisturbed, warm: WarmComma
         same(expected, out)
 
 
+def test_shards_that_failed_are_tried_again_alone(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.shards, tmp_path / "shards")
+    index, out, whole = (tmp_path / name for name in ("index", "out", "whole"))
+    common = ("--model", world.model, "--device", "cpu")
+    succeed("index", "build", tmp_path / "shards", "--out", index, *common)
+    succeed("curate", "run", index, "--out", whole)
+    lost = sorted((tmp_path / "shards").iterdir())[0]
+    kept = lost.rename(tmp_path / "kept.tar")
+    command = ("curate", "run", index, "--out", out)
+    record = out / "failed" / f"{lost.stem}.json"
+    for number, options in enumerate([(), ("--retry-failed",), ("--retry-failed", "--processes", 2)], 1):
+        answer = cocu(*command, *options)
+        assert answer.code == 1
+        assert f"1 of {2 if number == 1 else 1} shards could not be curated" in answer.err
+        tries = json.loads(record.read_text())
+        assert [one["attempt"] for one in tries] == [*range(1, number + 1)]
+        assert all(lost.name in one["error"] and one["worker"].startswith("process ") for one in tries)
+    kept.rename(lost)
+    answer = succeed(*command, "--retry-failed")
+    assert "1 of 2 shards failed, at 3 attempts, and are tried again" in answer.err
+    same(whole, out)
+    assert "nothing to do" in succeed(*command, "--retry-failed").err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path) -> None:
@@ -60,9 +86,15 @@ def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path)
 
 def test_what_one_process_does_is_not_given_to_several(index: Path, world: World, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    answer = cocu("curate", "run", index, "--out", out, "--localise", "--processes", 2)
-    assert (answer.code, out.exists()) == (2, False)
-    assert "--localise looks by one process" in answer.err
+    for options, message in (
+        (("--gpus", 2), "--gpus 2: is of --anchors and --localise"),
+        (("--localise", "--device", "cpu", "--gpus", 2), "--gpus 2: there is no GPU for it"),
+        (("--engine", "ray", "--address", "127.0.0.1:1"), "--address 127.0.0.1:1: no cluster is reached"),
+        (("--part", "finish", "--retry-failed"), "--part finish --retry-failed: it does none"),
+    ):
+        answer = cocu("curate", "run", index, "--out", out, *options)
+        assert (answer.code, out.exists()) == (2, False)
+        assert message in answer.err
     answer = cocu("index", "build", world.shards, "--out", out, "--embeddings", tmp_path, "--processes", 2)
     assert (answer.code, out.exists()) == (2, False)
     assert "--embeddings are worked by one process" in answer.err
