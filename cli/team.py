@@ -8,12 +8,13 @@ ProcessesOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes of each machine that share the shards and the cores; one that dies is replaced. Default: one a "
-        "GPU, else one.",
+        help="Processes of each machine that share the shards and the cores. One that dies is replaced.",
+        show_default="one a GPU, else one",
     ),
 ]
 GpusOption = Annotated[
-    int | None, typer.Option(min=1, help="GPUs of each machine, a process with its own encoder for each. Default: all.")
+    int | None,
+    typer.Option(min=1, help="GPUs of each machine, a process with its own encoder for each.", show_default="all"),
 ]
 EngineOption = Annotated[
     Literal["local", "ray"],
@@ -21,7 +22,9 @@ EngineOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Of the Ray cluster. Default: the one that this machine is in."),
+    typer.Option(
+        metavar="HOST:PORT", help="Address of the Ray cluster.", show_default="the one that this machine is in"
+    ),
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry-failed", help="Do the shards that failed in an earlier run, and none but these.")

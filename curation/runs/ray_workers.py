@@ -21,6 +21,7 @@ from curation.reading.shards import Shard
 from curation.runs.local_workers import sendable
 from curation.runs.spread import Seat, Work
 from files.errors import CocuError, MisuseError, one_line
+from files.saying import say
 
 CALL = 10.0  # seconds for the cluster's head to answer
 LOOK = 1.0  # seconds between looks at who is in the cluster
@@ -71,8 +72,6 @@ def ray_workers(
     """Workers on all machines of the cluster: on each so many processes, or one a GPU, or one."""
     with joined(address) as ray:
         workers = RayWorkers(ray, device == "cuda", processes, gpus, makings)
-        if not workers.count:
-            raise CocuError("--engine ray: no machine of the cluster has a CPU for its workers; join one to it")
         try:
             yield workers
         finally:
@@ -91,17 +90,19 @@ class RayWorkers:
         self._asked: dict[Any, str] = {}  # what is not answered yet, of whom
         self._machines: set[str] = set()
         self._deaths: dict[str, int] = {}
-        self._looked = 0.0
+        self._looked, self._waits = 0.0, False
         self._look()
 
     @property
     def count(self) -> int:
-        """How many live, or are on their way."""
-        return len(self._actors)
+        """How many live, or are on their way; one that is waited for, where none of the machines of before is there."""
+        return len(self._actors) or int(not self._machines.intersection(one["NodeID"] for one in self._alive()))
 
     def told(self) -> Sequence[tuple[str, str, Any]]:
         """What they tell, once some do, or after a while nothing."""
         self._look()
+        if not self._asked:
+            self._wait_for_machines()
         ready, _ = self._ray.wait(list(self._asked), timeout=LOOK) if self._asked else ([], [])
         found: list[tuple[str, str, Any]] = []
         for answer in ready:
@@ -151,6 +152,12 @@ class RayWorkers:
                     name = f"worker {number + 1} of {machine['NodeManagerAddress']} ({machine['NodeID'][:6]})"
                     self._places[name] = machine, processes
                     self._hire(name)
+
+    def _wait_for_machines(self) -> None:
+        if not self._waits:
+            say("--engine ray: no machine of the cluster can take workers; waiting for one to join it")
+        self._waits = True
+        time.sleep(LOOK)
 
     def _hire(self, name: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
