@@ -13,16 +13,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from curation.folders import CuratedFolder, IndexFolder
@@ -42,7 +44,23 @@ __all__ = [
 ]
 
 Named = str | Path
+Function = TypeVar("Function", bound=Callable[..., Any])
 PACKAGES = ("files", "data_cards", "curation", "training", "evaluation", "cli")
+
+
+def _renamed(**names: str) -> Callable[[Function], Function]:
+    """Arguments by the names that they had are taken, with a warning."""
+
+    def taking(function: Any) -> Any:
+        @functools.wraps(function)
+        def called(*given: Any, **named: Any) -> Any:
+            for old in names.keys() & named:
+                warnings.warn(f"cocu.{function.__name__}: {old} is called {names[old]} now", FutureWarning, 2)
+            return function(*given, **{names.get(name, name): value for name, value in named.items()})
+
+        return called
+
+    return taking
 
 
 def build_index(
@@ -342,6 +360,7 @@ def open_curated(path: Named) -> CuratedFolder:
         return CuratedFolder.opened(Path(path))
 
 
+@_renamed(k="top")
 def score(
     curated: Named | CuratedFolder,
     truth: Named | None = None,
@@ -349,7 +368,7 @@ def score(
     *,
     judged: Named | None = None,
     min_area: float = 0.01,
-    k: Sequence[int] = (1, 3, 5, 8, 16),
+    top: Sequence[int] = (1, 3, 5, 8, 16),
     named_by: str = "either",
     seed: int = 0,
     against: Named | None = None,
@@ -370,14 +389,14 @@ def score(
         if judged is not None and (truth, synonyms) == (None, None):
             from curation.recovery.judged import score_judged
 
-            return score_judged(_path(curated), Path(judged), k)
+            return score_judged(_path(curated), Path(judged), top)
         if judged is not None or truth is None or synonyms is None:
             raise MisuseError("give --truth and --synonyms, or --judged alone")
         from curation.recovery.scorecard import score_folder
 
         what = (_path(curated), truth, synonyms)
         how = {"named_by": named_by, "seed": seed, "against": against, "spacy_pipeline": spacy_pipeline}
-        return score_folder(*what, min_area=min_area, ks=k, **how)  # type: ignore[arg-type]
+        return score_folder(*what, min_area=min_area, ks=top, **how)  # type: ignore[arg-type]
 
 
 def train(
@@ -409,7 +428,7 @@ def train(
     measured at every validation. init: what to begin with, a checkpoint or a CLIP's name such as "miniature", in place
     of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair. concepts:
     curations that have those of `data`, shards as they were curated, and of `val` as far as they know it. features:
-    folder where those of a frozen image tower are kept. More: `cocu train run --help`. Interrupted, it saves first.
+    folder where those of a frozen image tower are kept. More: `cocu train --help`. Interrupted, it saves first.
     Raises MisuseError for arguments that are wrong, CocuError where the loss stays non-finite, or shards or checkpoints
     cannot be read or written.
 
@@ -461,6 +480,7 @@ def train(
         return Trained(Path(out), outcome)
 
 
+@_renamed(batch="batch_size", threads="workers")
 def evaluate(
     checkpoint: Named | Trained,
     benchmark: str | Sequence[str] | Mapping[str, Named],
@@ -470,9 +490,9 @@ def evaluate(
     limit: int | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
-    batch: int = 8,
+    batch_size: int = 8,
     windows: int = 8,
-    threads: int = 4,
+    workers: int = 4,
     protocol: Literal["groupvit", "clip"] = "groupvit",
     templates: Literal["simple", "subset", "full"] | None = None,
     prompts: Literal["first", "all"] | None = None,
@@ -497,7 +517,7 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    command: what results.json says that it was made by. More: `cocu eval run --help`. Raises MisuseError for arguments
+    command: what results.json says that it was made by. More: `cocu eval --help`. Raises MisuseError for arguments
     that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
@@ -512,7 +532,7 @@ def evaluate(
         from files.errors import MisuseError, check_numbers
         from files.text_towers import tokenizer_from
 
-        check_numbers(1, limit=limit, batch=batch, windows=windows, threads=threads)
+        check_numbers(1, limit=limit, batch_size=batch_size, windows=windows, workers=workers)
         check_numbers(0, gallery=gallery, distractors=distractors)
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
@@ -523,7 +543,7 @@ def evaluate(
         words: Any = None if background_words is None else background_words
         wording = Wording(protocol, templates, prompts, words, index, distractors)
         shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
-        options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
+        options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
         pictures = None if dense_pictures is None else _path(dense_pictures)
         with tokenizer_from(tokenizer):

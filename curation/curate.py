@@ -20,14 +20,7 @@ from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
 from curation.curated.parquet_shards import check_parquet
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import (
-    BLOCK,
-    TOP_RECOVERED,
-    CuratedBlock,
-    CurationTally,
-    Curator,
-    anchors_of,
-)
+from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
@@ -44,6 +37,7 @@ from curation.index.opened import (
     open_index,
 )
 from curation.ranking.archives import Archives
+from curation.ranking.embedded import anchors_of
 from curation.ranking.kept_fits import fitted_models, packed, unpacked
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions

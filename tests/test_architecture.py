@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curation.ranking": INDEXED,
     "curation.curated": INDEXED,
     "curation.recovery": INDEXED | {"curation.curated"},
-    "curation.report": INDEXED | {"curation.curated"},
+    "curation.reasons": CURATED,
+    "curation.report": INDEXED | {"curation.curated", "curation.reasons"},
     # Of the report what shows captions and pictures.
-    "curation.explorer": CURATED | {"curation.curator", "curation.report.thumbnails", "curation.report.caption_marks"},
+    "curation.explorer": CURATED | {"curation.reasons", "curation.report.thumbnails", "curation.report.caption_marks"},
     "curation.folders": INDEXED | {"curation.curated", "curation.report"},
     "curation.curator": CURATED,
     "curation.curate": CURATED | {"curation.curator"},
