@@ -45,7 +45,7 @@ ProcessesOption = Annotated[
 ]
 GpusOption = Annotated[
     int | None,
-    typer.Option(min=1, help="GPUs of each machine, each with a process of its own.", show_default="all"),
+    typer.Option(min=1, help="GPUs of a machine, each with a process of its own.", show_default="all"),
 ]
 EngineOption = Annotated[
     Literal["local", "ray"],
