@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import json
@@ -22,7 +21,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -52,13 +51,12 @@ def _renamed(**names: str) -> Callable[[Function], Function]:
     """Arguments by the names that they had are taken, with a warning."""
 
     def taking(function: Any) -> Any:
-        @functools.wraps(function)
         def called(*given: Any, **named: Any) -> Any:
             for old in names.keys() & named:
                 warnings.warn(f"cocu.{function.__name__}: {old} is called {names[old]} now", FutureWarning, 2)
             return function(*given, **{names.get(name, name): value for name, value in named.items()})
 
-        return called
+        return wraps(function)(called)
 
     return taking
 

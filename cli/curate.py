@@ -10,20 +10,16 @@ from cli.curated import balance, query, report, score, show
 from cli.explore import export
 from cli.named_entries import completion
 from cli.options import (
-    AddressOption,
     DeviceOption,
-    EngineOption,
-    GpusOption,
     IndexArgument,
     IndexModelOption,
     IndexPipelineOption,
     PartOption,
     PretrainedOption,
-    ProcessesOption,
-    RetryOption,
     TokenizerOption,
     TrustOption,
 )
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry

@@ -8,8 +8,9 @@ import typer
 
 from cli.command import DEFAULT, Commands, RunUnlessNamed
 from cli.named_entries import completion
-from cli.options import DeviceOption, GpusOption, TrustOption
+from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
+from cli.team import GpusOption
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
 

@@ -8,20 +8,16 @@ import typer
 from cli.command import Commands, listing
 from cli.named_entries import completion
 from cli.options import (
-    AddressOption,
     DeviceOption,
-    EngineOption,
-    GpusOption,
     IndexArgument,
     IndexModelOption,
     IndexPipelineOption,
     PartOption,
     PretrainedOption,
-    ProcessesOption,
-    RetryOption,
     TokenizerOption,
     TrustOption,
 )
+from cli.team import AddressOption, EngineOption, GpusOption, ProcessesOption, RetryOption
 
 if TYPE_CHECKING:
     from files.registry import Registry

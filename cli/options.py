@@ -35,28 +35,3 @@ PartOption = Annotated[
         "give --part finish.",
     ),
 ]
-ProcessesOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Processes of each machine that share the shards and the cores. One that dies is replaced.",
-        show_default="one, or one for each GPU",
-    ),
-]
-GpusOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="GPUs of a machine, each with a process of its own.", show_default="all"),
-]
-EngineOption = Annotated[
-    Literal["local", "ray"],
-    typer.Option(help="Whose machines work: this one, or those of a Ray cluster, which share the folders with it."),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT", help="Where the Ray cluster is.", show_default="the cluster that this machine is in"
-    ),
-]
-RetryOption = Annotated[
-    bool, typer.Option("--retry-failed", help="Do the shards that failed in an earlier run, and none but these.")
-]

@@ -57,11 +57,14 @@ class IndexFolder:
 
         top = top if k is None else k
         check_numbers(1, top=top)
-        if device not in self._encoders:
+        texts_only = isinstance(query, str)
+        encoder = self._encoders.get((device, False)) or self._encoders.get((device, texts_only))
+        if encoder is None:
             from curation.index.opened import open_encoder
 
-            self._encoders[device] = open_encoder(self._opened, device, named=self.encoder)
-        return nearest_captions(self._opened, self._encoders[device], query, top)
+            encoder = open_encoder(self._opened, device, named=self.encoder, texts_only=texts_only)
+            self._encoders[device, texts_only] = encoder
+        return nearest_captions(self._opened, encoder, query, top)
 
     @cached_property
     def _opened(self) -> Index:
@@ -70,7 +73,7 @@ class IndexFolder:
         return open_index(self.path)
 
     @cached_property
-    def _encoders(self) -> dict[str, Encoder]:
+    def _encoders(self) -> dict[tuple[str, bool], Encoder]:
         return {}
 
     def __repr__(self) -> str:

@@ -236,5 +236,5 @@ def test_files_are_named_for_their_idea() -> None:
 def test_files_can_be_read_in_one_sitting() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in EVERY_FILE}
     # The Python face is long by its signatures, one option a line, and by nothing else.
-    most = {"cocu.py": 600}
+    most = {"cocu.py": 620}
     assert {file: lines for file, lines in lengths.items() if lines > most.get(file, MOST_LINES)} == {}

@@ -231,7 +231,7 @@ def test_a_table_of_pictures_and_captions(world: World, tmp_path: Path) -> None:
         (["--memory", "lots"], "give a size such as 2GB"),
         (["--memory", "0GB"], "give a size such as 2GB"),
         (["--device", "cuda"], "no CUDA device is visible"),
-        (["--precision", "fp8"], "expected auto, fp32, bf16, fp16"),
+        (["--precision", "fp8"], "expected one of auto, fp32, bf16, fp16"),
         (["--spacy-pipeline", "no_such"], "make install"),
         (["--vocabulary", "nowhere.txt"], "--vocabulary nowhere.txt"),
         (["--factory", "Nonsense"], "Nonsense"),
