@@ -490,6 +490,7 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     device: str = "auto",
+    gpus: int | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     batch_size: int = 8,
     windows: int = 8,
@@ -518,37 +519,17 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    command: what results.json says that it was made by. More: `cocu eval --help`. Raises MisuseError for arguments
-    that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
+    gpus: a process for each, where there are several; None: all. command: what results.json says that it was made by.
+    More: `cocu eval --help`. Raises MisuseError for arguments that are wrong, CocuError for a picture that cannot be
+    read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """
+    given = locals()
     with _at_work(quiet):
-        from data_cards.cards import benchmarks_of
+        from evaluation.asked import evaluate_as_asked
 
-        wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
-        from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
-        from evaluation.labels.inference import Rules
-        from evaluation.setting import Wording
-        from files.errors import MisuseError, check_numbers
-        from files.text_towers import tokenizer_from
-
-        check_numbers(1, limit=limit, batch_size=batch_size, windows=windows, workers=workers)
-        check_numbers(0, gallery=gallery, distractors=distractors)
-        named = getattr(checkpoint, "best", checkpoint)
-        if named is None:
-            raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
-        if isinstance(background_words, str) and background_words != "auto":
-            background_words = [word.strip() for word in background_words.split(",")]
-        index = None if vocabulary is None else _path(vocabulary)
-        words: Any = None if background_words is None else background_words
-        wording = Wording(protocol, templates, prompts, words, index, distractors)
-        shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
-        options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
-        told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
-        pictures = None if dense_pictures is None else _path(dense_pictures)
-        with tokenizer_from(tokenizer):
-            return evaluate_checkpoint(str(named), wanted, *told, pictures)
+        return evaluate_as_asked(**given)
 
 
 def main() -> None:

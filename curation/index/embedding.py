@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -105,18 +106,28 @@ def _elsewhere(
     seat.share_of_threads()
     opened = Encoder(encoder, device, batch_size, seat.share(workers))
     with ConceptExtractor(nouns) as extractor, ExitStack() as stack:
-        feed: Feed | None = None
-        if opened.device.type in FED:
-            feed = stack.enter_context(Feed((), opened, Naming(extractor, vocabulary), opened.workers))
 
-        def embed(shard: Shard, advance: Advance) -> Done:
+        def embed(shard: Shard, advance: Advance, feed: Feed | None = None) -> Done:
             path = out / "embeddings" / f"{shard.name}.parquet"
-            if feed:
-                feed.ask(shard, options)
             result = embed_shard(shard, path, opened, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
-        yield embed
+        if opened.device.type in FED:
+            feed = stack.enter_context(Feed((), opened, Naming(extractor, vocabulary), opened.workers))
+            yield _Fed(partial(embed, feed=feed), lambda shard: feed.ask(shard, options))
+        else:
+            yield embed
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """A `Work` that is fed: the next shard is made ready while one is embedded."""
+
+    work: Work
+    soon: Callable[[Shard], None]
+
+    def __call__(self, shard: Shard, advance: Advance) -> Done:
+        return self.work(shard, advance)
 
 
 def embed_shard(
