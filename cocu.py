@@ -144,10 +144,11 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(found, extra, Path(out), options, *at_once, *who)
+        path = _path(out, filled=True)
+        manifest = build.build_index(found, extra, path, options, *at_once, *who)
         if manifest["finished"]:
-            fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
-        return IndexFolder(Path(out), manifest, encoder)
+            fit_default(open_index(_path(path), manifest["parameters"]["noun_pipeline"]))
+        return IndexFolder(path, manifest, encoder)
 
 
 def add_to_index(
@@ -224,10 +225,10 @@ def merge_indexes(
         check_numbers(1, batch_size=batch_size)
         by_hand = named_encoder(model, pretrained, trust_remote_code, tokenizer)
         encoder = by_hand or next((getattr(index, "encoder", None) for index in indexes), None)
-        paths = [_path(index) for index in indexes]
-        made = merge.merge_indexes(paths, Path(out), encoder, spacy_pipeline, device, batch_size)
-        fit_default(open_index(Path(out), made["parameters"]["noun_pipeline"]))
-        return IndexFolder(Path(out), made, encoder)
+        paths, path = [_path(index) for index in indexes], _path(out, filled=True)
+        made = merge.merge_indexes(paths, path, encoder, spacy_pipeline, device, batch_size)
+        fit_default(open_index(_path(path), made["parameters"]["noun_pipeline"]))
+        return IndexFolder(path, made, encoder)
 
 
 def open_index(
@@ -249,7 +250,7 @@ def open_index(
         from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(Path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
+        return IndexFolder.opened(_path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
 
 
 def curate(
@@ -341,7 +342,8 @@ def curate(
         named = (image_folder(images), table_columns(no_header, columns))
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
-        path, opened = Path(out), open_index(_path(index), spacy_pipeline)
+        opened = open_index(_path(index), spacy_pipeline)
+        path = _path(out, filled=True, sent=("shards", "pairs", "archives"))
         sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
         given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
         return CuratedFolder(path, run_curation(opened, path, *given, *who, device))
@@ -355,7 +357,7 @@ def open_curated(path: Named) -> CuratedFolder:
     with _at_work():
         from curation.folders import CuratedFolder
 
-        return CuratedFolder.opened(Path(path))
+        return CuratedFolder.opened(_path(path))
 
 
 @_renamed(k="top")
@@ -463,7 +465,7 @@ def train(
 
             (wanted,) = benchmarks_of(benchmark)
             measure = validation_measure(*wanted)
-        beside = tuple(Path(one) for one in _several(concepts, lambda folder: folder.path))
+        beside = tuple(map(_path, _several(concepts, lambda folder: folder.path)))
         given = [Source((name,), shares[n] if shares else None, beside) for n, name in enumerate(sources)]
         held = [Source((name,), None, beside, strict=False) for name in _names(val)]
         start = (resume, str(init) if init else None, trust_remote_code, Path(weights) if weights else None)
@@ -565,16 +567,21 @@ def _at_work(quiet: bool = False) -> Iterator[None]:
 
 def _names(given: Any) -> list[str]:
     """One name or several, of files or of our folders, as the command line has them."""
-    return _several(given, lambda folder: folder.path / "shards")
+    from files.remote_folders import address_of
+
+    return _several(given, lambda folder: address_of(folder.path / "shards"))
 
 
-def _several(given: Any, name: Callable[[Any], Path]) -> list[str]:
+def _several(given: Any, name: Callable[[Any], Named]) -> list[str]:
     several = [] if given is None else [given] if isinstance(given, Named) or hasattr(given, "path") else given
     return [str(name(one) if hasattr(one, "path") else one) for one in several]
 
 
-def _path(given: Any) -> Path:
-    return Path(getattr(given, "path", given))
+def _path(given: Any, **options: Any) -> Path:
+    """Of a folder; of one that lies elsewhere its copy. options: of `local_folder`."""
+    from files.remote_folders import local_folder
+
+    return local_folder(getattr(given, "path", given), **options)
 
 
 def __getattr__(name: str) -> Any:

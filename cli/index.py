@@ -285,7 +285,8 @@ def info(index: IndexArgument) -> None:
     import cocu
     from cli.printing.summaries import print_index
 
-    print_index(index, cocu.open_index(index).manifest)
+    opened = cocu.open_index(index)
+    print_index(opened.path, opened.manifest)
 
 
 @app.command()

@@ -47,6 +47,7 @@ from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from curation.runs.team import USUAL, Team, WorkingTeam
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
+from files.remote_folders import bring, remove
 from files.saying import say
 
 RECALL_SEED = 0
@@ -219,9 +220,14 @@ def finish_index(
             f"{out}: no pair could be read; rejects: {counts_text(folder.reject_counts()) or 'none'}"
             f"{folder.first_reject()}; each stands with its reason in {out / 'rejects.parquet'}"
         )
+    if folder.overtaken():
+        return
+    bring(out, but=["state"])
     clock = Stopwatch()
     if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:
         say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
+        if folder.done("@vocabulary"):
+            remove(out / "rows" / "offsets.npy")
         folder.undo("@vocabulary")
         (out / "rows" / "offsets.npy").unlink(missing_ok=True)  # without it the arrays are written anew
         write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder, options.sentence)

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from curation.index.list_by_list import HalfLists, half_lists, worth_it
 from curation.runs.parquet_parts import reading
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
@@ -176,6 +178,7 @@ class NearestRows:
         self.lists = 0 if ivf is None else int(ivf.nlist)  # 0: an index without inverted lists
         self.exact = isinstance(self.index, faiss.IndexFlat)
         self._on_gpu = False
+        self._threads = faiss.omp_get_max_threads()  # of the thread that opens it: others begin with all cores
         if gpu and getattr(faiss, "get_num_gpus", int)() > 0:
             with suppress(RuntimeError):  # kinds of index that FAISS has for CPUs only
                 self.index = faiss.index_cpu_to_all_gpus(self.index)
@@ -200,12 +203,19 @@ class NearestRows:
 
         Where fewer than k rows are found the row is -1 and the similarity -inf.
         """
+        import faiss
+
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if self._by_depth:
             wanted = next((settings for depth, settings in self._by_depth if k <= depth), self._by_depth[-1][1])
             if wanted != self.settings:
                 self.configure(wanted)
-        similarity, rows = self.index.search(queries, min(k * self.settings.rerank, max(1, self.index.ntotal)))
+        most, nprobe = min(k * self.settings.rerank, max(1, self.index.ntotal)), self.settings.nprobe
+        if worth_it(len(queries), nprobe, self.lists) and (lists := self._half_lists):
+            similarity, rows = lists.search(queries, most, nprobe, self._threads)
+        else:
+            faiss.omp_set_num_threads(self._threads)
+            similarity, rows = self.index.search(queries, most)
         if rows.size and rows.max() >= len(self.vectors):
             raise CocuError(f"{self.path}: broken (it found row {rows.max()} of {len(self.vectors):,}); {_COPY}")
         similarity[rows < 0] = 0.0
@@ -218,6 +228,13 @@ class NearestRows:
             rows = np.pad(rows, pad, constant_values=-1)
             similarity = np.pad(similarity, pad, constant_values=-np.inf)
         return similarity[:, :k], rows[:, :k]
+
+    @cached_property
+    def _half_lists(self) -> HalfLists | None:
+        try:
+            return None if self._on_gpu else half_lists(self.index)
+        except ValueError as error:
+            raise CocuError(f"{self.path}: broken ({error}); {_COPY}") from error
 
     def _check(self, similarity: np.ndarray, source: str | Path) -> None:
         if not np.isfinite(similarity).all():

@@ -1,4 +1,5 @@
 """Workers that are actors of a Ray cluster, whose machines share the folders with this one, and have cocu installed.
+Remote folders they share by their address.
 
 Ray begins them and brings messages; it repeats nothing. As many as are asked for are begun on each machine that is in
 the cluster, or joins it.
@@ -23,6 +24,7 @@ from curation.reading.shards import Shard
 from curation.runs.local_workers import sendable
 from curation.runs.spread import Done, Seat, Work
 from files.errors import CocuError, MisuseError, one_line
+from files.remote_folders import RemoteCopy, all_copies, copies_here
 from files.saying import say
 
 CALL = 10.0  # seconds for the cluster's head to answer
@@ -39,12 +41,13 @@ class Hand:
         self._soon: Callable[[Shard], None] | None = None
         self._thread, self._turn = ThreadPoolExecutor(1), Lock()
 
-    def make(self, makings: bytes, seat: Seat) -> tuple[str, Any]:
-        """What is told when it is ready, and for how many shards at a time."""
-        return self._thread.submit(self._make, makings, seat).result()
+    def make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...] = ()) -> tuple[str, Any]:
+        """What is told when it is ready, and for how many shards at a time. copies: of remote folders, the driver's."""
+        return self._thread.submit(self._make, makings, seat, copies).result()
 
-    def _make(self, makings: bytes, seat: Seat) -> tuple[str, Any]:
+    def _make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...]) -> tuple[str, Any]:
         try:
+            self._held.enter_context(copies_here(copies))
             if not Path(self._folder).is_dir():
                 raise CocuError(f"{self._folder}: is not there; machines of an engine must share it, by this name")
             os.chdir(self._folder)  # names of files may be relative
@@ -199,7 +202,7 @@ class RayWorkers:
             runtime_env={"env_vars": threads},
         ).remote(os.getcwd())
         self._actors[name] = actor
-        self._asked[actor.make.remote(self._makings, seat)] = name
+        self._asked[actor.make.remote(self._makings, seat, all_copies())] = name
 
 
 def sought_device(device: str, address: str | None) -> str:
