@@ -132,7 +132,7 @@ def build_index(
         if not _names(shards) and embeddings is None:
             raise MisuseError("no SHARDS: name tars or tables of pairs, or a folder of embeddings by --embeddings DIR")
         check_numbers(1, min_count=min_count, batch_size=batch_size)
-        who = (Chosen(parse_part(part), retry_failed), Team(engine, address, processes, gpus, workers))
+        who = (Chosen(parse_part(part, trains=True), retry_failed), Team(engine, address, processes, gpus, workers))
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code, str(tokenizer) if tokenizer else None)
         named = (image_folder(images), table_columns(no_header, columns))
@@ -156,6 +156,7 @@ def add_to_index(
     shards: Named | Sequence[Named] | None = None,
     *,
     extra_captions: Named | Sequence[Named] | None = None,
+    embeddings: Named | None = None,
     max_rejects: float = 0.10,
     device: str = "auto",
     batch_size: int = 64,
@@ -169,7 +170,7 @@ def add_to_index(
 ) -> IndexFolder:
     """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
 
-    shards, extra_captions: as in `build_index`; those that the index has are left out. The options that shape an index
+    shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. Options that shape an index
     are its own; model and those after it only name again what its manifest alone must not name. Until all is done
     the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
     shards that have changed since, or another model; else as `build_index`.
@@ -189,7 +190,8 @@ def add_to_index(
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (_path(index), _names(shards), _names(extra_captions))
-        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once)
+        vectors = None if embeddings is None else Path(embeddings)
+        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, vectors)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
         return IndexFolder(_path(index), made, encoder)
 

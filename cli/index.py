@@ -8,11 +8,11 @@ import typer
 from cli.command import Commands, listing
 from cli.named_entries import completion
 from cli.options import (
+    BuildPartOption,
     DeviceOption,
     IndexArgument,
     IndexModelOption,
     IndexPipelineOption,
-    PartOption,
     PretrainedOption,
     TokenizerOption,
     TrustOption,
@@ -198,7 +198,7 @@ def build(
     ] = None,
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
-    part: PartOption = None,
+    part: BuildPartOption = None,
     processes: ProcessesOption = None,
     gpus: GpusOption = None,
     engine: EngineOption = "local",
@@ -228,6 +228,10 @@ def add(
     extra_captions: Annotated[
         list[str] | None,
         typer.Option(metavar="TABLE", help="Add captions without pictures from this table. May be repeated."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Vectors of what is new, for an index that was built with --embeddings."),
     ] = None,
     max_rejects: Annotated[
         float,
