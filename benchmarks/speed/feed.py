@@ -125,7 +125,7 @@ class Delay:
 def show_parts(name: str, shards: Sequence[Shard], encoder: Instant, out: Path) -> None:
     """Each part of the work alone, in one thread."""
     pairs = [pair for pair in read_pairs(shards[0], CaptionOptions()) if isinstance(pair, Pair)]
-    work = Work(encoder.preparation, pairs, out)
+    work = FeedWork(encoder.preparation, pairs, out)
     parts: dict[str, Callable[[], Any]] = {
         "read": lambda: list(read_pairs(shards[0], CaptionOptions())),
         "decode and resize": work.decode,
@@ -146,7 +146,7 @@ def show_parts(name: str, shards: Sequence[Shard], encoder: Instant, out: Path) 
     print_table(["part", "CPU ms a pair", "of it with the lock", "share"], rows)
 
 
-class Work:
+class FeedWork:
     """What processes do to these pairs, and this one when they are embedded."""
 
     def __init__(self, preparation: Preparation, pairs: Sequence[Pair], out: Path) -> None:
