@@ -25,3 +25,10 @@ def test_shards_of_workers_that_died_are_done_by_others(tmp_path: Path) -> None:
 def test_nodes_die_and_join_and_files_are_those_of_one_process(undisturbed: Undisturbed, tmp_path: Path) -> None:
     made = (undisturbed.index, undisturbed.curated)
     in_namespaces("stages", undisturbed.shards, undisturbed.model, *made, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_remote_folders_are_all_that_nodes_need_in_common(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    made = (undisturbed.index, undisturbed.curated)
+    in_namespaces("elsewhere", undisturbed.shards, undisturbed.model, *made, tmp_path)
