@@ -136,6 +136,12 @@ def build(
             min=1, help="Decoding threads and parsing processes; with a GPU, processes for both. Default: the cores."
         ),
     ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="gpu: the GPU decodes and resizes JPEGs, which spares cores; vectors are nearly the same. Else cpu."
+        ),
+    ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     part: Annotated[

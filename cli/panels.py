@@ -12,7 +12,7 @@ PANELS = {
     "Retrieval": ("preset", "expansion", "neighbours", "factory", "min_recall", "k"),
     "Ranking": ("ranking", "keep", "min_score", "confidence", "merge", "synonyms", "grounded", "seed"),
     "Output": ("out", "write_caption", "output", "shards_format", "localise", "min_peak"),
-    "Machine": ("device", "precision", "batch_size", "workers", "memory", "part", "processes"),
+    "Machine": ("device", "precision", "batch_size", "workers", "decode", "memory", "part", "processes"),
 }
 # Of `cocu curate run`, where these are of the pairs that --anchors names, the rest of its input being the index's.
 OF_ANCHORS = (

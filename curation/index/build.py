@@ -61,7 +61,7 @@ class IndexOptions:
     """What shapes an index. memory: bytes that the two FAISS indexes may take together.
 
     prompt: the sentence of a concept, {} where it stands; None: the language's. embeddings: a folder of vectors that
-    are there already (given_vectors.py).
+    are there already (given_vectors.py). decoder: of pictures (device_decoding.py).
     """
 
     encoder: EncoderSpec
@@ -75,6 +75,7 @@ class IndexOptions:
     max_rejects: float = 0.10
     prompt: str | None = None
     embeddings: Path | None = None
+    decoder: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.prompt is not None and (self.prompt.count("{}") != 1 or set("{}") & set(self.prompt.replace("{}", ""))):
@@ -98,6 +99,7 @@ class IndexOptions:
             **self.captions.parameters(),
             **self.nouns.parameters(),
             **({"prompt": self.sentence} if self.sentence != PROMPT else {}),
+            **({"decode": self.decoder} if self.decoder != "cpu" else {}),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
@@ -157,7 +159,7 @@ def build_index(
             mine = part.of(everything) if part and named else everything
             if part and not named:
                 check_all_there(folder, everything)
-            encoder = Encoder(options.encoder, device, batch_size, workers)
+            encoder = Encoder(options.encoder, device, batch_size, workers, options.decoder)
             if options.factory != "auto":
                 check_factory(options.factory, encoder.dim)
             with ConceptExtractor(options.nouns, workers) as extractor:

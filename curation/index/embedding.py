@@ -170,7 +170,7 @@ def write_blocks(
                 else:
                     result.checksum = zlib.crc32(text.encode(), result.checksum)
             result.seconds.encode += fetched - start
-            result.seconds.forward += fetched - start
+            result.seconds.forward += block.computed()
             result.seconds.write += time.perf_counter() - fetched
     return result
 
