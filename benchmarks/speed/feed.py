@@ -98,6 +98,7 @@ class Instant(Encoder):
         size = open_clip.get_model_config(model)["vision_cfg"]["image_size"]
         self.device, self.batch_size, self.dim, self.image_size = torch.device("meta"), batch_size, DIM, size
         self.seconds = 0.0
+        self._decoder = None
         preprocess = image_transform_v2(PreprocessCfg(size=size), is_train=False)
         self._transform, self._mean, self._std = _split_preprocess(preprocess, torch.device("cpu"))
         self._tokenizer = open_clip.get_tokenizer(model)

@@ -30,7 +30,7 @@ from curation.reading.shards import Shard
 from files.errors import CocuError
 from files.pictures import DECODING, BadPicture
 from files.rejects import Reject
-from files.shared_pages import SharedPages
+from files.shared_pages import SharedPages, kept
 from files.workers import begin, died
 
 # Pairs that are dealt out at once, at the most: little for a worker that is behind, enough to cost nothing.
@@ -99,7 +99,7 @@ class Feed:
         jobs, dealt = context.Pipe(duplex=False)
         wanted, self._free = context.Pipe(duplex=False)
         naming = replace(naming, extractor=naming.extractor.single())
-        makings = pickle.dumps((preparation, naming))  # unpickled where what goes wrong can be told
+        makings = kept(pickle.dumps((preparation, naming)))  # unpickled where what goes wrong can be told
         self._turn, self._lone = context.Lock(), context.Lock()
         self._ends: list[Connection] = []
         self._processes: list[BaseProcess] = []
@@ -300,7 +300,7 @@ def _taken(counted: ShardResult) -> ShardResult:
 
 def _make(
     told: Connection,
-    makings: bytes,
+    makings: SharedPages,
     jobs: Connection,
     turn: Lock,
     lone: Lock,
@@ -311,7 +311,7 @@ def _make(
     DECODING.share(workers, lone)
     preparation: Preparation
     naming: Naming
-    preparation, naming = pickle.loads(makings)
+    preparation, naming = pickle.loads(makings.bytes)
     slots = _slots(pages, shape)
     while True:
         with turn:
