@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.command import Commands, listing
+from cli.command import Commands
 from cli.curated import balance, query, report, score, show
 from cli.explore import export
+from cli.kept_options import working
 from cli.named_entries import completion
 from cli.options import (
     DeviceOption,
@@ -45,7 +46,7 @@ def _rankings() -> "Registry[Any]":
     return RANKINGS
 
 
-@app.command(cls=listing(expansion=_expansions, ranking=_rankings))
+@app.command(cls=working(expansion=_expansions, ranking=_rankings))
 def run(
     index: IndexArgument,
     out: Annotated[

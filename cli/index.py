@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.command import Commands, listing
+from cli.command import Commands
+from cli.kept_options import LongWork, working
 from cli.named_entries import completion
 from cli.options import (
     BuildPartOption,
@@ -37,7 +38,7 @@ def _languages() -> tuple[str, ...]:
     return known_languages()
 
 
-@app.command(cls=listing(parser=_parsers))
+@app.command(cls=working(parser=_parsers))
 def build(
     shards: Annotated[
         list[str] | None,
@@ -222,7 +223,7 @@ def build(
         print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def add(
     index: IndexArgument,
     shards: Annotated[
@@ -265,7 +266,7 @@ def add(
     print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def merge(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Folders made by `cocu index build`.")],
     out: Annotated[
