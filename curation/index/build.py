@@ -45,6 +45,7 @@ from curation.runs.part import ALL, Chosen
 from curation.runs.progress import Stopwatch, size_text
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from curation.runs.team import USUAL, Team, WorkingTeam
+from curation.runs.trial import trial_here
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
 from files.saying import say
@@ -156,6 +157,8 @@ def build_index(
         else:
             mine = chosen.of(folder, everything)
             encoder = Encoder(replace(options.encoder, precision=precision), team.here(device), batch_size, workers)
+            if trial := trial_here():
+                trial.dim = encoder.dim
             if options.factory != "auto":
                 check_factory(options.factory, encoder.dim)
             with ConceptExtractor(options.nouns, workers) as extractor:
