@@ -10,11 +10,11 @@ from cli.dry_run import DryRunOption, index_disk, try_run
 from cli.kept_options import LongWork, working
 from cli.named_entries import completion
 from cli.options import (
+    BuildPartOption,
     DeviceOption,
     IndexArgument,
     IndexModelOption,
     IndexPipelineOption,
-    PartOption,
     PretrainedOption,
     TokenizerOption,
     TrustOption,
@@ -198,9 +198,13 @@ def build(
             show_default="the cores",
         ),
     ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(help="What decodes JPEGs: cpu, or gpu, which spares cores and gives nearly the same vectors."),
+    ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
-    part: PartOption = None,
+    part: BuildPartOption = None,
     processes: ProcessesOption = None,
     gpus: GpusOption = None,
     engine: EngineOption = "local",
@@ -235,6 +239,10 @@ def add(
     extra_captions: Annotated[
         list[str] | None,
         typer.Option(metavar="TABLE", help="Add captions without pictures from this table. May be repeated."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Vectors of what is new, for an index that was built with --embeddings."),
     ] = None,
     max_rejects: Annotated[
         float,
@@ -292,7 +300,8 @@ def info(index: IndexArgument) -> None:
     import cocu
     from cli.printing.summaries import print_index
 
-    print_index(index, cocu.open_index(index).manifest)
+    opened = cocu.open_index(index)
+    print_index(opened.path, opened.manifest)
 
 
 @app.command()

@@ -35,3 +35,11 @@ PartOption = Annotated[
         "give --part finish.",
     ),
 ]
+BuildPartOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Do part I of N of the shards. Parts may run at once, on machines that share --out; when all have ended, "
+        "give --part finish. Before that a large index takes --part train, and each part once more.",
+    ),
+]

@@ -28,6 +28,7 @@ from curation.ranking.support import SupportModel
 from curation.ranking.witness import Witness
 from files.atomic import atomic
 from files.errors import MisuseError
+from files.remote_folders import remove
 from files.saying import say
 from files.shapes import check_shape, count
 from files.strict_json import parse_json
@@ -101,7 +102,7 @@ def _keep(path: Path, fitted: FittedModels) -> None:
             np.savez(file, **arrays)
         for other in path.parent.glob("*.npz"):
             if other.name.partition("-")[0] != path.name.partition("-")[0]:
-                other.unlink(missing_ok=True)
+                remove(other)
     except OSError as error:
         say(f"{path}: what was fitted can't be kept there ({error.strerror or error}); it will be fitted again")
 
@@ -110,6 +111,8 @@ def packed(fitted: FittedModels) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays and values of fitted models, without the index that they are of: for a file, or another process."""
     arrays: dict[str, Any] = {}
     values: dict[str, Any] = {}
+    if "sampled" in vars(fitted.statistics):  # the fit asked for it
+        arrays["pictures_mean"], arrays["pictures_covariance"] = fitted.statistics.sampled
     if (support := fitted.support) is not None:
         arrays["support_prior"] = support.prior
         values["support"] = {name: getattr(support, name) for name in VALUES["support?"]}
@@ -137,6 +140,7 @@ def _read(path: Path, index: Index) -> FittedModels | None:
         **{"judge_weights": (np.float64, (4,)), "judge_naming": (np.float64, (5,))},
         **dict.fromkeys(("judge_steps_at", "judge_steps"), (np.float64, (None,))),
         **{"picture_proven": (np.int32, (None,)), "families_tails": (np.int32, (concepts, MOST_TAILS))},
+        **{"pictures_mean": (np.float32, (dim,)), "pictures_covariance": (np.float32, (dim, dim))},
         **{"families_same": (np.int32, (concepts,)), "families_order": (np.int64, (concepts,))},
     }
     try:
@@ -147,6 +151,8 @@ def _read(path: Path, index: Index) -> FittedModels | None:
             ids = arrays.get(name, np.zeros(0))
             if ids.size and not (ids.min() >= least and ids.max() < concepts):
                 raise ValueError(f"{name} holds what is none of the {concepts:,} concepts")
+        if faulty := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+            raise ValueError(f"{faulty[0]} holds what is no number")
         return unpacked(index, arrays, values)
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
         say(f"{path}: cannot be read ({str(error) or type(error).__name__}); what it kept is fitted again")
@@ -180,14 +186,15 @@ def unpacked(index: Index, arrays: Mapping[str, np.ndarray], values: Mapping[str
         return {name: arrays[f"{prefix}_{name}"] for name in names}
 
     rows = index.rows
-    statistics = PictureStatistics(index.vocabulary.vectors, rows.image_vectors)
+    sampled = (arrays["pictures_mean"], arrays["pictures_covariance"]) if "pictures_covariance" in arrays else None
+    statistics = PictureStatistics(index.vocabulary.vectors, rows.image_vectors, sampled)
     support = judge = picture = families = None
     if "support" in values:
         support = SupportModel(**named("support", "prior"), statistics=statistics, **values["support"])
     if "judge" in values:
         judge = ConfidenceModel(
             **named("judge", "weights", "steps_at", "steps", "prior"),
-            witness=Witness(PictureStatistics(arrays["directions"], rows.image_vectors), arrays["trust"]),
+            witness=Witness(statistics.of(arrays["directions"]), arrays["trust"]),
             captions=indexed_captions(rows),
             diagram=tuple((mean, share, int(entries)) for mean, share, entries in values["judge"]["diagram"]),
             report=values["judge"]["report"],

@@ -16,7 +16,7 @@ import numpy as np
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.archives import Archives
-from curation.ranking.cooccurrence import also_called, named_together
+from curation.ranking.cooccurrence import also_called, named_together, places
 from curation.ranking.picture_statistics import PictureStatistics
 
 # Agreement from which one concept stands for another.
@@ -25,8 +25,10 @@ SAME = 0.9
 LOOKED_AT_EACH = 4
 # A concept's tails that are looked for, the longest first.
 MOST_TAILS = 3
-# Agreements computed at a time: bounds the memory.
+# Agreements computed, and twins looked for, at a time: bounds the memory.
 _CELLS = 1 << 20
+# Agreements of a whole vocabulary that cost no more than those of one archive.
+_EACH_PAIR = 1000
 
 Entries = tuple[np.ndarray, np.ndarray]
 
@@ -148,7 +150,9 @@ class Synonyms:
     together ranks alike, too, a chair and its table: two concepts that single captions name together beyond chance
     are two things (`cooccurrence.named_together`).
 
-    profiles: unit float32 [C, D], whose products are the agreements.
+    profiles: unit float32 [C, D], whose products are the agreements. twins: of each concept the ones with greater ids
+    that stand for it, as CSR int64 [C+1], int32 [nnz]; None where the pairs are too few for so many concepts, or these
+    too much alike: then each archive's agreements are computed.
     """
 
     def __init__(self, statistics: PictureStatistics, rows: CaptionRows) -> None:
@@ -157,6 +161,20 @@ class Synonyms:
         profiles = statistics.concepts @ root
         self.profiles = profiles / np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-12)
         self.apart = named_together(rows, len(profiles), self._agree)
+        self.twins = self._all_twins() if len(profiles) ** 2 <= _EACH_PAIR * rows.images else None
+
+    def _all_twins(self) -> tuple[np.ndarray, np.ndarray] | None:
+        count, total = len(self.profiles), 0
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for start in range(0, count, block := max(1, _CELLS // max(1, count))):
+            one, other = np.nonzero(self.profiles[start : start + block] @ self.profiles[start:].T > SAME)
+            one, other = start + one[one < other], start + other[one < other]
+            twins = ~self.apart.holds(one, other)
+            found.append((one[twins], other[twins]))
+            if (total := total + int(twins.sum())) > _CELLS:
+                return None
+        one, other = (np.concatenate(side) for side in zip(*found, strict=True))
+        return np.concatenate([[0], np.cumsum(np.bincount(one, minlength=count))]), other.astype(np.int32)
 
     def _agree(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return pair_similarity(self.profiles, one, self.profiles, other) > SAME
@@ -164,6 +182,18 @@ class Synonyms:
     def related(self, archives: Archives, gone: np.ndarray) -> Entries:
         """As `Relation`."""
         left = np.flatnonzero(~gone)
+        if self.twins is not None:
+            concept, (offsets, twins) = archives.concept[left], self.twins
+            times = np.diff(offsets)[concept]
+            if times.sum() <= _CELLS:
+                key = archives.anchor[left] * len(self.profiles) + concept
+                one = np.repeat(np.arange(len(left)), times)
+                wanted = twins[places(offsets[concept], times)]
+                at, there = _find(key, archives.anchor[left[one]] * len(self.profiles) + wanted)
+                return left[one[there]], left[at[there]]
+        return self._related_by_products(archives, left)
+
+    def _related_by_products(self, archives: Archives, left: np.ndarray) -> Entries:
         none = np.zeros(0, np.int64)
         if not len(left):
             return none, none

@@ -24,10 +24,16 @@ class PictureStatistics:
     """What is known of concepts by all indexed pictures; each figure is computed when it is first asked for, once.
 
     concepts: t(c), float32 [C, D]. pictures: v, float16 [M, D], of which at most `STATISTICS_PICTURES` are read.
+    known: `sampled`, where it has been computed before.
     """
 
     concepts: np.ndarray
     pictures: np.ndarray
+    known: tuple[np.ndarray, np.ndarray] | None = None
+
+    def of(self, concepts: np.ndarray) -> PictureStatistics:
+        """Of other concepts, by the same pictures, which are not read again."""
+        return PictureStatistics(concepts, self.pictures, self.sampled)
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -35,19 +41,23 @@ class PictureStatistics:
         if self.alike:
             width = self.pictures.shape[1]
             return np.zeros(width, np.float32), np.eye(width, dtype=np.float32)
-        return self._sample().mean(0), self._covariance
+        return self.sampled
 
     @cached_property
     def alike(self) -> bool:
         """Whether there are no two pictures that differ by more than rounded vectors of one picture do."""
-        return len(self.pictures) < 2 or float(np.trace(self._covariance)) < LEAST_VARIANCE
+        return len(self.pictures) < 2 or float(np.trace(self.sampled[1])) < LEAST_VARIANCE
 
     @cached_property
-    def _covariance(self) -> np.ndarray:
-        return np.cov(self._sample().T).astype(np.float32)
-
-    def _sample(self) -> np.ndarray:
-        return np.asarray(self.pictures[:: -(-len(self.pictures) // STATISTICS_PICTURES)], np.float32)
+    def sampled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean float32 [D] and covariance float32 [D, D] of the pictures that are read; 0 of fewer than two."""
+        if self.known is not None:
+            return self.known
+        width = self.pictures.shape[1]
+        if len(self.pictures) < 2:
+            return np.zeros(width, np.float32), np.zeros((width, width), np.float32)
+        sample = np.asarray(self.pictures[:: -(-len(self.pictures) // STATISTICS_PICTURES)], np.float32)
+        return sample.mean(0), np.cov(sample.T).astype(np.float32)
 
     @cached_property
     def centre(self) -> np.ndarray:

@@ -56,7 +56,7 @@ def fit_witness(statistics: PictureStatistics, rows: CaptionRows, leave_out: np.
     spread = np.sqrt(np.maximum(np.bincount(concept, likeness**2, count) / np.maximum(named, 1) - mean**2, 0))
     inside = likeness >= (mean - OUTSIDE * spread - 1e-6)[concept]
     directions, named = _directions(statistics, rows, pictures, concept[inside], owner[inside], count)
-    return Witness(PictureStatistics(directions, rows.image_vectors), (named / (named + DOUBT)).astype(np.float32))
+    return Witness(statistics.of(directions), (named / (named + DOUBT)).astype(np.float32))
 
 
 def _directions(

@@ -2,6 +2,8 @@
 
 cocu index build ... --part 3/8        each of the 8, at once or not, in any order, again where one died
 cocu index build ... --part finish     then the rest, once; without --part what is missing is done before
+
+A large index may be finished in parts, too: --part train trains lists, each part again finds those of its rows.
 """
 
 from __future__ import annotations
@@ -16,16 +18,18 @@ from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
-FINISH = "finish"
+FINISH, TRAIN = "finish", "train"
 SHOWN_MISSING = 10
 
 
 @dataclass(frozen=True)
 class RunPart:
-    """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done."""
+    """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done; trains: of an index,
+    only up to its trained lists."""
 
     number: int
     count: int
+    trains: bool = False
 
     @property
     def name(self) -> str:
@@ -88,12 +92,12 @@ class Chosen:
 ALL = Chosen()
 
 
-def parse_part(text: str | None) -> RunPart | None:
-    """The part that is named "I/N" or "finish"; None for None. Raises MisuseError."""
+def parse_part(text: str | None, trains: bool = False) -> RunPart | None:
+    """The part named "I/N" or "finish", or "train" where a command has that; None for None. Raises MisuseError."""
     if text is None:
         return None
-    if text == FINISH:
-        return RunPart(0, 0)
+    if text == FINISH or (trains and text == TRAIN):
+        return RunPart(0, 0, text == TRAIN)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise MisuseError(f"--part {text}: give I/N, such as 1/8 to 8/8, or {FINISH} when all N have ended")

@@ -184,7 +184,7 @@ def refused(answer: Answer, *words: str, code: int = 2) -> None:
 
 def test_what_cannot_be_added_is_told_and_nothing_changes(growing: Growing, begun: Path, tmp_path: Path) -> None:
     before = contents(begun)
-    refused(cocu("index", "add", begun), "name shards, or --extra-captions")
+    refused(cocu("index", "add", begun), "name shards, or --embeddings")
     refused(cocu("index", "add", tmp_path / "none", growing.tars[0]), "no manifest.json there", "cocu index build")
     assert not (tmp_path / "none").exists()
     refused(cocu("index", "add", begun, growing.tars[2]), "may name, too", "name it by these options")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import World, cocu, succeed
+from tests.integration.commands import World, cocu, digests, succeed
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
 from tests.integration.processes import workers
 
@@ -101,3 +101,29 @@ def test_what_one_process_does_is_not_given_to_several(index: Path, world: World
     answer = cocu("index", "build", world.shards, "--out", out, "--part", "4/3")
     assert (answer.code, out.exists()) == (2, False)
     assert "--part 4/3: give I/N" in answer.err
+
+
+def test_a_large_index_is_finished_in_parts(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.index.inverted_lists.ADD_ROWS", 16)
+    options = ("--min-count", 1, "--min-recall", 0, "--workers", 1, "--factory", "IVF4,SQ8")
+    world.build(tmp_path / "whole", *options)
+    index = tmp_path / "index"
+    for part in ("1/2", "2/2"):
+        answer = world.build(index, *options, "--part", part)
+        assert "blocks" not in answer.err
+    answer = world.build(index, *options, "--part", "train")
+    assert "each part again" in answer.err
+    assert not (index / "captions.faiss").exists()
+    answer = world.build(index, *options, "--part", "2/2")
+    assert re.search("part 2/2 has the lists of its [0-9]+ blocks of captions; [1-9]+ are missing still", answer.err)
+    answer = world.build(index, *options, "--part", "1/2")
+    assert re.search("part 1/2 has the lists of its [0-9]+ blocks of captions; none is missing", answer.err)
+    found = {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
+    world.build(index, *options, "--part", "train")  # once more: all is there
+    assert found == {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
+    world.build(index, *options, "--part", "finish")
+    parts = ("concepts.parquet", "rows", "images.faiss", "captions.faiss")
+    assert digests(index, *parts) == digests(tmp_path / "whole", *parts)
+    assert not (index / "lists").exists()
+    answer = cocu("curate", "run", index, "--out", tmp_path / "out", "--part", "train")
+    assert (answer.code, "--part train: give I/N" in answer.err) == (2, True)

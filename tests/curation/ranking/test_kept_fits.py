@@ -40,6 +40,8 @@ def parts(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, PictureStatistics):
         yield f"{where}.concepts", value.concepts
         yield f"{where}.pictures", np.asarray(value.pictures)
+        yield f"{where}.mean", value.sampled[0]
+        yield f"{where}.covariance", value.sampled[1]
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from parts(getattr(value, field.name), f"{where}.{field.name}")
@@ -121,6 +123,7 @@ def damaged(data: bytes, kind: str) -> bytes:
         "an array of another kind": {"trust": arrays["trust"].astype(np.float64)},
         "an array too many": {"more": arrays["trust"]},
         "a concept that is none": {"families_same": arrays["families_same"] + np.int32(1)},
+        "what is no number": {"pictures_covariance": arrays["pictures_covariance"] * np.float32(np.nan)},
         "objects": {"trust": np.array([{}], object)},
         "values of another shape": {"values": np.frombuffer(json.dumps({**values, "support": 3}).encode(), np.uint8)},
         "no values": {"values": np.zeros(0, np.uint8)},
@@ -135,7 +138,7 @@ def damaged(data: bytes, kind: str) -> bytes:
 KINDS = [
     *("cut short", "a byte changed", "empty", "compressed", "an array missing", "an array too many", "objects"),
     *("an array of another length", "an array of another kind", "a concept that is none", "no values"),
-    "values of another shape",
+    *("values of another shape", "what is no number"),
 ]
 
 
@@ -148,6 +151,15 @@ def test_what_is_damaged_is_fitted_again(index: Index, kind: str, capsys: pytest
     same(good, fitted_models(index, CurateOptions()))
     assert f"{path}: cannot be read (" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_pictures_are_not_read_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted_models(index, CurateOptions())
+    monkeypatch.setattr(np, "cov", no_fit)
+    kept = fitted_models(index, CurateOptions())
+    assert kept.judge is not None
+    assert kept.judge.witness.statistics.spread.any()
+    assert not kept.statistics.alike
 
 
 def test_a_header_that_promises_terabytes_costs_nothing(index: Index) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.ranking import merging
 from curation.ranking.archives import Archives, gather
 from curation.ranking.cooccurrence import BEYOND_CHANCE, LEAST_TOGETHER
 from curation.ranking.expansion import Retrieved as Found
@@ -83,6 +84,25 @@ def test_what_goes_is_what_a_plain_greedy_loop_drops(seed: int, keep: int) -> No
     most = LOOKED_AT_EACH * keep or len(score)
     found = synonyms_merged(synonyms, archives, score, gone, keep)
     assert found.tolist() == plainly_merged(archives, agreement, score, gone, most)
+
+
+@pytest.mark.parametrize(("most", "each"), [(1 << 20, 0), (40, 1000), (3, 1000)])
+@pytest.mark.parametrize("seed", range(4))
+def test_twins_of_the_vocabulary_are_those_of_each_archive(
+    seed: int, most: int, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are too few pairs for them, too many twins for one time, or in all."""
+    small, texts = with_twins(seed)
+    archives = archives_of(small, texts, seed)
+    gone = np.random.default_rng(seed).random(len(archives.concept)) < 0.1
+    statistics = PictureStatistics(texts, small.rows.image_vectors)
+    found = [Synonyms(statistics, small.rows).related(archives, gone)]
+    monkeypatch.setattr(merging, "_CELLS", most)
+    monkeypatch.setattr(merging, "_EACH_PAIR", each)
+    found.append(Synonyms(statistics, small.rows).related(archives, gone))
+    one, other = ({frozenset(two) for two in zip(*side, strict=True)} for side in found)
+    assert one
+    assert one == other
 
 
 def test_a_synonym_of_what_the_caption_names_is_no_gap() -> None:
