@@ -17,11 +17,22 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("subset", "defuse", "gallery", "overwrite", "tensorboard", "wandb", "sheet"),
     ),
     "Machine": (
-        *("device", "precision", "batch_size", "windows", "workers", "memory", "timeout", "part", "processes"),
+        *(
+            "device",
+            "precision",
+            "batch_size",
+            "windows",
+            "workers",
+            "decode",
+            "memory",
+            "timeout",
+            "part",
+            "processes",
+        ),
         *("gpus", "engine", "address", "retry_failed"),
         *("compile", "features"),
     ),
-    "Run": ("config", "save_config", "log_json"),
+    "Run": ("dry_run", "config", "save_config", "log_json"),
 }
 OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
     # The rest of its input is the index's.
