@@ -91,6 +91,7 @@ def build_index(
     precision: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    decode: str = "cpu",
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
     embeddings: Named | None = None,
@@ -141,7 +142,7 @@ def build_index(
         listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
         made = None if embeddings is None else Path(embeddings)
-        options = build.IndexOptions(encoder, captions, nouns, *late, made)
+        options = build.IndexOptions(encoder, captions, nouns, *late, made, decode)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         path = _path(out, filled=True)

@@ -197,6 +197,12 @@ def build(
             show_default="the cores",
         ),
     ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="gpu: the GPU decodes and resizes JPEGs, which spares cores; vectors are nearly the same. Else cpu."
+        ),
+    ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     part: BuildPartOption = None,

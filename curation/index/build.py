@@ -52,7 +52,7 @@ class IndexOptions:
     """What shapes an index. memory: bytes that the two FAISS indexes may take together.
 
     prompt: the sentence of a concept, {} where it stands; None: the language's. embeddings: a folder of vectors that
-    are there already (given_vectors.py).
+    are there already (given_vectors.py). decoder: of pictures (device_decoding.py).
     """
 
     encoder: EncoderSpec
@@ -66,6 +66,7 @@ class IndexOptions:
     max_rejects: float = 0.10
     prompt: str | None = None
     embeddings: Path | None = None
+    decoder: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.prompt is not None and (self.prompt.count("{}") != 1 or set("{}") & set(self.prompt.replace("{}", ""))):
@@ -89,6 +90,7 @@ class IndexOptions:
             **self.captions.parameters(),
             **self.nouns.parameters(),
             **({"prompt": self.sentence} if self.sentence != PROMPT else {}),
+            **({"decode": self.decoder} if self.decoder != "cpu" else {}),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
@@ -145,7 +147,8 @@ def build_index(
             say(f"{out}: already finished; nothing to do")
         else:
             mine = chosen.of(folder, everything)
-            encoder = Encoder(replace(options.encoder, precision=precision), team.here(device), batch_size, workers)
+            spec, decoder = replace(options.encoder, precision=precision), "cpu" if crew.gather else options.decoder
+            encoder = Encoder(spec, team.here(device), batch_size, workers, decoder=decoder)
             if options.factory != "auto":
                 untrained(options.factory, encoder.dim)  # told before hours of embedding
             with ConceptExtractor(options.nouns, workers) as extractor:
@@ -154,7 +157,9 @@ def build_index(
                 if given and here:
                     embed_all_given(folder, given, here, encoder, extractor, vocabulary)
                 pairs = [] if given else here
-                embed_all(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew)
+                embed_all(
+                    *(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew, options.decoder)
+                )
             if chosen.ends_here(folder, mine, everything):
                 if chosen.part and chosen.name:
                     find_lists_of_part(folder, chosen.part)
