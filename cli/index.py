@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.command import Commands
+from cli.dry_run import DryRunOption, index_disk, try_run
 from cli.kept_options import LongWork, working
 from cli.named_entries import completion
 from cli.options import (
@@ -199,9 +200,7 @@ def build(
     ] = None,
     decode: Annotated[
         str,
-        typer.Option(
-            help="gpu: the GPU decodes and resizes JPEGs, which spares cores; vectors are nearly the same. Else cpu."
-        ),
+        typer.Option(help="What decodes JPEGs: cpu, or gpu, which spares cores and gives nearly the same vectors."),
     ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
@@ -211,14 +210,19 @@ def build(
     engine: EngineOption = "local",
     address: AddressOption = None,
     retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
-    given = locals()
+    given = {name: value for name, value in locals().items() if name != "dry_run"}
     import cocu
     from cli.printing.sizes import parse_size
     from cli.printing.summaries import print_index
 
-    made = cocu.build_index(**given | {"memory": parse_size(memory) if memory else None})
+    given["memory"] = parse_size(memory) if memory else None
+    if dry_run:
+        try_run(cocu.build_index, given, index_disk(given["memory"], factory))
+        return
+    made = cocu.build_index(**given)
     if made.manifest["finished"]:
         print_index(made.path, made.manifest)
 

@@ -32,7 +32,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("gpus", "engine", "address", "retry_failed"),
         *("compile", "features"),
     ),
-    "Run": ("config", "save_config", "log_json"),
+    "Run": ("dry_run", "config", "save_config", "log_json"),
 }
 OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
     # The rest of its input is the index's.
