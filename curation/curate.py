@@ -24,7 +24,7 @@ from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, 
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
-from curation.index.caption_rows import COLUMNS
+from curation.index.caption_rows import COLUMNS, OWN_COLUMNS
 from curation.index.index_manifest import growth_since, older_version, version_of
 from curation.index.opened import (
     Index,
@@ -296,7 +296,7 @@ def _curate_shard(
     def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
         # Pictures are held until they are written, so there are few at a time.
         rows = localiser.encoder.encoder.batch_size if localiser else BLOCK
-        batches = parquet_batches(source, group_rows(total), COLUMNS)
+        batches = parquet_batches(source, group_rows(total), COLUMNS if first_row < 0 else OWN_COLUMNS)
         # What is searched and what is ranked take about as long; they run side by side, too.
         with closing(ahead(curator.search(batches, first_row, tally))) as groups:
             for pairs in (block for group in groups for block in group.blocks(rows)):

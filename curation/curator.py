@@ -159,6 +159,9 @@ class Curator:
         self, shard: str, pairs: SearchedPairs, tally: CurationTally, pictures: Sequence[bytes] | None = None
     ) -> CuratedBlock:
         """Curate a block of pairs. pictures: theirs, encoded, for the localiser."""
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # of this thread: the others are those that search
         options, vocabulary = self.options, self.index.vocabulary
         batch, anchors, retrieved = pairs.batch, pairs.anchors, pairs.retrieved
         clock = Stopwatch(tally.seconds)
@@ -236,7 +239,7 @@ class Curator:
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
-    """The pairs of an embeddings batch as anchors."""
+    """The pairs of an embeddings batch as anchors; of the index's own, their vectors are those of its rows."""
     ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
     inside = first_row >= 0
     part = slice(first_row, first_row + len(batch))
@@ -244,8 +247,8 @@ def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
     captions = [] if inside else batch["caption"].to_pylist()
     sketch = sketches(captions) if not inside else rows.sketch[part] if rows.sketch is not None else None
     return Anchors(
-        arrow_to_vectors(batch["image_vec"]).astype(np.float32),
-        arrow_to_vectors(batch["text_vec"]).astype(np.float32),
+        np.asarray(rows.image_vectors[part] if inside else arrow_to_vectors(batch["image_vec"]), np.float32),
+        np.asarray(rows.text_vectors[part] if inside else arrow_to_vectors(batch["text_vec"]), np.float32),
         np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
         rows.text_hash[part] if inside else text_hashes(captions),
         rows.image_hash[part] if inside else picture_hashes(batch["image"].to_pylist()),
