@@ -18,10 +18,12 @@ import importlib.util
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from curation.folders import CuratedFolder, IndexFolder
@@ -41,7 +43,22 @@ __all__ = [
 ]
 
 Named = str | Path
+Function = TypeVar("Function", bound=Callable[..., Any])
 PACKAGES = ("files", "data_cards", "curation", "training", "evaluation", "cli")
+
+
+def _renamed(**names: str) -> Callable[[Function], Function]:
+    """Arguments by the names that they had are taken, with a warning."""
+
+    def taking(function: Any) -> Any:
+        def called(*given: Any, **named: Any) -> Any:
+            for old in names.keys() & named:
+                warnings.warn(f"cocu.{function.__name__}: {old} is called {names[old]} now", FutureWarning, 2)
+            return function(*given, **{names.get(name, name): value for name, value in named.items()})
+
+        return wraps(function)(called)
+
+    return taking
 
 
 def build_index(
@@ -78,7 +95,11 @@ def build_index(
     tokenizer: Named | None = None,
     embeddings: Named | None = None,
     part: str | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
     quiet: bool = False,
 ) -> IndexFolder:
     """Embed pairs, collect the concepts that captions name, and build the caption and image indexes; all into `out`.
@@ -86,10 +107,12 @@ def build_index(
     shards: tars, folders, patterns or addresses, or a table of image paths and captions. embeddings: folder of vectors
     that `model` made already; alone (shards None) its tables say what the pairs are. memory: bytes for the FAISS
     indexes; None: half the machine's. part: "I/N" does part I of the shards, beside the others or not, and "finish"
-    what comes after all of them; until then the index is not finished. processes: that share the shards, on a CPU.
-    quiet: tell nothing. More: `cocu index build --help`. Raises MisuseError for arguments that are wrong, or other than
-    those `out` was begun with; CocuError for too many rejects, after all that is good is written, a shard that cannot
-    be had, or too little recall.
+    what comes after all of them; until then the index is not finished. processes, gpus: that share the shards, on each
+    machine; None: a process a GPU, or one. engine: "ray" has the machines of the cluster at `address`, HOST:PORT; None:
+    the cluster that this machine is in. retry_failed: do the shards that failed before, alone. quiet: tell nothing.
+    More: `cocu index build --help`. Raises MisuseError for arguments that are wrong, or other than those `out` was
+    begun with; CocuError for too many rejects, after all that is good is written, a shard that cannot be had, or too
+    little recall.
 
         index = cocu.build_index("shards/train-{00000..00099}.tar", "runs/index")
     """
@@ -102,12 +125,14 @@ def build_index(
         from curation.ranking.kept_fits import fit_default
         from curation.reading.pairs import CaptionOptions, image_folder, table_columns
         from curation.reading.shards import find_caption_tables, find_shards
-        from curation.runs.part import parse_part
+        from curation.runs.part import Chosen, parse_part
+        from curation.runs.team import Team
         from files.errors import MisuseError, check_numbers
 
         if not _names(shards) and embeddings is None:
             raise MisuseError("no SHARDS: name tars or tables of pairs, or a folder of embeddings by --embeddings DIR")
-        check_numbers(1, min_count=min_count, batch_size=batch_size, workers=workers, processes=processes)
+        check_numbers(1, min_count=min_count, batch_size=batch_size)
+        who = (Chosen(parse_part(part, trains=True), retry_failed), Team(engine, address, processes, gpus, workers))
         check_numbers(0, 1, min_recall=min_recall, max_rejects=max_rejects)
         encoder = EncoderSpec(model, pretrained, precision, trust_remote_code, str(tokenizer) if tokenizer else None)
         named = (image_folder(images), table_columns(no_header, columns))
@@ -119,7 +144,7 @@ def build_index(
         options = build.IndexOptions(encoder, captions, nouns, *late, made)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(found, extra, Path(out), options, *at_once, parse_part(part), processes)
+        manifest = build.build_index(found, extra, Path(out), options, *at_once, *who)
         if manifest["finished"]:
             fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
         return IndexFolder(Path(out), manifest, encoder)
@@ -130,6 +155,7 @@ def add_to_index(
     shards: Named | Sequence[Named] | None = None,
     *,
     extra_captions: Named | Sequence[Named] | None = None,
+    embeddings: Named | None = None,
     max_rejects: float = 0.10,
     device: str = "auto",
     batch_size: int = 64,
@@ -143,7 +169,7 @@ def add_to_index(
 ) -> IndexFolder:
     """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
 
-    shards, extra_captions: as in `build_index`; those that the index has are left out. The options that shape an index
+    shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. Options that shape an index
     are its own; model and those after it only name again what its manifest alone must not name. Until all is done
     the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
     shards that have changed since, or another model; else as `build_index`.
@@ -163,7 +189,8 @@ def add_to_index(
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (_path(index), _names(shards), _names(extra_captions))
-        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once)
+        vectors = None if embeddings is None else Path(embeddings)
+        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, vectors)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
         return IndexFolder(_path(index), made, encoder)
 
@@ -266,7 +293,11 @@ def curate(
     tokenizer: Named | None = None,
     spacy_pipeline: str | None = None,
     part: str | None = None,
-    processes: int = 1,
+    processes: int | None = None,
+    gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    retry_failed: bool = False,
     quiet: bool = False,
 ) -> CuratedFolder:
     """Find the concepts that captions leave out; tables and curated shards come into the folder `out`.
@@ -276,9 +307,9 @@ def curate(
     shards_format: parquet writes what came as Parquet with its pictures so again, with a column of concepts.
     localise: say where concepts show. anchors: shards to curate in place of the indexed pairs; the options after it,
     but seed, are theirs, those from device on are for localise, too. spacy_pipeline: what built the index, where it is
-    none of the usual ones. part, processes: as of `build_index`. quiet: tell nothing. More: `cocu curate run --help`.
-    Raises MisuseError for arguments that are wrong, or other than those `out` was begun with; CocuError for shards that
-    cannot be curated, after all others are done.
+    none of the usual ones. part to quiet: as of `build_index`. More: `cocu curate run --help`. Raises MisuseError for
+    arguments that are wrong, or other than those `out` was begun with; CocuError for shards that cannot be curated,
+    after all others are done.
 
         curated = cocu.curate("runs/index", "runs/curated", preset="paper")
     """
@@ -290,10 +321,12 @@ def curate(
         from curation.index.opened import open_encoder, open_index
         from curation.ranking.options import preset_options
         from curation.reading.pairs import image_folder, table_columns
-        from curation.runs.part import parse_part
+        from curation.runs.part import Chosen, parse_part
+        from curation.runs.team import Team
         from files.errors import check_numbers
 
-        check_numbers(1, neighbours=neighbours, batch_size=batch_size, workers=workers, processes=processes)
+        check_numbers(1, neighbours=neighbours, batch_size=batch_size)
+        who = (Chosen(parse_part(part), retry_failed), Team(engine, address, processes, gpus, workers))
         check_numbers(0, keep=keep, seed=seed)
         check_numbers(0, 1, max_rejects=max_rejects, confidence=confidence)
         check_numbers(-1, 1, min_peak=min_peak)
@@ -311,8 +344,9 @@ def curate(
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
         path, opened = Path(out), open_index(_path(index), spacy_pipeline)
-        given = (options, source, max_rejects, lambda: open_encoder(opened, *at_once, encoder))
-        return CuratedFolder(path, run_curation(opened, path, *given, parse_part(part), processes))
+        sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
+        given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
+        return CuratedFolder(path, run_curation(opened, path, *given, *who, device))
 
 
 def open_curated(path: Named) -> CuratedFolder:
@@ -326,6 +360,7 @@ def open_curated(path: Named) -> CuratedFolder:
         return CuratedFolder.opened(Path(path))
 
 
+@_renamed(k="top")
 def score(
     curated: Named | CuratedFolder,
     truth: Named | None = None,
@@ -333,7 +368,7 @@ def score(
     *,
     judged: Named | None = None,
     min_area: float = 0.01,
-    k: Sequence[int] = (1, 3, 5, 8, 16),
+    top: Sequence[int] = (1, 3, 5, 8, 16),
     named_by: str = "either",
     seed: int = 0,
     against: Named | None = None,
@@ -354,14 +389,14 @@ def score(
         if judged is not None and (truth, synonyms) == (None, None):
             from curation.recovery.judged import score_judged
 
-            return score_judged(_path(curated), Path(judged), k)
+            return score_judged(_path(curated), Path(judged), top)
         if judged is not None or truth is None or synonyms is None:
             raise MisuseError("give --truth and --synonyms, or --judged alone")
         from curation.recovery.scorecard import score_folder
 
         what = (_path(curated), truth, synonyms)
         how = {"named_by": named_by, "seed": seed, "against": against, "spacy_pipeline": spacy_pipeline}
-        return score_folder(*what, min_area=min_area, ks=k, **how)  # type: ignore[arg-type]
+        return score_folder(*what, min_area=min_area, ks=top, **how)  # type: ignore[arg-type]
 
 
 def train(
@@ -393,7 +428,7 @@ def train(
     measured at every validation. init: what to begin with, a checkpoint or a CLIP's name such as "miniature", in place
     of the recipe's own. shares: of what is seen, for each of `data`; weights: a table of them for each pair. concepts:
     curations that have those of `data`, shards as they were curated, and of `val` as far as they know it. features:
-    folder where those of a frozen image tower are kept. More: `cocu train run --help`. Interrupted, it saves first.
+    folder where those of a frozen image tower are kept. More: `cocu train --help`. Interrupted, it saves first.
     Raises MisuseError for arguments that are wrong, CocuError where the loss stays non-finite, or shards or checkpoints
     cannot be read or written.
 
@@ -445,6 +480,7 @@ def train(
         return Trained(Path(out), outcome)
 
 
+@_renamed(batch="batch_size", threads="workers")
 def evaluate(
     checkpoint: Named | Trained,
     benchmark: str | Sequence[str] | Mapping[str, Named],
@@ -454,9 +490,9 @@ def evaluate(
     limit: int | None = None,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
-    batch: int = 8,
+    batch_size: int = 8,
     windows: int = 8,
-    threads: int = 4,
+    workers: int = 4,
     protocol: Literal["groupvit", "clip"] = "groupvit",
     templates: Literal["simple", "subset", "full"] | None = None,
     prompts: Literal["first", "all"] | None = None,
@@ -481,7 +517,7 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    command: what results.json says that it was made by. More: `cocu eval run --help`. Raises MisuseError for arguments
+    command: what results.json says that it was made by. More: `cocu eval --help`. Raises MisuseError for arguments
     that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
@@ -496,7 +532,7 @@ def evaluate(
         from files.errors import MisuseError, check_numbers
         from files.text_towers import tokenizer_from
 
-        check_numbers(1, limit=limit, batch=batch, windows=windows, threads=threads)
+        check_numbers(1, limit=limit, batch_size=batch_size, windows=windows, workers=workers)
         check_numbers(0, gallery=gallery, distractors=distractors)
         named = getattr(checkpoint, "best", checkpoint)
         if named is None:
@@ -507,7 +543,7 @@ def evaluate(
         words: Any = None if background_words is None else background_words
         wording = Wording(protocol, templates, prompts, words, index, distractors)
         shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
-        options = EvaluateOptions(split, limit, batch, threads, skip_bad, sweep_background, *shown)
+        options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
         pictures = None if dense_pictures is None else _path(dense_pictures)
         with tokenizer_from(tokenizer):

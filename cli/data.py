@@ -3,42 +3,47 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.command import Commands
+from cli.named_entries import completion
 from cli.printing.lines import tell
 
 if TYPE_CHECKING:
     from data_cards.miniature.shards import Written
 
-app = typer.Typer(
-    help="Data sets: their cards, whether yours fit them, and the one that comes with the package.",
-    no_args_is_help=True,
-)
+app = Commands(help="Data sets: their cards, whether yours fit them, and the one that comes with the package.")
 
 
-@app.callback()
-def _group() -> None:
-    """A group stays a group however many commands it has."""
+def _cards() -> tuple[str, ...]:
+    from data_cards.cards import card_names
+
+    return card_names()
 
 
 @app.command()
 def miniature(
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the shards. Run again with the same options, the run goes on where it stopped."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the shards. Run again with the same options, the run goes on where it stopped.",
+        ),
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Pictures with captions.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    pairs: Annotated[int, typer.Option(help="How many pictures with captions.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed; the same one gives the same bytes.")] = 0,
     size: Annotated[int, typer.Option(help="Height and width of the pictures, in pixels.")] = 64,
     split: Annotated[
-        str,
+        Literal["train", "val", "clip"],
         typer.Option(
-            help="train; val: with masks; clip: with captions that name whatever shows. They have no picture in common."
+            metavar="NAME",
+            help="Which pictures: train, or val, which has masks, or clip, whose captions name whatever shows. They "
+            "have no picture in common.",
         ),
     ] = "train",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that draw.", show_default="the cores")] = None,
     sheet: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Write the first pictures side by side into one image, to look at."),
@@ -69,7 +74,14 @@ def cards() -> None:
 
 @app.command()
 def card(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of `cocu data cards`, or the Markdown file of a card.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name of `cocu data cards`, or the Markdown file of a card.",
+            autocompletion=completion(_cards),
+        ),
+    ],
 ) -> None:
     """Show a card: classes, prompts, how labels map, the folders expected, and what goes wrong."""
     from cli.printing.cards import print_card
@@ -83,7 +95,7 @@ def check(
     data: Annotated[
         str, typer.Argument(metavar="NAME=PATH", help="A card, and the folder or tar where its data set lies.")
     ],
-    split: Annotated[str | None, typer.Option(help="Default: the card's.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to look at.", show_default="the card's")] = None,
     sample: Annotated[int, typer.Option(min=1, help="Pictures to read, spread over the set.")] = 50,
 ) -> None:
     """Say whether a data set on disk is what its card says; exit code 1 if not."""

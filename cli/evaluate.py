@@ -6,75 +6,66 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.default_command import DEFAULT, RunUnlessNamed
+from cli.command import DEFAULT, Commands, RunUnlessNamed
+from cli.named_entries import completion
+from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
 
-app = typer.Typer(
-    cls=RunUnlessNamed,
-    help="Measure zero-shot segmentation: `cocu eval CHECKPOINT --benchmark NAME=PATH --out DIR`.",
-    no_args_is_help=True,
-)
+app = Commands(cls=RunUnlessNamed, help="Measure zero-shot segmentation.")
 
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 PrecisionOption = Annotated[
-    Literal["fp32", "bf16"], typer.Option(help="Of the encoders: fp32, or bf16, which is faster on a GPU.")
+    Literal["fp32", "bf16"], typer.Option(help="Precision of the encoders: fp32, or bf16, which is faster on a GPU.")
 ]
-TemplatesOption = Annotated[
-    Literal["simple", "subset", "full"],
-    typer.Option(help="Sentences in which a class is put to the text encoder: 1, 7 or 80."),
-]
-TrustOption = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
-]
+TEMPLATES = "How many sentences put a class to the text encoder: simple 1, subset 7, full 80."
 TokenizerOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder with the tokenizer of an open_clip model.")
 ]
+DENSE = (
+    *("auto", "maskclip", "value", "query-query", "key-key", "value-value", "sclip", "clearclip", "naclip"),
+    *("procrustes", "clip"),
+)
 CHECKPOINTS = (
-    "RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
+    "The model: RUN/best, a folder or name (owner/name) of a GroupViT on Hugging Face, a .pth of the GroupViT release, "
     "open_clip:NAME@PRETRAINED, local-dir:FOLDER, or miniature; of these three, ?dense=MODE behind it reads cells so."
 )
 
 
-@app.callback()
-def _group() -> None:
-    """A group stays a group however many commands it has."""
-
-
-@app.command(name=DEFAULT)
+@app.command(name=DEFAULT, hidden=True)
 def run(
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
     benchmark: Annotated[
         list[str],
-        typer.Option(metavar="NAME=PATH", help="A card, and where its data set lies; may be repeated."),
+        typer.Option(metavar="NAME=PATH", help="A card, and where its data set lies. May be repeated."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the figures and pictures.")],
-    split: Annotated[str | None, typer.Option(help="Default: the card's.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of the data sets to measure on.", show_default="the card's")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Measure so many pictures of each benchmark, spread evenly over it.")
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
     windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each process that decode pictures.")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Threads of each process that decode pictures.")] = 4,
     protocol: Annotated[
         Literal["groupvit", "clip"],
-        typer.Option(help="Whose rules: GroupViT's, or those of papers that segment with a CLIP as it is, as SCLIP's."),
+        typer.Option(
+            help="Whose rules to follow: GroupViT's, or those of papers that segment with a CLIP as it is, as SCLIP's."
+        ),
     ] = "groupvit",
     templates: Annotated[
         Literal["simple", "subset", "full"] | None,
-        typer.Option(
-            help="Sentences in which a class is put to the text encoder: 1, 7 or 80.",
-            show_default="the protocol's: simple, full",
-        ),
+        typer.Option(metavar="NAME", help=TEMPLATES, show_default="the protocol's: simple, full"),
     ] = None,
     prompts: Annotated[
         Literal["first", "all"] | None,
         typer.Option(
-            help="Of a class's words in the card the first, as published figures have it, or all, averaged; "
-            "--protocol groupvit only.",
+            help="Of a class's words in the card take the first, as published figures do, or all, averaged. This is "
+            "for --protocol groupvit.",
             show_default="first",
         ),
     ] = None,
@@ -82,33 +73,36 @@ def run(
         str | None,
         typer.Option(
             metavar="WORDS",
-            help='Of the background, under --protocol clip: "sky, wall", or auto: frequent concepts of --vocabulary.',
+            help='Words of the background under --protocol clip, as in "sky, wall", or auto, which takes frequent '
+            "concepts of --vocabulary.",
             show_default="the card's",
         ),
     ] = None,
     vocabulary: Annotated[
-        Path | None, typer.Option(metavar="INDEX", help="A folder of `cocu index build`, whose concepts are taken.")
+        Path | None, typer.Option(metavar="INDEX", help="Take concepts of this folder of `cocu index build`.")
     ] = None,
     distractors: Annotated[
         int,
-        typer.Option(min=0, help="Measure with so many names of --vocabulary beside the classes, too, and fewer."),
+        typer.Option(min=0, help="Measure with so many names of --vocabulary beside the classes, too, and with fewer."),
     ] = 0,
     as_released: Annotated[
         bool,
         typer.Option(
             "--as-released",
-            help="As GroupViT's own code to the last level: OpenCV's resizing, prompts averaged before unit length.",
+            help="Do as GroupViT's own code to the last level: OpenCV's resizing, prompts averaged before unit length.",
         ),
     ] = False,
     sweep_background: Annotated[
         bool,
-        typer.Option("--sweep-background", help="mIoU against the background's threshold, too; it is no result."),
+        typer.Option(
+            "--sweep-background", help="Measure mIoU against the background's threshold, too. It is no result."
+        ),
     ] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad pictures out, count and list them, instead of stopping.")
     ] = False,
     gallery: Annotated[
-        int, typer.Option(min=0, help="Best, worst and random pictures to show, so many each; 0: no gallery.")
+        int, typer.Option(min=0, help="Show so many of the best, the worst and random pictures each; 0 shows none.")
     ] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results that DIR holds.")] = False,
     trust_remote_code: TrustOption = False,
@@ -118,13 +112,14 @@ def run(
         typer.Option(
             metavar="MODE",
             help="How cells of an open_clip model are read: maskclip, sclip, clearclip, naclip, key-key ..., in the "
-            "last N blocks MODE:N; auto: as suits the benchmarks' pictures best, their masks unseen.",
+            "last N blocks MODE:N. auto takes what suits the benchmarks' pictures best, their masks unseen.",
             show_default="by the kind of model",
+            autocompletion=completion(lambda: DENSE),
         ),
     ] = None,
     dense_pictures: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Of --dense auto: other pictures than the benchmarks' to choose on."),
+        typer.Option(metavar="DIR", help="With --dense auto, choose on these pictures, not on the benchmarks'."),
     ] = None,
 ) -> None:
     """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
@@ -161,22 +156,25 @@ def compare(
 def demo(
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any picture.")],
-    classes: Annotated[str, typer.Option(metavar="WORDS", help='Any words, such as "dog, grass, sky".')],
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The overlay, with a legend.")] = Path("overlay.png"),
+    classes: Annotated[str, typer.Option(metavar="WORDS", help='Words to look for, such as "dog, grass, sky".')],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="File of the overlay, with a legend.")] = Path(
+        "overlay.png"
+    ),
     background: Annotated[
         float | None,
-        typer.Option(metavar="THRESHOLD", help="Below this score a pixel is none of the words. Default: it is one."),
+        typer.Option(metavar="SCORE", help="A pixel of less than this score is none of the words."),
     ] = None,
     short_side: Annotated[
         int | None,
         typer.Option(
             min=16,
-            help="Of the picture, in pixels, as the model sees it. Default: 448; as in its training if under 224.",
+            help="Shorter side of the picture, in pixels, as the model sees it.",
+            show_default="448; as in its training if under 224",
         ),
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
-    templates: TemplatesOption = "simple",
+    templates: Annotated[Literal["simple", "subset", "full"], typer.Option(metavar="NAME", help=TEMPLATES)] = "simple",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
 ) -> None:

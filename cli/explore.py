@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+from cli.options import (
+    CuratedArgument,
+    DeviceOption,
+    IndexModelOption,
+    PretrainedOption,
+    TokenizerOption,
+    TrustOption,
+)
 from cli.printing.lines import tell
 
 
@@ -15,9 +23,11 @@ def explore(
     ],
     index: Annotated[
         Path | None,
-        typer.Option(help="The index they were made from. Default: looked for beside the folder."),
+        typer.Option(
+            metavar="INDEX", help="The index they were made from.", show_default="looked for beside the folder"
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free port.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8400,
     host: Annotated[
         str,
         typer.Option(
@@ -26,26 +36,17 @@ def explore(
     ] = "127.0.0.1",
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Name that the server goes by besides --host, as of a proxy before it; may be repeated."),
+        typer.Option(help="Name that the server goes by besides --host, such as that of a proxy. May be repeated."),
     ] = None,
     judged: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where judgements are kept. Default: judged.sqlite in the folder."),
+        typer.Option(metavar="FILE", help="Where judgements are kept.", show_default="judged.sqlite in the folder"),
     ] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu or cuda.")] = "auto",
-    model: Annotated[
-        str | None, typer.Option(help="The index's model, where it is not built in nor in open_clip's list.")
-    ] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Of --model, where it takes one.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that the model's folder or repository brings.")
-    ] = False,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder with the model's tokenizer, where the hub that has it cannot be reached."
-        ),
-    ] = None,
+    device: DeviceOption = "auto",
+    model: IndexModelOption = None,
+    pretrained: PretrainedOption = None,
+    trust_remote_code: TrustOption = False,
+    tokenizer: TokenizerOption = None,
 ) -> None:
     """Look at a curation in the browser: search it, see why each concept is there, and judge it."""
     from curation.encoding.model_names import named_encoder
@@ -62,26 +63,37 @@ def explore(
 
 
 def export(
-    curated: Annotated[Path, typer.Argument(help="Folder made by `cocu curate run`.")],
+    curated: CuratedArgument,
     atlas: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.parquet", help="A map of the pairs for Embedding Atlas: places, neighbours, concepts."
+            metavar="FILE.parquet",
+            help="Write a map of the pairs for Embedding Atlas: their places, neighbours and concepts.",
         ),
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="Of --atlas: the index it was made from. Default: looked for beside the folder.")
+        Path | None,
+        typer.Option(
+            metavar="INDEX",
+            help="With --atlas, the index it was made from.",
+            show_default="looked for beside the folder",
+        ),
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.parquet", help="Judged pairs as truth for `cocu curate score`, and their synonyms."),
+        typer.Option(
+            metavar="FILE.parquet", help="Write judged pairs as truth for `cocu curate score`, and their synonyms."
+        ),
     ] = None,
     judged: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of --truth: the judgements. Default: judged.sqlite in the folder."),
+        typer.Option(metavar="FILE", help="With --truth, the judgements.", show_default="judged.sqlite in the folder"),
     ] = None,
-    k: Annotated[
-        int, typer.Option("--k", min=1, help="Of --truth: take pairs of which the k best recovered are all judged.")
+    top: Annotated[
+        int,
+        typer.Option(
+            "--top", "-k", min=1, help="With --truth, take pairs of which the N best recovered are all judged."
+        ),
     ] = 5,
 ) -> None:
     """Write what other programs read: a map of the pairs, or judged pairs as truth."""
@@ -97,8 +109,8 @@ def export(
     from curation.curated.judgements import NAME
     from curation.recovery.judged_truth import write_judged_truth
 
-    written = write_judged_truth(curated, judged or curated / NAME, truth, k)
+    written = write_judged_truth(curated, judged or curated / NAME, truth, top)
     tell(f"wrote {truth} and {written.synonyms}: {written.pairs:,} pairs, {written.shown:,} concepts that they show")
     for note in written.notes:
         tell(f"note: {note}", err=True)
-    tell(f"cocu curate score {curated} --truth {truth} --synonyms {written.synonyms} --k {k}")
+    tell(f"cocu curate score {curated} --truth {truth} --synonyms {written.synonyms} --top {top}")

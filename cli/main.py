@@ -12,13 +12,15 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Timer, main_thread
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from cli.command import Command, Group
 from cli.curate import app as curate_app
 from cli.data import app as data_app
 from cli.doctor import doctor
@@ -27,6 +29,7 @@ from cli.explore import explore
 from cli.index import app as index_app
 from cli.train import app as train_app
 
+ORDER = ("index", "curate", "explore", "train", "eval", "data", "doctor")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -44,19 +47,43 @@ class _Escaped(Exception):
         self.error = error
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """The top group; lets Ctrl-C, end-of-file and system errors of a command reach `main`.
 
     Typer ends silently on the first, says only "Aborted!" on the second (a cut-off compressed
     file raises it too), and takes any broken pipe for the closing of its standard output.
     """
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of the work."""
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+    def make_context(self, *given: Any, **named: Any) -> Any:
+        """Read the words before a command's."""
+        with _refusals():
+            return super().make_context(*given, **named)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            with _refusals():
+                return super().invoke(ctx)
         except (KeyboardInterrupt, EOFError, OSError) as error:
             raise _Escaped(error) from error
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What Typer refuses is told as every other misuse, in a line."""
+    try:
+        yield
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # help, which is printed already
+            raise
+        from cli.usage import refusal
+        from files.errors import MisuseError
+
+        raise MisuseError(refusal(error)) from error
 
 
 app = typer.Typer(
@@ -69,11 +96,11 @@ app = typer.Typer(
 )
 app.add_typer(index_app, name="index")
 app.add_typer(curate_app, name="curate")
-app.command()(explore)
+app.command(cls=Command)(explore)
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(data_app, name="data")
-app.command()(doctor)
+app.command(cls=Command)(doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,62 +5,70 @@ from typing import Annotated
 
 import typer
 
-from cli.default_command import DEFAULT, RunUnlessNamed
+from cli.command import DEFAULT, Commands, RunUnlessNamed
+from cli.named_entries import completion
+from cli.options import DeviceOption
 from cli.printing.lines import tell
 
-app = typer.Typer(
+app = Commands(
     cls=RunUnlessNamed,
-    help="Train segmentation from text on curated shards: `cocu train RECIPE --data SHARDS --out RUN`.",
-    no_args_is_help=True,
+    help="Train segmentation from text on curated shards.",
 )
 
 
-@app.callback()
-def _group() -> None:
-    """A group stays a group however many commands it has."""
+def _recipes() -> list[str]:
+    from training.recipes.recipe_text import BUILT_IN
+
+    return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
 
 
-@app.command(name=DEFAULT)
+@app.command(name=DEFAULT, hidden=True)
 def run(
     recipe: Annotated[
-        str, typer.Argument(help="A built-in recipe, such as miniature or groupvit_cc3m_cocu, or a YAML file.")
+        str,
+        typer.Argument(
+            help="A built-in recipe, such as miniature or groupvit_cc3m_cocu, or a YAML file.",
+            autocompletion=completion(_recipes),
+        ),
     ],
     data: Annotated[
         list[str],
-        typer.Option(metavar="SHARDS", help="Tars, folders, patterns or URLs to train on; may be repeated."),
+        typer.Option(metavar="SHARDS", help="Tars, folders, patterns or URLs to train on. May be repeated."),
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="RUN", help="Folder of the run. Run again with the same options, it goes on."),
+        typer.Option(metavar="RUN", help="Folder of the run. Run again with the same options, the run goes on."),
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Overrides of the recipe, such as data.batch=256 steps=1000."),
+        typer.Argument(metavar="KEY=VALUE...", help="Settings in place of the recipe's, such as data.batch=256."),
     ] = None,
     val: Annotated[
         list[str] | None,
-        typer.Option(metavar="SHARDS", help="Shards on which the run is measured; may be repeated."),
+        typer.Option(metavar="SHARDS", help="Shards on which the run is measured. May be repeated."),
     ] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="A data set's card, and where it lies: zero-shot mIoU at every validation, which then decides what is "
-            "best.",
+            help="A data set's card, and where it lies. Zero-shot mIoU is measured at every validation, and decides "
+            "what is best.",
         ),
     ] = None,
     shares: Annotated[
         str | None,
         typer.Option(
             metavar="W,W,...",
-            help="How much of what is seen comes from each --data. Default: every pair once an epoch.",
+            help="How much of what is seen comes from each --data.",
+            show_default="every pair once an epoch",
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.parquet",
-            help="How likely an epoch sees each pair, as `cocu curate balance` writes it. Default: every pair is seen.",
+            help="How likely an epoch sees each pair, as `cocu curate balance` writes it.",
+            show_default="every pair is seen",
         ),
     ] = None,
     concepts: Annotated[
@@ -68,19 +76,25 @@ def run(
         typer.Option(
             metavar="CURATED",
             help="A folder of `cocu curate run --output sidecar` or tables, whose concepts are read beside the shards "
-            "of --data, and of --val as far as it knows them; may be repeated.",
+            "of --data, and of --val as far as it knows them. May be repeated.",
         ),
     ] = None,
     resume: Annotated[
         str,
-        typer.Option(help="auto: go on from the newest checkpoint in RUN; never: begin; or a checkpoint's folder."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to go on from: auto is the newest checkpoint in RUN, never begins anew, and a checkpoint's "
+            "folder is itself.",
+            autocompletion=completion(lambda: ("auto", "never")),
+        ),
     ] = "auto",
     init: Annotated[
         str | None,
         typer.Option(
             metavar="WEIGHTS",
             help="What a new run begins with: a checkpoint, a GroupViT (a Hugging Face folder, the release's .pth), or "
-            "a CLIP (miniature, open_clip:NAME@WEIGHTS, hf-hub:NAME, local-dir:FOLDER). Default: the recipe's init.",
+            "a CLIP (miniature, open_clip:NAME@WEIGHTS, hf-hub:NAME, local-dir:FOLDER).",
+            show_default="the recipe's init",
         ),
     ] = None,
     trust_remote_code: Annotated[
@@ -92,14 +106,16 @@ def run(
     features: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER",
-            help="Where features of a frozen image tower are kept; runs may share it. Default: RUN/features.",
+            metavar="DIR",
+            help="Where features of a frozen image tower are kept. Runs may share it.",
+            show_default="RUN/features",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the encoders (torch.compile).")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Loading processes of each rank. Default: fitted to the cores.")
+        int | None,
+        typer.Option(min=0, help="Loading processes of each rank.", show_default="fitted to the cores"),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", help="Write RUN/tensorboard.")] = True,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases, too.")] = False,
@@ -140,7 +156,10 @@ def _numbers(shares: str) -> list[float]:
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a GroupViT, such as RUN/best.")],
-    out: Annotated[Path, typer.Option(help="Folder that transformers' GroupViTModel.from_pretrained takes.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder to write, which transformers' GroupViTModel.from_pretrained takes."),
+    ],
 ) -> None:
     """Write a GroupViT in the layout of Hugging Face's transformers."""
     from files.errors import MisuseError

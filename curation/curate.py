@@ -20,7 +20,7 @@ from curation.curated.curated_manifest import check_finished, record_of
 from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
 from curation.curated.parquet_shards import check_parquet
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, anchors_of, group_rows
+from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, group_rows
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
@@ -37,7 +37,8 @@ from curation.index.opened import (
     open_index,
 )
 from curation.ranking.archives import Archives
-from curation.ranking.kept_fits import fitted_models
+from curation.ranking.embedded import anchors_of
+from curation.ranking.kept_fits import fitted_models, packed, unpacked
 from curation.ranking.localisation import Localiser
 from curation.ranking.options import CurateOptions
 from curation.ranking.tags import (
@@ -57,11 +58,12 @@ from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
-from curation.runs.part import RunPart, check_all_there, tell_part
+from curation.runs.part import ALL, Chosen
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
-from curation.runs.spread import Advance, Done, Work, share_of_threads
+from curation.runs.spread import Advance, Done, Seat, Work
+from curation.runs.team import USUAL, Team, WorkingTeam
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 from files.saying import say
@@ -73,14 +75,15 @@ def run_curation(
     options: CurateOptions,
     anchors: AnchorShards | None = None,
     max_rejects: float = 0.10,
-    encoder: Callable[[], Encoder] | None = None,
-    part: RunPart | None = None,
-    processes: int = 1,
+    encoder: Callable[..., Encoder] = open_encoder,
+    chosen: Chosen = ALL,
+    team: Team = USUAL,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Curate the indexed pairs, or `anchors`, into `out`; returns the manifest.
 
-    encoder: opens the one to localise concepts with; None: the index's, as its manifest names it. part: does its shards
-    alone, and its manifest is not finished; or finishes what the parts have done. processes: that share the shards.
+    encoder: opens the one to localise concepts with, as `open_encoder`. chosen: which of the shards it does; where
+    others are missing then, its manifest is not finished. team: that shares them. device: of encoders, if any.
 
     Raises MisuseError for parameters other than those the folder was begun with and as `index_nouns`, CocuError for
     shards that could not be curated, after all others are done, and for a share of rejected anchors over `max_rejects`.
@@ -96,46 +99,40 @@ def run_curation(
     if options.tags is not None:
         tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
         parameters["tags"] = tags.digest
-    named = part.name if part else ""
-    if processes > 1 and options.localise:
+    embedding, crew = _crews(team, device, options.localise, anchors is not None)
+    some = "--part" if chosen.name else "--retry-failed" if chosen.retry_failed else ""
+    if some and anchors and tags is not None and not anchors.embedded:
         raise MisuseError(
-            f"--processes {processes}: --localise looks by one process; leave one of them out, or give --part"
-        )
-    if named and anchors and tags is not None and not anchors.embedded:
-        raise MisuseError(
-            "--part, --anchors and --tags: tags are fitted to all anchors, of which a part has some; leave out --part"
+            f"{some}, --anchors and --tags: tags are fitted to all anchors, of which it has some; leave out {some}"
         )
     record, outgrown = record_of(len(index.vocabulary)), _if_outgrown(index, out, parameters)
-    with RunFolder(out, "curated", parameters, shards, record=record, renewed=outgrown, part=named) as folder:
+    with RunFolder(out, "curated", parameters, shards, record=record, renewed=outgrown, part=chosen.name) as folder:
         if folder.was_finished:
             check_finished(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
             if anchors:
                 check_rejects(folder.manifest["summary"], max_rejects, out)
             return folder.manifest
-        mine = part.of(shards) if part and named else shards
-        if part and not named:
-            check_all_there(folder, shards)
+        mine = chosen.of(folder, shards)
         if options.left == PARQUET:
             check_parquet(shards, captions, options.write_caption)
         source, embedded = index.path, index.manifest
         clock = Stopwatch()
         index.rows.check_vectors(index.path / "rows")
         clock.lap("check")
-        dense = None
-        if options.localise:
-            dense = DenseEncoder(encoder() if encoder else open_encoder(index))
+        localiser = None
+        if options.localise and not crew.gather:
+            localiser = _localiser(index, options, encoder(index))
             clock.lap("open encoder")
         if anchors:
             source = anchors.embedded or out / "anchors"
-            embedded = embed_anchors(index, anchors, source, part, processes)
+            embedded = embed_anchors(index, anchors, source, chosen, embedding)
             clock.lap("embed anchors")
         fitted = fitted_models(index, options)
         if fitted.picture:
             say(fitted.picture.because())
         if (fitted.support or options.grounded or options.synonyms) and fitted.statistics.alike:
             say(f"{index.path}: its pictures are all alike; no concept is left out or merged for what they show")
-        localiser = Localiser(dense, index.vocabulary, options.min_peak) if dense else None
         curator = Curator(index, options, fitted, localiser)
         first_rows = _first_rows(shards, embedded["shards"], anchors is None)
         if tags is not None:
@@ -143,9 +140,14 @@ def run_curation(
             _tell_of_tags(curator.witness[1])
         clock.lap("fit")
         _copy_concepts(index, out)
-        _curate_all(folder, curator, mine, source / "embeddings", embedded["shards"], captions, first_rows, processes)
-        if part and named:
-            tell_part(folder, part, mine, shards)
+        done = embedded["shards"]
+        places = {shard.name: (done[shard.name].get("checksum"), first_rows[shard.name]) for shard in mine}
+        what = (folder.path, source / "embeddings", places, captions)
+        of_index = (index.path, index.spacy_pipeline, index_identity(index))
+        others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
+        stage = ShardStage("curate", "pairs", mine, partial(_curated, curator, *what), others)
+        each_shard(folder, "curated", [stage], crew.gather)
+        if chosen.ends_here(folder, mine, shards):
             return folder.manifest
         details = {"index_version": version_of(index.manifest), **fitted.describe()}
         if curator.witness:
@@ -159,6 +161,14 @@ def run_curation(
         if anchors:
             check_rejects(embedded["summary"], max_rejects, out)
         return folder.manifest
+
+
+def _crews(team: Team, device: str, localise: bool, anchors: bool) -> tuple[WorkingTeam, WorkingTeam]:
+    """Who embeds anchors, and who curates: on the cores, but for what looks at pictures."""
+    if team.gpus and not (anchors or localise):
+        raise MisuseError(f"--gpus {team.gpus}: is of --anchors and --localise; all else works on cores: --processes")
+    on_cores = replace(team, gpus=None)
+    return (team.on(device) if anchors else on_cores.on("cpu")), team.on(device) if localise else on_cores.on("cpu")
 
 
 def _if_outgrown(index: Index, out: Path, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str]:
@@ -228,42 +238,32 @@ def _first_rows(shards: Sequence[Shard], embedded: Mapping[str, Mapping[str, Any
     return rows
 
 
-def _curate_all(
-    folder: RunFolder,
-    curator: Curator,
-    shards: Sequence[Shard],
-    embeddings: Path,
-    embedded: Mapping[str, Mapping[str, Any]],
-    captions: CaptionOptions,
-    first_rows: Mapping[str, int],
-    processes: int,
-) -> None:
-    places = {shard.name: (embedded[shard.name].get("checksum"), first_rows[shard.name]) for shard in shards}
-    what = (folder.path, embeddings, places, captions)
-    index, options, witness = curator.index, curator.options, curator.witness
-    same = (index.path, index.spacy_pipeline, index_identity(index), options, witness, what, processes)
-    stage = ShardStage("curate", "pairs", shards, partial(_curated, curator, *what), partial(_elsewhere, *same))
-    each_shard(folder, "curated", [stage], processes)
-
-
 @contextmanager
 def _elsewhere(
     path: Path,
     spacy_pipeline: str | None,
     identity: Mapping[str, Any],
     options: CurateOptions,
+    fitted: tuple[dict[str, Any], dict[str, Any]],
     witness: tuple[Tags, TagModel] | None,
+    encoder: Callable[..., Encoder],
+    workers: int | None,
     what: tuple[Path, Path, Mapping[str, tuple[int | None, int]], CaptionOptions],
-    processes: int,
+    seat: Seat,
 ) -> Iterator[Work]:
-    """What curates in one of so many other processes. Raises CocuError where the index has changed meanwhile."""
-    share_of_threads(processes)
+    """What curates in a worker. Raises CocuError where the index has changed meanwhile, or is not to be seen there."""
+    seat.share_of_threads()
     index = open_index(path, spacy_pipeline)
     if index_identity(index) != identity:
         raise CocuError(f"{path}: has changed since this run began; run the same command again")
-    curator = Curator(index, options, fitted_models(index, options))
+    localiser = _localiser(index, options, encoder(index, workers=seat.share(workers))) if options.localise else None
+    curator = Curator(index, options, unpacked(index, *fitted), localiser)
     curator.witness = witness
     yield partial(_curated, curator, *what)
+
+
+def _localiser(index: Index, options: CurateOptions, encoder: Encoder) -> Localiser:
+    return Localiser(DenseEncoder(encoder), index.vocabulary, options.min_peak)
 
 
 def _curated(

@@ -11,14 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from curation.curated.tables import archive_rows, pair_rows
-from curation.index.caption_rows import concept_ids_of
-from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.anchor import Anchors
 from curation.ranking.archives import Archives, gather, with_concepts
 from curation.ranking.clusters import Clusterer
 from curation.ranking.confidence import Entries, confidence
+from curation.ranking.embedded import anchors_of
 from curation.ranking.evidence import rate_of_naming, with_nearest
 from curation.ranking.expansion import Retrieved, expand, parse_expansion
 from curation.ranking.filters import filters_of
@@ -30,7 +29,6 @@ from curation.ranking.relevance import RankingContext, rank
 from curation.ranking.seeds import seeds_of
 from curation.ranking.selection import select
 from curation.ranking.tags import TagModel, Tags
-from curation.runs.parquet_parts import arrow_to_vectors
 from curation.runs.progress import Stopwatch
 from files.concepts_json import REGION, KeptConcepts
 
@@ -236,26 +234,6 @@ class Curator:
         if self.judge is None:
             return np.full(len(named), np.nan, np.float32)
         return np.where(named, np.float32(np.nan), confidence(self.judge, anchors, retrieved.rows, entries))
-
-
-def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
-    """The pairs of an embeddings batch as anchors; of the index's own, their vectors are those of its rows."""
-    ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
-    inside = first_row >= 0
-    part = slice(first_row, first_row + len(batch))
-    rows = index.rows
-    captions = [] if inside else batch["caption"].to_pylist()
-    sketch = sketches(captions) if not inside else rows.sketch[part] if rows.sketch is not None else None
-    return Anchors(
-        np.asarray(rows.image_vectors[part] if inside else arrow_to_vectors(batch["image_vec"]), np.float32),
-        np.asarray(rows.text_vectors[part] if inside else arrow_to_vectors(batch["text_vec"]), np.float32),
-        np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
-        rows.text_hash[part] if inside else text_hashes(captions),
-        rows.image_hash[part] if inside else picture_hashes(batch["image"].to_pylist()),
-        ids,
-        counts,
-        sketch,
-    )
 
 
 def _kept(offsets: np.ndarray, columns: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> KeptConcepts:

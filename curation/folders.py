@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.runs.manifest import read_manifest
-from files.errors import MisuseError
+from files.errors import check_numbers
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,23 +43,28 @@ class IndexFolder:
         """What `cocu index build` prints at its end."""
         return dict(self.manifest["summary"])
 
-    def search(self, query: str | Path, k: int = 10, device: str = "auto") -> list[Neighbour]:
-        """The k captions nearest to a text (a str), or to a picture's file (a Path), best first.
+    def search(
+        self, query: str | Path, top: int = 10, device: str = "auto", *, k: int | None = None
+    ) -> list[Neighbour]:
+        """The `top` captions nearest to a text (a str), or to a picture's file (a Path), best first.
 
         The index and its encoder stay in memory. Raises MisuseError for a picture that cannot be read, and where the
-        model of that name is another now, or is named by a path in the manifest only.
+        model of that name is another now, or is named by a path in the manifest only. k: the former name of top.
 
-            [near.caption for near in index.search("a dog on a beach", k=3)]
+            [near.caption for near in index.search("a dog on a beach", top=3)]
         """
         from curation.index.search import nearest_captions
 
-        if k < 1:
-            raise MisuseError(f"-k {k}: give a number from 1")
-        if device not in self._encoders:
+        top = top if k is None else k
+        check_numbers(1, top=top)
+        texts_only = isinstance(query, str)
+        encoder = self._encoders.get((device, False)) or self._encoders.get((device, texts_only))
+        if encoder is None:
             from curation.index.opened import open_encoder
 
-            self._encoders[device] = open_encoder(self._opened, device, named=self.encoder)
-        return nearest_captions(self._opened, self._encoders[device], query, k)
+            encoder = open_encoder(self._opened, device, named=self.encoder, texts_only=texts_only)
+            self._encoders[device, texts_only] = encoder
+        return nearest_captions(self._opened, encoder, query, top)
 
     @cached_property
     def _opened(self) -> Index:
@@ -68,7 +73,7 @@ class IndexFolder:
         return open_index(self.path)
 
     @cached_property
-    def _encoders(self) -> dict[str, Encoder]:
+    def _encoders(self) -> dict[tuple[str, bool], Encoder]:
         return {}
 
     def __repr__(self) -> str:

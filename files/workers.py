@@ -69,9 +69,12 @@ class WorkerPool:
         self._pool.shutdown(cancel_futures=True)
 
 
-def begin(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """A spawned process of `function`, with what `WorkerPool` says of its own, and one thread for NumPy's products."""
-    process = get_context("spawn").Process(target=_start, args=(function, arguments, all_held()), daemon=True)
+def begin(function: Callable[..., None], *arguments: Any, daemon: bool = True) -> BaseProcess:
+    """A spawned process of `function`, with what `WorkerPool` says of its own, and one thread for NumPy's products.
+
+    daemon: ended where this one ends without ending it; one that is not may begin processes of its own.
+    """
+    process = get_context("spawn").Process(target=_start, args=(function, arguments, all_held()), daemon=daemon)
     with _interrupts_blocked(), _one_thread():
         process.start()
     return process

@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "curation.ranking": INDEXED,
     "curation.curated": INDEXED,
     "curation.recovery": INDEXED | {"curation.curated"},
-    "curation.report": INDEXED | {"curation.curated"},
+    "curation.reasons": CURATED,
+    "curation.report": INDEXED | {"curation.curated", "curation.reasons"},
     # Of the report what shows captions and pictures.
-    "curation.explorer": CURATED | {"curation.curator", "curation.report.thumbnails", "curation.report.caption_marks"},
+    "curation.explorer": CURATED | {"curation.reasons", "curation.report.thumbnails", "curation.report.caption_marks"},
     "curation.folders": INDEXED | {"curation.curated", "curation.report"},
     "curation.curator": CURATED,
     "curation.curate": CURATED | {"curation.curator"},
@@ -235,5 +236,5 @@ def test_files_are_named_for_their_idea() -> None:
 def test_files_can_be_read_in_one_sitting() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in EVERY_FILE}
     # The Python face is long by its signatures, one option a line, and by nothing else.
-    most = {"cocu.py": 600}
+    most = {"cocu.py": 620}
     assert {file: lines for file, lines in lengths.items() if lines > most.get(file, MOST_LINES)} == {}

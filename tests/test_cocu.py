@@ -55,7 +55,7 @@ def test_options_and_defaults_are_those_of_the_command(face: Callable[..., Any],
     if face is cocu.build_index:  # None, where embeddings are alone, is given by its place
         assert (ours.pop("shards"), typed.pop("shards")) == (inspect.Parameter.empty, None)
     if face is cocu.score:
-        assert ",".join(map(str, ours.pop("k"))) == typed.pop("k")
+        assert ",".join(map(str, ours.pop("top"))) == typed.pop("top")
     assert ours == typed
 
 
@@ -73,6 +73,19 @@ def test_importing_it_costs_next_to_nothing(root: Path) -> None:
         for _ in range(5)
     ]
     assert min(seconds) < 0.1
+
+
+def test_arguments_by_the_names_that_they_had_are_taken() -> None:
+    with (
+        pytest.warns(FutureWarning, match=r"cocu\.evaluate: batch is called batch_size now"),
+        pytest.raises(cocu.MisuseError, match="--batch-size 0"),
+    ):
+        cocu.evaluate("miniature", {"miniature": "val"}, "out", batch=0)  # type: ignore[call-arg]
+    with (
+        pytest.warns(FutureWarning, match=r"cocu\.score: k is called top now"),
+        pytest.raises(cocu.MisuseError, match="--judged alone"),
+    ):
+        cocu.score("nowhere", k=[1])  # type: ignore[call-arg]
 
 
 def test_what_it_names_is_there_and_explained() -> None:
@@ -104,7 +117,10 @@ def test_what_it_names_is_there_and_explained() -> None:
         (lambda: cocu.train("miniatur", "a", "run"), "miniatur: neither a YAML file nor a built-in recipe"),
         (lambda: cocu.evaluate("miniature", "miniature", "out"), "'miniature': give NAME=PATH"),
         (lambda: cocu.evaluate("miniature", {"minature": "val"}, "out"), "card 'minature': there is none"),
-        (lambda: cocu.evaluate("miniature", {"miniature": "val"}, "out", batch=0), "--batch 0: give a number from 1"),
+        (
+            lambda: cocu.evaluate("miniature", {"miniature": "val"}, "out", batch_size=0),
+            "--batch-size 0: give a number from 1",
+        ),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_is_written(

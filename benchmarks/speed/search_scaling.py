@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.speed import synthetic
 from benchmarks.speed.measure import median_seconds, table
-from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, build, exact_search, tune
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings, auto_factory, exact_search, tune
 
 MINIMUM = 0.95
 HEAD = [

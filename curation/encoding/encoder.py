@@ -64,11 +64,16 @@ class OnDevice:
 class Encoder:
     """Encodes pictures and texts with one open_clip model on one device.
 
-    `seconds` sums what the forward passes took, for the stage report.
+    `seconds` sums what the forward passes took, for the stage report. texts_only: it is asked for no picture, so that
+    a plain model needs less to be loaded.
     """
 
-    def __init__(self, spec: EncoderSpec, device: str = "auto", batch_size: int = 64, workers: int = 4) -> None:
+    def __init__(
+        self, spec: EncoderSpec, device: str = "auto", batch_size: int = 64, workers: int = 4, texts_only: bool = False
+    ) -> None:
         import torch
+
+        from curation.encoding.text_alone import text_alone
 
         self.device = torch.device(resolve_device(device))
         self.precision = resolve_precision(spec.precision, self.device.type)
@@ -76,11 +81,18 @@ class Encoder:
         self.batch_size = batch_size
         self.workers = max(1, workers)
         self.seconds = 0.0
-        self.model, preprocess, self._tokenizer = load_encoder(spec)
-        # channels_last: convolutions on CPU run about twice as fast; transformers do not care
-        self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
-        self._transform, self._mean, self._std = _split_preprocess(preprocess, self.device)
-        self.image_size = _image_size(self.model)
+        self.model: Any
+        self._transform: Any = None
+        if alone := text_alone(spec) if texts_only else None:
+            self.model, self._tokenizer = alone
+            self.model = self.model.to(self.device).eval()
+            self.image_size = 0
+        else:
+            self.model, preprocess, self._tokenizer = load_encoder(spec)
+            # channels_last: convolutions on CPU run about twice as fast; transformers do not care
+            self.model = self.model.to(self.device, memory_format=torch.channels_last).eval()
+            self._transform, self._mean, self._std = _split_preprocess(preprocess, self.device)
+            self.image_size = _image_size(self.model)
         self._trims = False
         self._trims = self._trimming_is_exact()
         self.dim = int(self.encode_texts(["a"]).shape[1])

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.explorer.catalogue import Catalogue, open_catalogue
-from curation.explorer.space import PairSpace, find_index
+from curation.explorer.space import PairSpace
 from curation.explorer.tables import read_pairs
+from curation.reasons.made_from import find_index
 from files.atomic import alone
 from files.errors import MisuseError
 from files.scratch import scratch_folder

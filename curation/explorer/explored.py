@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from curation.encoding.dense import DenseEncoder
     from curation.encoding.encoder import Encoder
     from curation.encoding.model_names import EncoderSpec
-    from curation.explorer.evidence import NamingCaption
     from curation.explorer.space import PairSpace
 
 LOOKED_AT = 120  # concepts that are recovered most, among which the doubtful are looked for
 _OF_EACH = 64  # pairs by which a concept is judged
 _PICTURES = 2000  # that say what a similarity is worth
 _HEAT_BYTES = 16 << 20
+_CAPTIONS = 3  # that name a concept, shown of each
 _REASONS = 256  # pairs whose reasons are kept, for each judgement shows them again
 
 
@@ -47,6 +47,14 @@ class Standing:
     pairs: int
     score: float
     fit: float | None = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A retrieved caption. pair: number of its pair, None where it has no picture here."""
+
+    caption: str
+    pair: int | None
 
 
 class Explored:
@@ -92,7 +100,8 @@ class Explored:
         scratch: where the catalogue is kept if the folder cannot be written. Raises MisuseError for what is no
         curation, or an index that is another's, CocuError for what is broken.
         """
-        from curation.explorer.space import PairSpace, find_index
+        from curation.explorer.space import PairSpace
+        from curation.reasons.made_from import find_index
 
         read_manifest(curated, "curated")
         catalogue = open_catalogue(curated, scratch)
@@ -189,19 +198,23 @@ class Explored:
         vectors = self.space.index.vocabulary.vectors[list(concepts)]
         return (vectors @ self.space.vectors(np.array([pair]))[0]).tolist()
 
-    def why(self, pair: int, concepts: Sequence[int]) -> dict[int, list[NamingCaption]]:
+    def why(self, pair: int, concepts: Sequence[int]) -> dict[int, list[Reason]]:
         """The retrieved captions that name each concept; none without the index."""
         if not self.space:
             return {}
         space = self.space
-        from curation.explorer.evidence import witnesses
+        from curation.reasons.witnesses import witnesses
 
-        def look() -> dict[int, list[NamingCaption]]:
+        def look() -> dict[int, list[Reason]]:
             with self._searching:
-                return witnesses(space, self.manifest, pair, concepts)
+                (found,) = witnesses(space.index, self.manifest, space.anchor(pair), [concepts], _CAPTIONS)
+            return {
+                concept: [Reason(one.caption, space.pair(one.row)) for one in captions]
+                for concept, captions in found.items()
+            }
 
-        found: dict[int, list[NamingCaption]] = self._reasons.get((pair, *concepts), look)
-        return found
+        reasons: dict[int, list[Reason]] = self._reasons.get((pair, *concepts), look)
+        return reasons
 
     def heat(self, pair: int, concept: int) -> bytes | None:
         """A PNG to lay over the picture; None where there is none. Raises MisuseError for an encoder without cells."""

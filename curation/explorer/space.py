@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from curation.explorer.catalogue import Catalogue
-from curation.explorer.tables import read_rows
-from curation.index.opened import Index, content_digest, open_index
-from curation.runs.manifest import parsed_manifest, read_manifest
+from curation.index.opened import Index
+from curation.ranking.anchor import Anchors
+from curation.ranking.embedded import indexed_anchors
+from curation.reasons.as_curated import embedded_anchors
+from curation.reasons.made_from import embedded_outside, open_index_of
 from curation.runs.parquet_parts import arrow_to_vectors, count_rows, parquet_batches, reading
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
@@ -20,19 +21,6 @@ from files.npy import load_npy
 
 _BATCH = 8192
 _AT_ONCE = 1 << 16
-
-
-def find_index(curated: Path) -> Path | None:
-    """The index that a curation was made from, where it lies beside it: by what its manifest says of itself."""
-    wanted = read_manifest(curated, "curated")["parameters"].get("index_content")
-    for path in sorted(curated.resolve().parent.glob("*/manifest.json")):
-        try:
-            manifest = parsed_manifest(path)
-            if manifest.get("kind") == "index" and content_digest(manifest) == wanted:
-                return path.parent
-        except (CocuError, KeyError, TypeError):
-            continue
-    return None
 
 
 @dataclass(frozen=True)
@@ -45,25 +33,18 @@ class PairSpace:
     @classmethod
     def opened(cls, catalogue: Catalogue, path: Path) -> PairSpace:
         """With the index in `path`. Raises MisuseError where the curation was made from another."""
-        index = open_index(path)
-        made = read_manifest(catalogue.folder, "curated")["parameters"]
-        if content_digest(index.manifest) != made.get("index_content"):
-            raise MisuseError(f"--index {path}: {catalogue.folder} was curated from another index; give that one")
-        space = cls(catalogue, index)
-        if not space.inside and not space._embedded.is_dir():
-            raise MisuseError(
-                f"{space._embedded}: missing; its pairs are from outside the index, and were embedded there"
-            )
+        space = cls(catalogue, open_index_of(catalogue.folder, path))
+        embedded_outside(catalogue.folder)
         return space
 
     @cached_property
     def inside(self) -> bool:
         """Whether the pairs are those of the index."""
-        return not read_manifest(self.catalogue.folder, "curated")["parameters"].get("anchors")
+        return self._embedded is None
 
     @cached_property
-    def _embedded(self) -> Path:
-        return self.catalogue.folder / "anchors" / "embeddings"
+    def _embedded(self) -> Path | None:
+        return embedded_outside(self.catalogue.folder)
 
     @cached_property
     def _rows(self) -> np.ndarray:
@@ -84,6 +65,13 @@ class PairSpace:
             return -1
         shard = int(np.searchsorted(self.catalogue.starts, pair, "right")) - 1
         return int(self._rows[shard] + pair - self.catalogue.starts[shard])
+
+    def anchor(self, pair: int) -> Anchors:
+        """A pair as it was curated."""
+        if self._embedded is None:
+            return indexed_anchors(np.array([self.row(pair)]), self.index)
+        shard, row = self.catalogue.place(pair)
+        return embedded_anchors(self._embedded / f"{shard}.parquet", [row], self.index)
 
     def pair(self, row: int) -> int | None:
         """The pair of a row of the index; None of a caption without a picture."""
@@ -128,17 +116,12 @@ class PairSpace:
         similarity, rows = searched.search(queries, k)
         return similarity, self._pairs_of(rows)
 
-    def embedded(self, pair: int) -> pa.RecordBatch:
-        """What was embedded of a pair from outside the index, as a batch of one."""
-        shard, row = self.catalogue.place(pair)
-        columns = ("key", "image", "caption", "concepts", "image_vec", "text_vec")
-        return read_rows(self._embedded / f"{shard}.parquet", [row], columns).combine_chunks().to_batches()[0]
-
     @cached_property
     def _outside(self) -> np.ndarray:
         """v of pairs from outside the index, float16 [N, D], kept with the catalogue."""
         path = self.catalogue.cache / "pictures.npy"
         if not path.is_file():
+            assert self._embedded is not None
             dim = self.index.rows.dim
             with atomic(path) as temporary:
                 made = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(self.catalogue), dim))

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.curated.pairs import CuratedPair, RankedConcept
-from curation.curated.tables import ARCHIVES, LATER
+from curation.curated.rows import read_rows
 from curation.explorer.catalogue import Catalogue
-from curation.runs.parquet_parts import reading
-from files.errors import CocuError
 
 _PAIR = ("key", "caption", "caption_concepts")
 _ARCHIVE = ("concept", "rank", "score", "support", "cluster", "in_caption", "confidence")
@@ -41,30 +32,3 @@ def read_pairs(catalogue: Catalogue, numbers: Sequence[int]) -> list[CuratedPair
             named = tuple(pair["caption_concepts"] or ())
             found[number] = CuratedPair(pair["key"], shard, pair["caption"], named, tuple(best))
     return [found[number] for number in numbers]
-
-
-def read_rows(path: Path, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-    """These rows of a Parquet file, in this order. Raises CocuError where it is broken, or has no such rows."""
-    with reading(path):
-        footer = _footer(path, path.stat().st_mtime_ns)
-        ends = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
-        at = np.asarray(rows, np.int64)
-        if len(at) and at.max() >= footer.num_rows:
-            raise CocuError(f"{path}: has {footer.num_rows:,} rows now; it was changed, start the explorer again")
-        file = pq.ParquetFile(path, metadata=footer, pre_buffer=False)
-        known = [name for name in columns if name in file.schema_arrow.names or name not in LATER]
-        group = np.searchsorted(ends, at, "right")
-        used, place = np.unique(group, return_inverse=True)
-        sizes = [footer.row_group(int(i)).num_rows for i in used]
-        table = file.read_row_groups(used.tolist(), columns=known, use_threads=False)
-        begins = (np.cumsum([0, *sizes])[:-1] - (ends[used] - sizes)) if len(used) else np.zeros(0, np.int64)
-        found = table.take(pa.array(at + begins[place]))
-        for name in set(columns) - set(known):  # of folders of earlier versions
-            found = found.append_column(ARCHIVES.field(name), pa.nulls(len(found), ARCHIVES.field(name).type))
-        found.validate(full=True)
-        return found.select(list(columns))
-
-
-@lru_cache(maxsize=4096)
-def _footer(path: Path, changed: int) -> Any:
-    return pq.read_metadata(path)

@@ -17,8 +17,9 @@ from curation.index.opened import Index, index_nouns, open_encoder
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_shards
 from curation.runs.manifest import broken_manifest
-from curation.runs.part import RunPart
+from curation.runs.part import ALL, Chosen
 from curation.runs.run_folder import RunFolder
+from curation.runs.team import ALONE, WorkingTeam
 from files.errors import MisuseError
 from files.shapes import ShapeFault, check_shape, count
 
@@ -65,25 +66,25 @@ def find_anchors(
 
 
 def embed_anchors(
-    index: Index, anchors: AnchorShards, out: Path, part: RunPart | None = None, processes: int = 1
+    index: Index, anchors: AnchorShards, out: Path, chosen: Chosen = ALL, crew: WorkingTeam = ALONE
 ) -> dict[str, Any]:
     """Embed anchor shards into `out`/embeddings with the index's encoder and concepts; returns the manifest there.
 
-    part: does its shards alone, and what is returned knows of what is done by then. processes: as of `embed_all`.
+    chosen: which of the shards are done; where others are missing then, what is returned knows of what is done by then.
+    crew: as of `embed_all`.
     Raises MisuseError when the encoder or the vocabulary is no longer the one that built the index.
     """
     parameters = {"index": index.manifest["fingerprint"], **anchors.captions.parameters()}
-    named = part.name if part else ""
-    mine = part.of(anchors.shards) if part and named else anchors.shards
-    with RunFolder(out, "anchors", parameters, anchors.shards, record=RECORD, part=named) as folder:
+    with RunFolder(out, "anchors", parameters, anchors.shards, record=RECORD, part=chosen.name) as folder:
         if not folder.was_finished:
+            mine = chosen.of(folder, anchors.shards)
             nouns, built = index_nouns(index), index.manifest["parameters"]
             encoder = open_encoder(index, anchors.device, anchors.batch_size, anchors.workers, anchors.encoder)
             path, digest = built["vocabulary"], built.get("vocabulary_digest")
             vocabulary = read_vocabulary(path, lexicon_of(nouns), digest) if path else None
             with ConceptExtractor(nouns, anchors.workers) as extractor:
-                embed_all(folder, mine, [], encoder, extractor, anchors.captions, vocabulary, processes)
-            if named:
+                embed_all(folder, mine, [], encoder, extractor, anchors.captions, vocabulary, crew)
+            if folder.missing(anchors.shards):
                 return {"shards": folder.records}
             pairs = sum(folder.records[shard.name]["pairs"] for shard in anchors.shards)
             folder.finish({"pairs": pairs, "rejects": folder.reject_counts()})

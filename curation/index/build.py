@@ -18,40 +18,30 @@ from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
 from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, tokenizer_parameters, weights_digest
-from curation.index.caption_rows import CaptionRows, read_rows, write_rows
+from curation.index.caption_rows import read_rows, write_rows
 from curation.index.embedding import embed_all
 from curation.index.encoder_knowledge import encoder_knowledge
+from curation.index.faiss_indexes import build_one
 from curation.index.given_vectors import GivenVectors, embed_all_given
 from curation.index.identity import name_hashes
 from curation.index.index_manifest import RECORD, checked_index_manifest
-from curation.index.neighbours import (
-    NearestRows,
-    Recall,
-    SearchSettings,
-    auto_factory,
-    build,
-    extend,
-    index_bytes,
-    tune,
-    tune_deeper,
-)
+from curation.index.inverted_lists import untrained
+from curation.index.list_files import find_lists_of_part, forget_lists, train_lists
+from curation.index.neighbours import auto_factory
 from curation.index.opened import Index, index_captions, index_nouns
 from curation.index.vocabulary import read_vocabulary_table, write_vocabulary
 from curation.reading.embeddings import find_parts
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, distinct
 from curation.runs.parquet_parts import reading
-from curation.runs.part import RunPart, check_all_there, tell_part
-from curation.runs.progress import Stopwatch, size_text
+from curation.runs.part import ALL, Chosen
+from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
+from curation.runs.team import USUAL, Team, WorkingTeam
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
-RECALL_SEED = 0
-RECALL_QUERIES = 1_000
-# Lists that were trained on fewer rows than one in so many are trained anew; those of other rows are searched longer.
-MOST_GROWTH = 1.5
 # Of the last steps: other ones may be given until the index is finished, and the embeddings are kept.
 LATE_PARAMETERS = ("min_count", "factory", "memory", "min_recall")
 
@@ -122,56 +112,56 @@ def build_index(
     device: str = "auto",
     batch_size: int = 64,
     workers: int = 4,
-    part: RunPart | None = None,
-    processes: int = 1,
+    chosen: Chosen = ALL,
+    team: Team = USUAL,
 ) -> dict[str, Any]:
     """Build or go on building the index at `out`; returns its manifest.
 
-    part: does its shards alone, and its manifest is not finished; or finishes what the parts have done.
-    processes: that share the shards, on a CPU.
+    chosen: which of the shards it does; where others are missing then, its manifest is not finished. team: that shares
+    them.
 
     Raises MisuseError for parameters other than those that the folder was begun with, CocuError for a share of
     rejects over the limit (after everything good is written), for a shard that cannot be had (after all others are
     done) and for a recall under `min_recall`.
     """
     given = None
-    if processes > 1 and (options.embeddings or resolve_device(device) != "cpu"):
-        of = "--embeddings are" if options.embeddings else f"--device {device} is"
-        raise MisuseError(f"--processes {processes}: {of} worked by one process; leave it out, and give --part")
+    if options.embeddings and team.said:
+        raise MisuseError(f"{team.said}: --embeddings are worked by one process; leave it out, and give --part")
+    crew = WorkingTeam(resolve_device(device)) if options.embeddings else team.on(device)
     if options.embeddings:
         given = GivenVectors(options.embeddings, find_parts(options.embeddings), bool(shards), options.captions)
         shards = shards or [part.table for part in given.parts]
     if not shards and not extra:
         raise MisuseError("no pairs: the tables that were named hold no row; name others")
-    precision = resolve_precision(options.encoder.precision, resolve_device(device))
+    precision = resolve_precision(options.encoder.precision, crew.device)
     vocabulary = read_vocabulary(options.vocabulary, lexicon_of(options.nouns)) if options.vocabulary else None
     parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
     shards, extra = told_apart((shards, extra))
     everything = [*shards, *extra]
-    named = part.name if part else ""
-    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=named) as folder:
+    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=chosen.name) as folder:
         if folder.was_finished:
             checked_index_manifest(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")
         else:
-            mine = part.of(everything) if part and named else everything
-            if part and not named:
-                check_all_there(folder, everything)
-            encoder = Encoder(options.encoder, device, batch_size, workers)
+            mine = chosen.of(folder, everything)
+            encoder = Encoder(replace(options.encoder, precision=precision), team.here(device), batch_size, workers)
             if options.factory != "auto":
-                check_factory(options.factory, encoder.dim)
+                untrained(options.factory, encoder.dim)  # told before hours of embedding
             with ConceptExtractor(options.nouns, workers) as extractor:
-                chosen = {shard.name for shard in mine}
-                here, captions = ([shard for shard in some if shard.name in chosen] for some in (shards, extra))
+                names = {shard.name for shard in mine}
+                here, captions = ([shard for shard in some if shard.name in names] for some in (shards, extra))
                 if given and here:
                     embed_all_given(folder, given, here, encoder, extractor, vocabulary)
-                embed_all(
-                    folder, [] if given else here, captions, encoder, extractor, options.captions, vocabulary, processes
-                )
-            if part and named:
-                tell_part(folder, part, mine, everything)
+                pairs = [] if given else here
+                embed_all(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew)
+            if chosen.ends_here(folder, mine, everything):
+                if chosen.part and chosen.name:
+                    find_lists_of_part(folder, chosen.part)
                 return folder.manifest
-            finish_index(folder, shards, extra, encoder, options, given.rows if given else 0)
+            only_train = chosen.part is not None and chosen.part.trains
+            finish_index(folder, shards, extra, encoder, options, given.rows if given else 0, only_train=only_train)
+            if only_train:
+                return folder.manifest
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest
 
@@ -185,17 +175,6 @@ def told_apart(new: Sequence[Sequence[Shard]], taken: Iterable[str] = ()) -> tup
     return pairs, distinct(extra, names)
 
 
-def check_factory(factory: str, dim: int) -> None:
-    """Raises MisuseError for a FAISS factory string that cannot be meant, before hours of embedding."""
-    import faiss
-
-    try:
-        faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise MisuseError(f"--factory {factory}: FAISS refuses it for {dim} dimensions: {reason}") from error
-
-
 def finish_index(
     folder: RunFolder,
     shards: Sequence[Shard],
@@ -204,12 +183,14 @@ def finish_index(
     options: IndexOptions,
     given: int = 0,
     grown_from: Index | None = None,
+    only_train: bool = False,
     **more: Any,
 ) -> None:
     """Embeddings -> vocabulary, retrieval arrays, FAISS indexes. Raises CocuError for no pairs, or low recall.
 
     given: number of embeddings that were there already. grown_from: the index that has the embeddings of shards, and
-    FAISS indexes that can be extended. more: of the manifest.
+    FAISS indexes that can be extended. only_train: of the FAISS indexes only what comes before rows are put into lists,
+    which parts then do. more: of the manifest.
     """
     out = folder.path
     names = [shard.name for shard in (*shards, *extra)]
@@ -234,6 +215,7 @@ def finish_index(
     clock.lap("vocabulary")
     if not (out / "rows" / "offsets.npy").exists():
         say(f"rows: {total:,} captions and {len(vocabulary):,} concepts into arrays for retrieval")
+        forget_lists(folder)
         write_rows(out / "rows", files, pairs, vocabulary)
     rows = read_rows(out / "rows")
     clock.lap("rows")
@@ -242,7 +224,17 @@ def finish_index(
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
-            indexes[name] = build_one(folder, name, vectors, rows, options, share, grown_from)
+            factory = options.factory
+            factory = auto_factory(len(vectors), vectors.shape[1], share) if factory == "auto" else factory
+            if only_train:
+                train_lists(folder, name, vectors, factory)
+            else:
+                least = options.min_recall
+                indexes[name] = build_one(folder, name, vectors, rows, factory, least, share, grown_from)
+    if only_train:
+        say(f"{out}: lists are trained; each part again finds those of its rows, and --part finish comes next")
+        return
+    forget_lists(folder)
     clock.lap("faiss")
     knowledge = encoder_knowledge(rows, vocabulary)
     clock.lap("encoder knowledge")
@@ -275,104 +267,6 @@ def finish_index(
 def physical_memory() -> int:
     """Bytes of memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def build_one(
-    folder: RunFolder,
-    name: str,
-    vectors: np.ndarray,
-    rows: CaptionRows,
-    options: IndexOptions,
-    memory: int,
-    grown_from: Index | None = None,
-    anew: bool = False,
-) -> dict[str, Any]:
-    """One FAISS index: built, its search settings tuned to the recall asked for, and reported.
-
-    Grown from another it is extended where that may do (`_extended`), and built anew where its recall then falls short.
-    """
-    dim = vectors.shape[1]
-    factory = auto_factory(len(vectors), dim, memory) if options.factory == "auto" else options.factory
-    path = folder.path / f"{name}.faiss"
-    step = f"@{name}"
-    if not (folder.done(step) and folder.records[step].get("factory") == factory and path.exists()):
-        trained = 0 if anew or not grown_from else _extended(path, name, factory, vectors, rows, grown_from)
-        if not trained:
-            size = index_bytes(factory, len(vectors), dim)
-            say(f"{name}.faiss: {len(vectors):,} vectors of {dim}, factory {factory}, about {size_text(size)}")
-            build(path, vectors, factory)
-        folder.commit(step, {"factory": factory} | ({"trained": trained} if trained else {}))
-    fewer = {name: value for name, value in folder.records[step].items() if name == "trained"}
-    nearest = NearestRows(path, vectors, SearchSettings())
-    queries = _recall_queries(name, rows)
-    settings, reached = tune(nearest, queries, options.min_recall)
-
-    def told(settings: SearchSettings, reached: Recall) -> str:
-        return (
-            f"recall@{reached.k} {reached.value:.4f} against exact search on {reached.queries:,} queries"
-            + (f", {settings.nprobe} of {nearest.lists} lists probed" if settings.nprobe else "")
-            + (f", {settings.rerank}x re-ranked" if settings.rerank > 1 else "")
-            + (f"; that is under --min-recall {options.min_recall}" if reached.value < options.min_recall else "")
-        )
-
-    say(f"{name}.faiss: {size_text(path.stat().st_size)}; {told(settings, reached)}")
-    if reached.value < options.min_recall:
-        if fewer:
-            folder.undo(step)
-            return build_one(folder, name, vectors, rows, options, memory, grown_from, anew=True)
-        raise CocuError(
-            f"{path}: recall@{reached.k} is {reached.value:.4f}, under --min-recall {options.min_recall}; "
-            + (
-                "an index grows by the options that it was built with: build another one of all its inputs, with "
-                if grown_from
-                else "run the same command with "
-            )
-            + f"more --memory (now {size_text(memory)} for this index), another --factory (now {factory}), or a lower "
-            "--min-recall: the embeddings are kept"
-        )
-    deeper = tune_deeper(nearest, queries, options.min_recall)
-    for deep in deeper:
-        say(f"{name}.faiss: {told(*deep)}")
-    return {
-        "factory": factory,
-        "vectors": len(vectors),
-        **fewer,
-        "bytes": path.stat().st_size,
-        "settings": asdict(settings),
-        "recall": reached.value,
-        "recall_k": reached.k,
-        "recall_queries": reached.queries,
-        "deeper": [{"k": at.k, **asdict(chosen), "recall": at.value} for chosen, at in deeper],
-    }
-
-
-def _extended(path: Path, name: str, factory: str, vectors: np.ndarray, rows: CaptionRows, grown_from: Index) -> int:
-    """Write the index of before with the new rows in it; how many rows its lists were trained on, 0 where it must be
-    built anew: of another factory, without lists, or grown to over `MOST_GROWTH` of what it was trained on."""
-    built, before = grown_from.manifest["indexes"].get(name), grown_from.rows
-    if built is None or built["factory"] != factory:
-        return 0
-    trained = int(built.get("trained", built["vectors"]))
-    # Rows of captions without pictures have moved on by as many as there are new pairs.
-    new = [(before.images, rows.images), (rows.images + len(before) - before.images, len(vectors))]
-    if len(vectors) > MOST_GROWTH * trained or not extend(path, grown_from.path / f"{name}.faiss", vectors, new):
-        return 0
-    say(f"{name}.faiss: {len(vectors) - built['vectors']:,} vectors added to lists trained on {trained:,}")
-    return trained
-
-
-def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:
-    """Queries as curation makes them: pictures against pictures; pictures and captions, half each, against captions."""
-    rng = np.random.default_rng(RECALL_SEED)
-
-    def sample(vectors: np.ndarray, count: int) -> np.ndarray:
-        chosen = np.sort(rng.choice(len(vectors), min(count, len(vectors)), replace=False))
-        return np.asarray(vectors[chosen], dtype=np.float32)
-
-    if name == "images":
-        return sample(rows.image_vectors, RECALL_QUERIES)
-    from_images = sample(rows.image_vectors, RECALL_QUERIES // 2)
-    return np.concatenate([from_images, sample(rows.text_vectors, RECALL_QUERIES - len(from_images))])
 
 
 def repeated_keys(files: Sequence[Path]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -27,7 +26,8 @@ from curation.runs.each_shard import ShardStage, each_shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
 from curation.runs.run_folder import RunFolder
-from curation.runs.spread import Advance, Done, Work, share_of_threads
+from curation.runs.spread import Advance, Done, Seat, Work
+from curation.runs.team import ALONE, WorkingTeam
 from files.atomic import atomic
 from files.pictures import BadPicture
 from files.rejects import Reject
@@ -59,20 +59,19 @@ def embed_all(
     extractor: ConceptExtractor,
     captions: CaptionOptions,
     vocabulary: frozenset[str] | None,
-    processes: int = 1,
+    crew: WorkingTeam = ALONE,
 ) -> None:
     """Embed the shards that are not done: those of pairs, then those of captions alone.
 
     On a CPU the threads and processes of `encoder` and `extractor` work beside the towers, which need its cores; an
-    accelerator is fed by processes of its own. processes: that share the shards; on a CPU only. Raises CocuError for
-    shards that cannot be had, after all others.
+    accelerator is fed by processes of its own. crew: whose workers, if it has any,
+    share the shards, with encoders of their own. Raises CocuError for shards that cannot be had, after all others.
     """
     with ExitStack() as stack:
         feed: Feed | None = None
         tasks = [(shard, captions) for shard in shards] + [(shard, None) for shard in extra]
         left = [(shard, options) for shard, options in tasks if not folder.done(shard.name)]
-        if left and encoder.device.type in FED:
-            processes = 1
+        if left and encoder.device.type in FED and not crew.gather:
             feed = stack.enter_context(Feed(left, encoder, Naming(extractor, vocabulary), encoder.workers))
 
         def embed(options: CaptionOptions | None, shard: Shard, advance: Advance) -> Done:
@@ -80,13 +79,14 @@ def embed_all(
             result = embed_shard(shard, out, encoder, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
-        made = (folder.path, encoder.spec, encoder.batch_size, extractor.options, vocabulary, processes)
+        how = (encoder.spec, crew.device, encoder.batch_size, crew.workers)
+        made = (folder.path, *how, extractor.options, vocabulary)
         names = (("embed pairs", "pairs", shards, captions), ("embed extra captions", "captions", extra, None))
         stages = [
             ShardStage(name, unit, some, partial(embed, options), partial(_elsewhere, options, *made))
             for name, unit, some, options in names
         ]
-        each_shard(folder, "read", stages, processes)
+        each_shard(folder, "read", stages, crew.gather)
 
 
 @contextmanager
@@ -94,19 +94,26 @@ def _elsewhere(
     options: CaptionOptions | None,
     out: Path,
     encoder: EncoderSpec,
+    device: str,
     batch_size: int,
+    workers: int | None,
     nouns: NounOptions,
     vocabulary: frozenset[str] | None,
-    processes: int,
+    seat: Seat,
 ) -> Iterator[Work]:
-    """What embeds in one of so many other processes: with its share of the cores, one thread of each kind at least."""
-    share_of_threads(processes)
-    opened = Encoder(encoder, "cpu", batch_size, max(1, len(os.sched_getaffinity(0)) // processes))
-    with ConceptExtractor(nouns) as extractor:
+    """What embeds in a worker: with its share of the cores, and fed by processes of its own on an accelerator."""
+    seat.share_of_threads()
+    opened = Encoder(encoder, device, batch_size, seat.share(workers))
+    with ConceptExtractor(nouns) as extractor, ExitStack() as stack:
+        feed: Feed | None = None
+        if opened.device.type in FED:
+            feed = stack.enter_context(Feed((), opened, Naming(extractor, vocabulary), opened.workers))
 
         def embed(shard: Shard, advance: Advance) -> Done:
             path = out / "embeddings" / f"{shard.name}.parquet"
-            result = embed_shard(shard, path, opened, extractor, options, vocabulary, advance)
+            if feed:
+                feed.ask(shard, options)
+            result = embed_shard(shard, path, opened, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
         yield embed

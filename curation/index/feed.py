@@ -13,6 +13,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -74,7 +75,8 @@ class Done:
 
 
 class Feed:
-    """The processes that make ready the shards of `tasks`, in this order, for an encoder. A context manager.
+    """The processes that make ready the shards of `tasks`, in this order, for an encoder, and then those that are asked
+    for. A context manager.
 
     tasks: shards with where their captions are; None: of captions without pictures.
     """
@@ -95,16 +97,17 @@ class Feed:
         context = get_context("spawn")
         jobs, dealt = context.Pipe(duplex=False)
         wanted, self._free = context.Pipe(duplex=False)
+        asked, self._asked = context.Pipe(duplex=False)
         naming = replace(naming, extractor=naming.extractor.single())
         makings = pickle.dumps((preparation, naming))  # unpickled where what goes wrong can be told
         self._turn, self._lone = context.Lock(), context.Lock()
         self._ends: list[Connection] = []
         self._processes: list[BaseProcess] = []
         fresh = [(replace(shard), options) for shard, options in tasks]  # without readers, which may hold what is open
-        self._begin(_read, fresh, batch, portion, dealt, wanted)
+        self._begin(_read, fresh, asked, batch, portion, dealt, wanted)
         for _ in range(workers):
             self._begin(_make, makings, jobs, self._turn, self._lone, self._pages, shape, workers)
-        for end in (jobs, dealt, wanted):
+        for end in (jobs, dealt, wanted, asked):
             end.close()  # so that the others hear when one of them is gone
         for slot in range(shape[0]):
             self._free.send(slot)
@@ -123,8 +126,13 @@ class Feed:
             process.kill()
         for process in self._processes:
             process.join()
-        for end in (*self._ends, self._free):
+        for end in (*self._ends, self._free, self._asked):
             end.close()
+
+    def ask(self, shard: Shard, options: CaptionOptions | None) -> None:
+        """One more shard; few at a time, as one that is asked for waits in a pipe."""
+        with contextlib.suppress(OSError):  # the reader is dead, as will be noticed
+            self._asked.send((replace(shard), options))
 
     def portions(self, shard: str) -> Iterator[Portion | Done]:
         """The portions of a shard, and that it is done; what is left of earlier shards is passed over.
@@ -240,13 +248,14 @@ def _told(function: Callable[..., None], told: Connection, *arguments: Any) -> N
 def _read(
     told: Connection,
     tasks: Sequence[tuple[Shard, CaptionOptions | None]],
+    asked: Connection,
     batch: int,
     size: int,
     dealt: Connection,
     wanted: Connection,
 ) -> None:
     number = 0
-    for shard, options in tasks:
+    for shard, options in chain(tasks, iter(asked.recv, None)):  # never ends: it would be taken for dead
         counted, error = ShardResult(), None
         try:
             for block in blocks_of(shard, options, counted):
@@ -260,8 +269,6 @@ def _read(
             error = problem
         told.send(Done(number, shard.name, _taken(counted), error))
         number += 1
-    while True:  # it is ended: of one that ends, who feeds would think that it died
-        wanted.recv()
 
 
 def _cut(block: Sequence[Pair], batch: int, size: int) -> Iterator[tuple[list[Pair], bool, bool]]:

@@ -69,7 +69,7 @@ class GivenVectors:
     def pairs(self, shard: Shard) -> Iterator[EmbeddedPair | Reject]:
         """The pairs of a shard, or of a part, without their pictures. Raises as `read_pairs`."""
         if not self.matched:
-            yield from next(part for part in self.parts if part.table.name == shard.name).pairs(self.captions)
+            yield from next(part for part in self.parts if part.table.url == shard.url).pairs(self.captions)
             return
         read = read_pairs(shard, self.captions)
         while block := [_without_picture(pair) for pair in islice(read, BLOCK_PAIRS)]:

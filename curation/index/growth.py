@@ -6,6 +6,7 @@ second that names one, and their vectors too, which differ in a last bit by the 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec, weights_digest
 from curation.index.build import finish_index, options_of, told_apart
 from curation.index.embedding import embed_all
+from curation.index.given_vectors import GivenVectors, embed_all_given
 from curation.index.index_manifest import RECORD, read_index_manifest, version_of
 from curation.index.next_version import MANIFEST, NEXT, put_in_place
 from curation.index.opened import (
@@ -28,6 +30,7 @@ from curation.index.opened import (
     open_encoder,
     open_index,
 )
+from curation.reading.embeddings import find_parts
 from curation.reading.shards import Shard, find_caption_tables, find_shards
 from curation.runs.manifest import versions
 from curation.runs.parquet_parts import parquet_batches
@@ -49,26 +52,30 @@ def add_to_index(
     device: str = "auto",
     batch_size: int = 64,
     workers: int = 4,
+    embeddings: Path | None = None,
 ) -> dict[str, Any]:
     """Add shards of pairs, and tables of captions without pictures, to the index at `path`; returns its manifest.
 
     encoder, spacy_pipeline: the index's own, where its manifest alone must not name them. Shards that it has are left
-    out. Killed, the same call goes on; until all is done the index is as it was. Raises MisuseError for a model
-    that is another now and for shards that are no longer as they were indexed, CocuError as `build_index`.
+    out. Killed, the same call goes on; until all is done the index is as it was. embeddings: a folder of vectors of
+    what is new, for an index that was built so. Raises MisuseError for a model that is another now and for shards that
+    are no longer as they were indexed, CocuError as `build_index`.
     """
-    if not shards and not extra:
-        raise MisuseError("nothing to add: name shards, or --extra-captions")
+    if not shards and not extra and not embeddings:
+        raise MisuseError("nothing to add: name shards, or --embeddings, or --extra-captions")
     read_index_manifest(path)  # told before a lock is made where no index is
     with locked(path, MANIFEST):
         put_in_place(path)
         index = open_index(path, spacy_pipeline)
-        named = find_shards(shards, index_captions(index)), find_caption_tables(extra)
+        given = _given(index, embeddings, bool(shards))
+        tables = [part.table for part in given.parts] if given and not given.matched else []
+        named = tables or find_shards(shards, index_captions(index)), find_caption_tables(extra)
         new, known = zip(*(parted(*both) for both in zip(named, all_shards(index), strict=True)), strict=True)
         left_out = f"; {len(known[0] + known[1]):,} shards that it had already were left out" if any(known) else ""
         pairs, captions = told_apart(new, index.manifest["order"])
         manifest = index.manifest
         if pairs or captions:
-            manifest = _grow(index, pairs, captions, encoder, device, batch_size, workers)
+            manifest = _grow(index, pairs, captions, encoder, device, batch_size, workers, given)
             put_in_place(path)
     added = [[shard.name for shard in some] for some in (pairs, captions)]
     rows = [sum(manifest["shards"][name]["pairs"] for name in some) for some in added]
@@ -127,14 +134,12 @@ def _grow(
     device: str,
     batch_size: int,
     workers: int,
+    given: GivenVectors | None,
 ) -> dict[str, Any]:
     """Fill the folder of the next version, or go on; returns its manifest."""
     path, built = index.path, index.manifest["parameters"]
-    if "embeddings" in built:
-        raise MisuseError(
-            f"{path}: was built with --embeddings, which speak of its own pairs alone; build an index of the new ones "
-            "and join both with `cocu index merge`, or build it again from all"
-        )
+    given = given if new else None
+    grown = built | ({"embeddings": _both(built["embeddings"], given.parameters())} if given else {})
     nouns, captions = index_nouns(index), index_captions(index)
     vocabulary = built["vocabulary"]
     listed = read_vocabulary(vocabulary, lexicon_of(nouns), built.get("vocabulary_digest")) if vocabulary else None
@@ -143,18 +148,42 @@ def _grow(
     if other:
         say(f"{path}: was built with {', '.join(other)}; what is new may differ from what that would give")
     advice = f"give the same ones to go on, or remove {path / NEXT}, the unfinished version, to leave out what it adds"
-    with RunFolder(path / NEXT, "index", built, [*pairs, *extra], record=RECORD, advice=advice) as folder:
+    with RunFolder(path / NEXT, "index", grown, [*pairs, *extra], record=RECORD, advice=advice) as folder:
         folder.records |= _records(index)
         encoder = open_encoder(index, device, batch_size, workers, named, built["precision"])
         if built["weights"] != weights_digest(encoder.spec):
             raise MisuseError(f"{path}: was built with other weights than {encoder.spec.model} has now; put them back")
         options = options_of(index, encoder.spec)
         with ConceptExtractor(nouns, workers) as extractor:
-            embed_all(folder, new, new_extra, encoder, extractor, captions, listed)
+            if given and new:
+                embed_all_given(folder, given, new, encoder, extractor, listed)
+            embed_all(folder, [] if given else new, new_extra, encoder, extractor, captions, listed)
         version, older = version_of(index.manifest), index.manifest.get("older_versions", [])
         more: dict[str, Any] = {"version": version + 1, "older_versions": [*older, _as_older(index)]}
-        finish_index(folder, pairs, extra, encoder, options, grown_from=index, **more)
+        of_vectors = index.manifest["summary"].get("embeddings", 0)
+        if given:
+            of_vectors += given.rows if given.matched else sum(shard.size for shard in new)
+        finish_index(folder, pairs, extra, encoder, options, of_vectors, grown_from=index, **more)
         return folder.manifest
+
+
+def _given(index: Index, embeddings: Path | None, beside: bool) -> GivenVectors | None:
+    """The vectors of what is new, of an index that has such; beside: whether shards are named, too."""
+    built = index.manifest["parameters"].get("embeddings")
+    if embeddings is None and not (built and beside):
+        return None
+    if embeddings is None or built is None or built["matched"] != beside:
+        was = "without --embeddings" if not built else "with SHARDS and --embeddings" if built["matched"] else ""
+        raise MisuseError(
+            f"{index.path}: was built {was or 'from --embeddings alone'}; give what is new in the same way"
+        )
+    return GivenVectors(embeddings, find_parts(embeddings), beside, index_captions(index))
+
+
+def _both(built: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the vectors of an index that has grown."""
+    files = hashlib.sha256(repr([built["files"], added["files"]]).encode()).hexdigest()[:16]
+    return {**built, "folder": f"{built['folder']}, {added['folder']}", "files": files}
 
 
 def _as_older(index: Index) -> dict[str, Any]:

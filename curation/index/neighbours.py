@@ -1,4 +1,4 @@
-"""FAISS indexes over unit vectors, inner product: their factory, training, recall and search."""
+"""FAISS indexes over unit vectors, inner product: their factory, recall and search."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from curation.index.inverted_lists import ADD_ROWS, has_gpu, ivf_of
 from curation.index.list_by_list import HalfLists, half_lists, worth_it
-from curation.runs.parquet_parts import reading
-from files.atomic import atomic
 from files.errors import CocuError, MisuseError
 
 FLAT_LIMIT = 100_000
-ADD_ROWS = 65_536
-WRITE_BYTES = 1 << 20
-# FAISS asks for at least 39 training vectors a list.
-TRAIN_ROWS_PER_LIST = 48
 RECALL_K = 8
 RECALL_QUERIES = 1_000
 # What rankings retrieve goes deeper, and deeper down the same lists hold less of it: L of 64, 256 and 1,024, and 16 for
@@ -86,69 +81,6 @@ def auto_factory(rows: int, dim: int, memory: int) -> str:
     )
 
 
-def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
-    """Train on a sample, add block by block, write atomically. vectors: unit rows float16 [N, D], may be a memmap."""
-    import faiss
-
-    rows, dim = vectors.shape
-    try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise MisuseError(f"--factory {factory}: FAISS refuses it for {dim} dimensions: {reason}") from error
-    if not index.is_trained:
-        ivf = _ivf(index)
-        wanted = TRAIN_ROWS_PER_LIST * ivf.nlist if ivf is not None else 65_536
-        if ivf is not None:
-            ivf.cp.seed, ivf.cp.niter = seed, 8
-        chosen = np.sort(np.random.default_rng(seed).choice(rows, min(rows, wanted), replace=False))
-        try:
-            index.train(np.ascontiguousarray(vectors[chosen], dtype=np.float32))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise MisuseError(f"--factory {factory}: cannot be trained on {rows:,} vectors: {reason}") from error
-    for start in range(0, rows, ADD_ROWS):
-        index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
-    _write(index, path)
-
-
-def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[int, int]]) -> bool:
-    """Write the trained index `before` with new rows added; the others are its own, in their order.
-
-    vectors: of all rows, as in `build`; new: half-open ranges of rows. False, and nothing written, where it has no
-    inverted lists, by whose ids rows can move, or keeps more than them.
-    """
-    import faiss
-
-    fresh = np.concatenate([np.arange(*one) for one in new]).astype(np.int64)
-    own = np.delete(np.arange(len(vectors), dtype=np.int64), fresh)
-    with reading(before):
-        index = faiss.read_index(str(before))
-        outer, ivf = faiss.downcast_index(index), _ivf(index)
-        if ivf is None or not isinstance(outer, faiss.IndexIVF | faiss.IndexPreTransform):
-            return False
-        for number in range(ivf.nlist):
-            if size := ivf.invlists.list_size(number):
-                ids = faiss.rev_swig_ptr(ivf.invlists.get_ids(number), size)
-                if not (ids.min() >= 0 and ids.max() < len(own)):
-                    raise ValueError(f"it holds others than {len(own):,} rows")
-                ids[:] = own[ids]
-    for start in range(0, len(fresh), ADD_ROWS):
-        rows = fresh[start : start + ADD_ROWS]
-        index.add_with_ids(np.ascontiguousarray(vectors[rows], dtype=np.float32), rows)
-    _write(index, path)
-    return True
-
-
-def _write(index: Any, path: Path) -> None:
-    import faiss
-
-    # FAISS's own writer passes over an error at the closing of the file, as a full disk gives it.
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        writer = faiss.PyCallbackIOWriter(file.write, WRITE_BYTES)  # type: ignore[attr-defined]
-        faiss.write_index(index, writer)
-
-
 class NearestRows:
     """A written index, memory-mapped, with the exact vectors beside it for re-ranking.
 
@@ -174,12 +106,12 @@ class NearestRows:
         found = self.index.d, self.index.ntotal, self.index.metric_type, self.index.is_trained
         if found != (vectors.shape[1], len(vectors), faiss.METRIC_INNER_PRODUCT, True):
             raise ValueError(f"it is no index of {len(vectors):,} vectors of {vectors.shape[1]} dimensions")
-        ivf = _ivf(self.index)
+        ivf = ivf_of(self.index)
         self.lists = 0 if ivf is None else int(ivf.nlist)  # 0: an index without inverted lists
         self.exact = isinstance(self.index, faiss.IndexFlat)
         self._on_gpu = False
         self._threads = faiss.omp_get_max_threads()  # of the thread that opens it: others begin with all cores
-        if gpu and getattr(faiss, "get_num_gpus", int)() > 0:
+        if gpu and has_gpu():
             with suppress(RuntimeError):  # kinds of index that FAISS has for CPUs only
                 self.index = faiss.index_cpu_to_all_gpus(self.index)
                 self._on_gpu = True
@@ -195,7 +127,7 @@ class NearestRows:
             if self._on_gpu:
                 faiss.GpuParameterSpace().set_index_parameter(self.index, "nprobe", settings.nprobe)
             else:
-                _ivf(self.index).nprobe = settings.nprobe
+                ivf_of(self.index).nprobe = settings.nprobe
         self.settings = settings
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -320,12 +252,3 @@ def _is_whole(index: Any) -> bool:
     index = faiss.downcast_index(index)
     inside = [getattr(index, name) for name in _INSIDE if hasattr(index, name)]
     return all(_is_whole(one) for one in inside)
-
-
-def _ivf(index: Any) -> Any:
-    import faiss
-
-    try:
-        return faiss.extract_index_ivf(index)
-    except RuntimeError:
-        return None

@@ -107,28 +107,28 @@ def open_encoder(
     workers: int = 4,
     named: EncoderSpec | None = None,
     precision: str = "auto",
+    texts_only: bool = False,
 ) -> Encoder:
     """The encoder that built the index; named: the one that a person names, None: the one that the manifest names.
 
-    precision: auto: what the device is fast at, whatever the index was built with. Raises MisuseError when the model of
-    that name, or its tokenizer, is now another, and where none is named but in the manifest, and there by a path or
-    repository, which may have come from anybody.
+    precision: auto: what the device is fast at, whatever the index was built with. texts_only: `Encoder`'s. Raises
+    MisuseError when the model of that name, or its tokenizer, is now another, and where none is named but in the
+    manifest, and there by a path or repository, which may have come from anybody.
     """
     made = index.manifest["parameters"].get("tokenizer_digest")
     if named and named.tokenizer and made not in (None, tokenizer_digest(named.tokenizer)):
         raise MisuseError(f"--tokenizer {named.tokenizer}: is not the one that {index.path} was built with; give that")
-    encoder = Encoder(replace(named or _published(index), precision=precision), device, batch_size, workers)
+    spec = replace(named or _published(index), precision=precision)
+    encoder = Encoder(spec, device, batch_size, workers, texts_only)
     encoder.check_fingerprint(index.manifest["fingerprint"], str(index.path))
     return encoder
 
 
 def _published(index: Index) -> EncoderSpec:
     """The model that the manifest names, if it is the built-in one or in open_clip's list."""
-    import open_clip
-
     made = index.manifest["parameters"]
     model, pretrained, tokenizer = (made.get(name) for name in ("model", "pretrained", "tokenizer"))
-    if tokenizer or (model != built_in.NAME and (model, pretrained) not in open_clip.list_pretrained()):
+    if tokenizer or (model != built_in.NAME and not _listed(model, pretrained)):
         given = f"--model {model}" + (f" --pretrained {pretrained}" if pretrained else "")
         given += f" --tokenizer {tokenizer}" if tokenizer else ""
         raise MisuseError(
@@ -136,6 +136,12 @@ def _published(index: Index) -> EncoderSpec:
             "where you trust that model, name it by these options"
         )
     return EncoderSpec(model, pretrained)
+
+
+def _listed(model: str, pretrained: str | None) -> bool:
+    import open_clip
+
+    return (model, pretrained) in open_clip.list_pretrained()
 
 
 def has_pictures(index: Index) -> bool:

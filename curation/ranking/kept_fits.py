@@ -94,7 +94,7 @@ def _digest(value: Any) -> str:
 
 def _keep(path: Path, fitted: FittedModels) -> None:
     """Write the file, and take away those of what the index was; where there is no room for it, say so and go on."""
-    arrays, values = _packed(fitted)
+    arrays, values = packed(fitted)
     try:
         with atomic(path) as temporary, temporary.open("wb") as file:
             arrays["values"] = np.frombuffer(json.dumps(values).encode(), np.uint8)
@@ -106,7 +106,8 @@ def _keep(path: Path, fitted: FittedModels) -> None:
         say(f"{path}: what was fitted can't be kept there ({error.strerror or error}); it will be fitted again")
 
 
-def _packed(fitted: FittedModels) -> tuple[dict[str, Any], dict[str, Any]]:
+def packed(fitted: FittedModels) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays and values of fitted models, without the index that they are of: for a file, or another process."""
     arrays: dict[str, Any] = {}
     values: dict[str, Any] = {}
     if "sampled" in vars(fitted.statistics):  # the fit asked for it
@@ -151,7 +152,7 @@ def _read(path: Path, index: Index) -> FittedModels | None:
                 raise ValueError(f"{name} holds what is none of the {concepts:,} concepts")
         if faulty := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
             raise ValueError(f"{faulty[0]} holds what is no number")
-        return _unpacked(index, arrays, values)
+        return unpacked(index, arrays, values)
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
         say(f"{path}: cannot be read ({str(error) or type(error).__name__}); what it kept is fitted again")
         return None
@@ -177,7 +178,9 @@ def _read_arrays(path: Path, shapes: Mapping[str, tuple[type, tuple[int | None, 
     return arrays
 
 
-def _unpacked(index: Index, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> FittedModels:
+def unpacked(index: Index, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> FittedModels:
+    """What was packed, of the index that it is of."""
+
     def named(prefix: str, *names: str) -> dict[str, Any]:
         return {name: arrays[f"{prefix}_{name}"] for name in names}
 

@@ -47,7 +47,7 @@ def score_judged(curated: Path, judged: Path, ks: Sequence[int] = KS) -> JudgedS
     Raises MisuseError for a file that holds none of its recovered concepts, CocuError for tables that cannot be read.
     """
     if not ks or min(ks) < 1:
-        raise MisuseError(f"--k {','.join(map(str, ks))}: give numbers from 1, such as 1,3,5,8,16")
+        raise MisuseError(f"--top {','.join(map(str, ks))}: give numbers from 1, such as 1,3,5,8,16")
     ks = tuple(sorted(set(ks)))
     given = read_judgements(judged)
     ranked = recovered_of(curated, [(one.shard, one.key) for one in given])

@@ -32,7 +32,8 @@ def write_judged_truth(curated: Path, judged: Path, out: Path, k: int) -> Writte
     """Write the pairs of which the k best recovered concepts are all judged, as truth, and the words beside it.
 
     The truth of a picture is all that it shows; what was judged of it is that as far as its k best concepts go: score
-    it with --k up to k. An area is not known, and is written as 1. Raises MisuseError where no pair was judged so deep.
+    it with --top up to k. An area is not known, and is written as 1. Raises MisuseError where no pair was judged so
+    deep.
     """
     if out.suffix != ".parquet":
         raise MisuseError(f"--truth {out}: give a name that ends in .parquet")
@@ -50,7 +51,7 @@ def write_judged_truth(curated: Path, judged: Path, out: Path, k: int) -> Writte
         notes.append(f"{left:,} pairs left out: their keys stand in several shards")
     if not clear:
         raise MisuseError(
-            f"{judged}: no pair has its {k} best recovered concepts all judged; judge on, or give less --k"
+            f"{judged}: no pair has its {k} best recovered concepts all judged; judge on, or give less --top"
         )
     rows = list[tuple[str, str | None, float | None]]()
     words = set[str]()

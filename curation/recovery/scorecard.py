@@ -130,7 +130,7 @@ def score_folder(
     if not 0 <= min_area <= 1:
         raise MisuseError(f"--min-area {min_area}: give a share of the picture, 0 to 1")
     if not ks or min(ks) < 1:
-        raise MisuseError(f"--k {','.join(map(str, ks))}: give numbers from 1, such as 1,3,5,8,16")
+        raise MisuseError(f"--top {','.join(map(str, ks))}: give numbers from 1, such as 1,3,5,8,16")
     if named_by not in NAMED_BY:
         raise MisuseError(f"--named-by {named_by}: give one of {', '.join(NAMED_BY)}")
     folder = Path(curated)

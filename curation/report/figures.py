@@ -44,7 +44,8 @@ class ReportFigures:
     """What a report says in numbers. score_range: where nearly all scores (998 of 1,000) lie.
 
     cocu: its version, "" where the manifest has none; finished: the day (UTC) on which the manifest was written;
-    vague: of the top recovered those with little to say so, and why; confidence: what the manifest says of its fit.
+    vague: of the top recovered those with little to say so, and why; confidence: what the manifest says of its fit;
+    unexplained: why no captions are shown for what was recovered, "" where they are.
     """
 
     pairs: int
@@ -60,6 +61,7 @@ class ReportFigures:
     cocu: str
     finished: date
     confidence: dict[str, Any]
+    unexplained: str = ""
 
 
 def read_figures(curated: Path, connection: duckdb.DuckDBPyConnection) -> ReportFigures:

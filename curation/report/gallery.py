@@ -10,6 +10,7 @@ from pathlib import Path
 from curation.curated.enriched import CONCEPTS_IN_CAPTION, enriched_caption
 from curation.curated.pairs import CuratedPair, RankedConcept, picture_bytes
 from curation.report.caption_marks import mark_concepts, shown
+from curation.report.evidence import Evidence, QuotedReason
 from curation.report.figures import score_text
 from curation.report.thumbnails import thumbnail
 
@@ -42,7 +43,8 @@ class PairCard:
 
     picture: a JPEG, or None where it cannot be shown; caption: its pieces, each with the concept that it names or None;
     others: the concepts that have no bar; doubtful: those that are not `LIKELY`, which have none either; enriched: the
-    caption with what was recovered; gained: how many likely ones were recovered; best: the best score of these.
+    caption with what was recovered; gained: how many likely ones were recovered; best: the best score of these;
+    reasons: of those that have bars.
     """
 
     pair: CuratedPair
@@ -54,12 +56,14 @@ class PairCard:
     enriched: str
     gained: int
     best: float
+    reasons: Sequence[QuotedReason]
 
 
 def pair_cards(
     curated: Path,
     pairs: Sequence[CuratedPair],
     score_range: tuple[float, float],
+    evidence: Evidence,
     rows: int | None = _ROWS,
 ) -> list[PairCard]:
     """Cards of the pairs in their order; `rows`: concepts drawn as bars, the rest named in a line.
@@ -67,15 +71,29 @@ def pair_cards(
     score_range: scores at which a bar is empty and full.
     """
     pictures = {(pair.shard, pair.key): thumbnail(data) for pair, data in picture_bytes(curated, pairs)}
-    return [_pair_card(pair, pictures.get((pair.shard, pair.key)), score_range, rows) for pair in pairs]
+    return [
+        _pair_card(
+            pair,
+            pictures.get((pair.shard, pair.key)),
+            score_range,
+            evidence.reasons.get((pair.shard, pair.key), ()),
+            rows,
+        )
+        for pair in pairs
+    ]
 
 
 def _pair_card(
-    pair: CuratedPair, picture: bytes | None, score_range: tuple[float, float], rows: int | None
+    pair: CuratedPair,
+    picture: bytes | None,
+    score_range: tuple[float, float],
+    reasons: Sequence[QuotedReason],
+    rows: int | None,
 ) -> PairCard:
     likely = [row for row in pair.archive if rows is None or row.confidence is None or row.confidence >= LIKELY]
     gained = [row for row in likely if not row.in_caption]
     recovered = [row.concept for row in pair.archive if not row.in_caption]
+    drawn = {row.concept for row in likely[:rows]}
     return PairCard(
         pair,
         picture,
@@ -86,6 +104,7 @@ def _pair_card(
         enriched_caption(shown(pair.caption), recovered[:CONCEPTS_IN_CAPTION]),
         len(gained),
         max((row.score for row in gained if row.score is not None and math.isfinite(row.score)), default=-math.inf),
+        [reason for reason in reasons if reason.concept in drawn],
     )
 
 

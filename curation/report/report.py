@@ -10,6 +10,7 @@ from typing import Any
 
 from curation.curated.pairs import find_pairs, sample_pairs
 from curation.curated.query import connected
+from curation.report.evidence import read_evidence
 from curation.report.figures import ReportFigures, as_told, read_figures, read_score_range, score_text
 from curation.report.gallery import LIKELY, Bar, PairCard, bar, nought, pair_cards
 from curation.report.histograms import drawn
@@ -24,17 +25,19 @@ FIRST_CARDS = 12  # on a phone; the others unfold
 _Panel = tuple[str, list[Bar], str]  # title, bars, and what stands there when there are none
 
 
-def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> ReportFigures:
+def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0, index: Path | None = None) -> ReportFigures:
     """Write the report of a curated folder to `out`, one HTML file with everything in it; returns its figures.
 
-    sample: pairs in the gallery; seed: which ones. The same folder and seed give the same page.
-    Raises MisuseError for a folder that is missing or unfinished, OSError when `out` cannot be
-    written.
+    sample: pairs in the gallery; seed: which ones. The same folder and seed give the same page. index: where the
+    captions are that name what was recovered; None looks for it beside the folder, and goes without.
+    Raises MisuseError for a folder that is missing or unfinished and for an index that is another's, OSError when `out`
+    cannot be written.
     """
     with connected(curated) as connection:
         figures = read_figures(curated, connection)
         pairs = sample_pairs(connection, sample, seed)
     pairs = as_told(curated, pairs)
+    evidence = read_evidence(curated, pairs, index)
     _write(
         out,
         "report.html.j2",
@@ -49,31 +52,33 @@ def write_report(curated: Path, out: Path, sample: int = 48, seed: int = 0) -> R
         drawings=[drawn(histogram) for histogram in figures.histograms],
         reliability=drawn_reliability(figures.confidence),
         pairs=figures.pairs,
-        cards=pair_cards(curated, pairs, figures.score_range),
+        cards=pair_cards(curated, pairs, figures.score_range, evidence),
         ends=_ends(figures.score_range),
         nought=nought(figures.score_range),
         parameters=[(_in_words(name), _as_text(value)) for name, value in figures.parameters.items()],
     )
-    return figures
+    return replace(figures, unexplained=evidence.missing)
 
 
-def write_pairs_page(curated: Path, keys: Sequence[str], out: Path) -> None:
-    """Write a page with the pairs of these keys, all their concepts drawn.
+def write_pairs_page(curated: Path, keys: Sequence[str], out: Path, index: Path | None = None) -> str:
+    """Write a page with the pairs of these keys, all their concepts drawn; why it shows no captions that name them.
 
-    Raises MisuseError for an unknown key and for a folder that is missing or unfinished, OSError
-    when `out` cannot be written.
+    index: as `write_report` has it. Raises MisuseError for an unknown key and for a folder that is missing or
+    unfinished, OSError when `out` cannot be written.
     """
     with connected(curated) as connection:
         pairs = as_told(curated, find_pairs(connection, keys))
         score_range = read_score_range(connection)
+    evidence = read_evidence(curated, pairs, index)
     _write(
         out,
         "pairs.html.j2",
-        cards=pair_cards(curated, pairs, score_range, rows=None),
+        cards=pair_cards(curated, pairs, score_range, evidence, rows=None),
         first=None,
         ends=_ends(score_range),
         nought=nought(score_range),
     )
+    return evidence.missing
 
 
 def _write(out: Path, template: str, cards: Sequence[PairCard], **values: Any) -> None:

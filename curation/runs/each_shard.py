@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from curation.reading.shards import Shard
+from curation.runs.attempts import FAILED
+from curation.runs.local_workers import named
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
-from curation.runs.spread import Done, Make, Work, spread
+from curation.runs.spread import Done, Failed, Gather, Make, Work, spread
 from files.atomic import sweep
 from files.errors import CocuError, MisuseError
 from files.saying import say
@@ -31,11 +34,11 @@ class ShardStage:
     make: Make | None = None
 
 
-def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], processes: int = 1) -> None:
+def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], gather: Gather | None = None) -> None:
     """Do the stages. Raises CocuError for shards that could not be had, after all others; verb: "read", in its words.
 
-    processes: that do the shards of stages that can be made in others; 1: this one. A MisuseError ends the work at
-    once: a wrong option is wrong for all of them.
+    gather: begins workers for the shards of stages that can be made in others; None: this process does them. A
+    MisuseError ends the work at once: a wrong option is wrong for all of them.
     """
     failures: list[str] = []
     count = 0
@@ -45,15 +48,17 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], proce
         if len(left) < len(stage.shards):
             say(f"{stage.name}: {len(stage.shards) - len(left)} of {len(stage.shards)} shards are done already")
         with Progress(stage.name, sum(shard.size for shard in left), stage.unit) as bar:
-            others = stage.make if processes > 1 else None
-            for shard, found in (
-                spread(left, others, processes, bar.advance) if others else _here(left, stage.work, bar)
-            ):
-                if isinstance(found, CocuError):
-                    failures.append(str(found))
-                else:
-                    folder.commit(shard.name, *found)
-    if processes > 1 and not folder.part:
+            if gather and stage.make:
+                outcomes = spread(left, stage.make, gather, bar.advance, folder.failed)
+            else:
+                outcomes = _here(left, stage.work, bar, folder.failed)
+            with closing(outcomes):  # workers end with it
+                for shard, found in outcomes:
+                    if isinstance(found, CocuError):
+                        failures.append(str(found))
+                    else:
+                        folder.commit(shard.name, *found)
+    if gather and not folder.part:
         sweep(folder.path)  # of workers that died
     if failures:
         more = len(failures) - SHOWN_FAILURES
@@ -61,11 +66,14 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], proce
             f"{len(failures)} of {count} shards could not be {verb}; the others are done and kept:\n  "
             + "\n  ".join(failures[:SHOWN_FAILURES])
             + (f"\n  ... and {more} more" if more > 0 else "")
-            + "\nrun the same command again when they are back"
+            + "\nrun the same command again when they are back, or with --retry-failed for these alone; "
+            f"{folder.path / FAILED} has what was tried"
         )
 
 
-def _here(shards: Sequence[Shard], work: Work, bar: Progress) -> Iterator[tuple[Shard, Done | CocuError]]:
+def _here(
+    shards: Sequence[Shard], work: Work, bar: Progress, failed: Failed
+) -> Generator[tuple[Shard, Done | CocuError], None, None]:
     for shard in shards:
         end = bar.done + shard.size
         found: Done | CocuError
@@ -74,6 +82,7 @@ def _here(shards: Sequence[Shard], work: Work, bar: Progress) -> Iterator[tuple[
         except MisuseError:
             raise
         except CocuError as error:
+            failed(shard, named(), str(error))
             found = error
         finally:
             bar.advance(0, end - bar.done)  # the weights of what is counted are estimates

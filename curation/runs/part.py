@@ -2,6 +2,8 @@
 
 cocu index build ... --part 3/8        each of the 8, at once or not, in any order, again where one died
 cocu index build ... --part finish     then the rest, once; without --part what is missing is done before
+
+A large index may be finished in parts, too: --part train trains lists, each part again finds those of its rows.
 """
 
 from __future__ import annotations
@@ -16,16 +18,18 @@ from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
-FINISH = "finish"
+FINISH, TRAIN = "finish", "train"
 SHOWN_MISSING = 10
 
 
 @dataclass(frozen=True)
 class RunPart:
-    """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done."""
+    """Part `number`, from 1, of `count`. Number 0: none of them, but what comes when all are done; trains: of an index,
+    only up to its trained lists."""
 
     number: int
     count: int
+    trains: bool = False
 
     @property
     def name(self) -> str:
@@ -44,12 +48,56 @@ class RunPart:
         return [shard for shard in shards if shard.name in mine]
 
 
-def parse_part(text: str | None) -> RunPart | None:
-    """The part that is named "I/N" or "finish"; None for None. Raises MisuseError."""
+@dataclass(frozen=True)
+class Chosen:
+    """Which shards a run does of all: those of a part, or those that failed. Else all that are not done."""
+
+    part: RunPart | None = None
+    retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.retry_failed and self.finishes:
+            raise MisuseError(f"--part {FINISH} --retry-failed: it does none of the shards; leave one of them out")
+
+    @property
+    def name(self) -> str:
+        """Of the part; "" for none."""
+        return self.part.name if self.part else ""
+
+    @property
+    def finishes(self) -> bool:
+        """Whether it is what comes when all parts are done."""
+        return self.part is not None and not self.part.number
+
+    def of(self, folder: RunFolder, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards to do. Raises CocuError where it is to finish, and some are missing."""
+        if self.finishes:
+            check_all_there(folder, shards)
+        mine = self.part.of(shards) if self.part and self.name else list(shards)
+        return folder.to_retry(mine) if self.retry_failed else mine
+
+    def ends_here(self, folder: RunFolder, mine: Sequence[Shard], shards: Sequence[Shard]) -> bool:
+        """Whether shards are left to others, which is said then: what comes after all of them is not done."""
+        if self.part and self.name:
+            tell_part(folder, self.part, mine, shards)
+            return True
+        missing = folder.missing(shards) if self.retry_failed else ()
+        if missing:
+            say(
+                f"{folder.path}: {len(missing):,} of {len(shards):,} shards are missing still: leave out --retry-failed"
+            )
+        return bool(missing)
+
+
+ALL = Chosen()
+
+
+def parse_part(text: str | None, trains: bool = False) -> RunPart | None:
+    """The part named "I/N" or "finish", or "train" where a command has that; None for None. Raises MisuseError."""
     if text is None:
         return None
-    if text == FINISH:
-        return RunPart(0, 0)
+    if text == FINISH or (trains and text == TRAIN):
+        return RunPart(0, 0, text == TRAIN)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise MisuseError(f"--part {text}: give I/N, such as 1/8 to 8/8, or {FINISH} when all N have ended")

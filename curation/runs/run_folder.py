@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.reading.shards import Shard
+from curation.runs.attempts import FAILED, attempts_at, failed_shards, forget_attempts, keep_attempt
 from curation.runs.manifest import FORMAT, checked_manifest, parsed_manifest, versions
 from curation.runs.parquet_parts import parquet_batches
 from files.atomic import atomic, sweep, write_json
@@ -101,6 +102,7 @@ class RunFolder:
             say(reason)
             if states.exists():  # before the manifest is of other parameters: these are of the old ones
                 shutil.rmtree(states)
+            forget_attempts(self.path)
             manifest = None
         if manifest is not None:
             self._manifest = manifest
@@ -146,7 +148,8 @@ class RunFolder:
         """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
         path = self.path / "manifest.json"
         for other in self.path.rglob("*"):
-            if other != path and other.is_file() and not other.name.startswith("."):
+            tells = other.is_file() and not other.name.startswith(".") and other.parent != self.path / FAILED
+            if other != path and tells:
                 return False
         manifest = parsed_manifest(path)
         return (manifest.get("kind"), manifest.get("format"), manifest.get("finished")) == (self.kind, FORMAT, False)
@@ -206,6 +209,18 @@ class RunFolder:
         entry = {**record, "rejects": [[reject.key, reject.reason] for reject in rejects]}
         write_json(self.path / "state" / f"{name}.json", entry)
         self.records[name] = entry
+        forget_attempts(self.path, name)
+
+    def failed(self, shard: Shard, worker: str, error: str) -> None:
+        """Keep an attempt at a shard that failed, until the shard is done."""
+        keep_attempt(self.path, shard.name, worker, error)
+
+    def to_retry(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Those that failed, and what is said of them."""
+        again = [shard for shard in failed_shards(self.path, shards) if not self.done(shard.name)]
+        tried = sum(len(attempts_at(self.path, shard.name)) for shard in again)
+        say(f"{self.path}: {len(again):,} of {len(shards):,} shards failed, at {tried:,} attempts, and are tried again")
+        return again
 
     def undo(self, name: str) -> None:
         """Mark a step as not done, before its output is written over."""
@@ -261,6 +276,7 @@ class RunFolder:
         self._manifest |= {"finished": True, "summary": dict(summary), "shards": shards, **extra}
         write_json(self.path / "manifest.json", self._manifest)
         shutil.rmtree(self.path / "state", ignore_errors=True)
+        forget_attempts(self.path)
         self.was_finished = True
 
     @property

@@ -49,7 +49,7 @@ def test_a_sheet_to_look_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("arguments", "code", "said"),
     [
         ([], 2, "give a folder, or --sheet"),
-        (["--out", "OUT", "--split", "test"], 2, "split 'test': give one of train, val, clip"),
+        (["--out", "OUT", "--split", "test"], 2, "--split test: expected one of train, val, clip"),
         (["--out", "OUT", "--pairs", "0"], 2, "pairs 0"),
         (["--out", "OUT", "--workers", "0"], 2, "--workers"),
         (["--sheet", "/"], 2, "/: is no file"),

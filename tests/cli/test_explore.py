@@ -38,7 +38,7 @@ def test_without_its_packages_it_says_what_to_install(
 
 
 def test_judgements_are_scored_with_an_interval(curated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not run("curate", "score", curated, "--judged", curated / "judged.sqlite", "--k", "1,2")
+    assert not run("curate", "score", curated, "--judged", curated / "judged.sqlite", "--top", "1,2")
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert rows["right@1"][:5] == ["0.75", "0.30-0.95", "4", "of", "4"]
     assert rows["right@2"][0] == "0.75"
@@ -53,7 +53,7 @@ def test_truth_or_judgements(curated: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_export_gives_truth_that_score_reads(curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not run("curate", "export", curated, "--truth", tmp_path / "truth.parquet", "--k", 2)
+    assert not run("curate", "export", curated, "--truth", tmp_path / "truth.parquet", "--top", 2)
     out, err = capsys.readouterr()
     assert "4 pairs, 6 concepts that they show" in out
     assert err == ""

@@ -1,40 +1,29 @@
-"""Every option of `cocu index` and `cocu curate run` stands in a panel of help, and no panel names one that is gone."""
+"""Every option stands in a panel of help, and no panel names one that is gone."""
 
 from __future__ import annotations
 
 import pytest
-import typer
 
-from cli.main import app, main
-from cli.panels import OF_ANCHORS, PANELS, panel
-
-COMMANDS = (("index", "build"), ("index", "add"), ("index", "merge"), ("index", "search"), ("curate", "run"))
+from cli.panels import OF_COMMANDS, PANELS, TITLES, panel
+from tests.cli.commands_of_cocu import COMMANDS
 
 
-def options(group: str, command: str) -> set[str]:
-    top = typer.main.get_command(app)
-    found = top.commands[group].commands[command].params  # type: ignore[attr-defined]
-    return {one.name for one in found if one.param_type_name == "option"}
+def options(path: str) -> set[str]:
+    return {one.name for one in COMMANDS[path].params if one.param_type_name == "option"}
 
 
-def test_every_option_has_a_panel_and_every_name_an_option() -> None:
-    there = {command: options(*command) for command in COMMANDS}
-    for command, names in there.items():
-        assert {name for name in names if panel(name, "anchors" in names) is None} == set(), command
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_option_has_a_panel(path: str) -> None:
+    assert {name for name in options(path) if panel(path, name) == "Options"} == set()
+
+
+def test_every_name_is_an_option_and_every_title_has_a_place() -> None:
     named = [name for names in PANELS.values() for name in names]
     assert len(named) == len(set(named))
-    assert {*named, *OF_ANCHORS} == set().union(*there.values())
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_them(
-    command: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit):
-        main([*command, "--help"])
-    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("╭─ ")]
-    shown = [line.split()[1] for line in titles]
-    names = options(*command)
-    assert set(shown) == {"Arguments", "Options", *(panel(name, "anchors" in names) for name in names)}
-    assert len(shown) == len(set(shown))
+    own = {path: [name for names in panels.values() for name in names] for path, panels in OF_COMMANDS.items()}
+    for path, names in own.items():
+        assert set(names) <= options(path), path
+        assert len(names) == len(set(names)), path
+    placed = {(path, name) for path in COMMANDS for name in options(path)}
+    assert set(named) == {name for path, name in placed if name not in own.get(path, ())}
+    assert {*PANELS, *(title for panels in OF_COMMANDS.values() for title in panels)} <= set(TITLES)

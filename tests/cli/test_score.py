@@ -35,7 +35,7 @@ def score(*arguments: str) -> int | str | None:
 
 
 def test_plain_text_where_there_is_no_terminal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert not score(*arguments, "--per-object", "--k", "1,8")
+    assert not score(*arguments, "--per-object", "--top", "1,8")
     out, err = capsys.readouterr()
     assert out.startswith("2 pairs with truth, 2 of them with gaps: 2 objects of area 0.01 or more")
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
@@ -75,10 +75,10 @@ def test_a_table_on_a_terminal(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["--k", "one"], "whole numbers with commas between"),
-        (["--k", "0"], "give numbers from 1"),
+        (["--top", "one"], "whole numbers with commas between"),
+        (["--top", "0"], "give numbers from 1"),
         (["--min-area", "5"], "share of the picture"),
-        (["--named-by", "magic"], "either, concepts, words"),
+        (["--named-by", "magic"], "expected one of concepts, words, either"),
         (["--truth", "absent.parquet"], "no such file"),
         (["--synonyms", "absent.json"], "no such file"),
         (["--seed", "-1"], "--seed"),

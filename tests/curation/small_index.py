@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.speed import plain_loop as oracle
 from curation.index.caption_rows import CaptionRows, pair_similarity
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings
 from curation.ranking.anchor import Anchors
 
 

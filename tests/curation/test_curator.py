@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from curation import curate, curator
 from curation.curate import run_curation
-from curation.curator import BLOCK, GROUP, anchors_of, group_rows
+from curation.curator import BLOCK, GROUP, group_rows
 from curation.index.caption_rows import COLUMNS, OWN_COLUMNS
 from curation.index.opened import Index, open_index
+from curation.ranking.embedded import anchors_of
 from curation.ranking.expansion import Retrieved
 from curation.ranking.options import CurateOptions
 from curation.runs.parquet_parts import arrow_to_vectors, parquet_batches

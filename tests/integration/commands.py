@@ -20,7 +20,7 @@ from cli.main import main
 from tests.tiny_world import make_tiny_clip, pair_members, picture
 
 # No concept of an archive leaves it.
-UNFILTERED = ("--no-merge", "--keep-synonyms", "--ungrounded")
+UNFILTERED = ("--no-merge", "--no-merge-synonyms", "--no-grounded")
 PAIRS = 30
 SHARDS = ("00000", "00001")
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.index.neighbours import build
+from curation.index.inverted_lists import build
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards, read_pairs
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.index.caption_rows import read_rows, write_rows
-from curation.index.neighbours import build
+from curation.index.inverted_lists import build
 from curation.index.vocabulary import read_vocabulary_table
 from curation.ranking import fitted
 from curation.ranking.evidence import WEIGHTS, fit_picture_weight

@@ -24,7 +24,7 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_ranks_count_what_one_counts(tmp_path: Path, val: Path) -> None:
-    options = ["--benchmark", f"miniature={val}", "--device", "cpu", "--batch", "3", "--gallery", "1"]
+    options = ["--benchmark", f"miniature={val}", "--device", "cpu", "--batch-size", "3", "--gallery", "1"]
     command = ["eval", str(make_checkpoint(tmp_path / "run")), *options]
     succeed(*command, "--out", tmp_path / "one")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node", "2"]
@@ -69,6 +69,8 @@ def test_a_run_is_measured_on_a_benchmark_while_it_trains(tmp_path: Path, val: P
     assert f"validation miou {max(measured.values()):.4f}" in answer.out
     # The best checkpoint, evaluated by itself, has the figure that the run saw; the run encodes with its own precision.
     best = tmp_path / "run" / "best"
-    succeed("eval", best, "--benchmark", f"miniature={val}", "--out", tmp_path / "out", "--gallery", 0, "--batch", 16)
+    succeed(
+        "eval", best, "--benchmark", f"miniature={val}", "--out", tmp_path / "out", "--gallery", 0, "--batch-size", 16
+    )
     (one,) = json.loads((tmp_path / "out" / "results.json").read_text())["benchmarks"]
     assert one["mean_iou"]["value"] == pytest.approx(max(measured.values()), abs=1e-6)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from curation.curated.tables import PAIRS, TableWriter
-from curation.index import neighbours
+from curation.index import inverted_lists
 from curation.index.array_files import ArrayWriter
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards, read_pairs
@@ -126,7 +126,7 @@ def write_array(path: Path, size: int) -> None:
 
 
 def write_faiss(path: Path, size: int) -> None:
-    neighbours.build(path, np.ones((size // 32, 8), np.float16), "Flat")
+    inverted_lists.build(path, np.ones((size // 32, 8), np.float16), "Flat")
 
 
 def write_table(path: Path, size: int) -> None:

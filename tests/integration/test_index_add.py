@@ -134,7 +134,7 @@ def killed(growing: Growing, begun: Path, warm: WarmCommand, files: int) -> bool
     # Whichever version it is by now, it is a whole one.
     seen = Path(shutil.copytree(out, folder / f"seen-{files}"))
     opened = face.open_index(seen, model=growing.model)
-    assert len(opened.search("a dog", k=50)) == (20 + 18 if opened.manifest.get("version") else 8 + 6)
+    assert len(opened.search("a dog", top=50)) == (20 + 18 if opened.manifest.get("version") else 8 + 6)
     warm.start(arguments, folder / "log")
     assert warm.wait() == 0, (folder / "log").read_text()
     same(out, growing.whole, 2)
@@ -184,7 +184,7 @@ def refused(answer: Answer, *words: str, code: int = 2) -> None:
 
 def test_what_cannot_be_added_is_told_and_nothing_changes(growing: Growing, begun: Path, tmp_path: Path) -> None:
     before = contents(begun)
-    refused(cocu("index", "add", begun), "name shards, or --extra-captions")
+    refused(cocu("index", "add", begun), "name shards, or --embeddings")
     refused(cocu("index", "add", tmp_path / "none", growing.tars[0]), "no manifest.json there", "cocu index build")
     assert not (tmp_path / "none").exists()
     refused(cocu("index", "add", begun, growing.tars[2]), "may name, too", "name it by these options")
@@ -253,7 +253,9 @@ def test_lists_are_trained_anew_when_the_index_has_grown_by_half(
         assert ("trained" in grown[name]) == extended
         if not extended:
             assert (tmp_path / f"index/{name}.faiss").read_bytes() == (tmp_path / f"whole/{name}.faiss").read_bytes()
-    found = [face.open_index(tmp_path / name, model=growing.model).search("a dog", k=8) for name in ("index", "whole")]
+    found = [
+        face.open_index(tmp_path / name, model=growing.model).search("a dog", top=8) for name in ("index", "whole")
+    ]
     assert [(one.key, one.caption) for one in found[0]] == [(one.key, one.caption) for one in found[1]]
 
 

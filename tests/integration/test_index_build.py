@@ -145,7 +145,7 @@ def test_two_builds_are_equal(index: Path, world: World, tmp_path: Path) -> None
 
 def test_search_by_text_and_by_picture(index: Path, world: World, tmp_path: Path) -> None:
     words = caption(7)
-    lines = succeed("index", "search", index, words, "--k", 3, "--model", world.model).out.splitlines()
+    lines = succeed("index", "search", index, words, "--top", 3, "--model", world.model).out.splitlines()
     assert lines[0].split("\t") == ["similarity", "shard", "key", "caption"]
     similarity, shard, key, text = lines[1].split("\t")
     assert (shard, key, text) == ("00000", "000000007", words)
@@ -231,7 +231,7 @@ def test_a_table_of_pictures_and_captions(world: World, tmp_path: Path) -> None:
         (["--memory", "lots"], "give a size such as 2GB"),
         (["--memory", "0GB"], "give a size such as 2GB"),
         (["--device", "cuda"], "no CUDA device is visible"),
-        (["--precision", "fp8"], "expected auto, fp32, bf16, fp16"),
+        (["--precision", "fp8"], "expected one of auto, fp32, bf16, fp16"),
         (["--spacy-pipeline", "no_such"], "make install"),
         (["--vocabulary", "nowhere.txt"], "--vocabulary nowhere.txt"),
         (["--factory", "Nonsense"], "Nonsense"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import cocu as face
 from curation.index import given_vectors
 from tests.integration.commands import SHARDS, World, cocu, digests, make_world, manifest, succeed
 
@@ -230,8 +231,46 @@ def test_indexes_of_two_folders_are_merged(world: World, index: Path, folder: Pa
     assert digests(tmp_path / "index", *PARTS) == digests(index, *PARTS)
     refused = cocu("index", "merge", index, made[1], "--out", tmp_path / "other", *named)
     assert (refused.code, "embeddings" in refused.err) == (2, True)
-    refused = cocu("index", "add", made[0], world.shards, *named)
-    assert (refused.code, "index merge" in refused.err) == (2, True)
+
+
+def test_an_index_of_vectors_grows_by_vectors(world: World, index: Path, folder: Path, tmp_path: Path) -> None:
+    halves = [tmp_path / "first", tmp_path / "second"]
+    for number, half in enumerate(halves):
+        for name in ("img_emb", "text_emb", "metadata"):
+            (half / name).mkdir(parents=True)
+            (path,) = (folder / name).glob(f"*_{number}.*")
+            shutil.copy(path, half / name)
+    made, named = tmp_path / "index", ("--model", world.model)
+    succeed(*given(world, halves[0], made))
+    add = ("index", "add", made, *named)
+    for more in ((world.shards,), (world.shards, "--embeddings", halves[1])):
+        refused = cocu(*add, *more)
+        assert (refused.code, "in the same way" in refused.err) == (2, True)
+    refused = cocu("index", "add", index, "--embeddings", halves[1], *named)
+    assert (refused.code, "built without --embeddings" in refused.err) == (2, True)
+    succeed(*add, "--embeddings", halves[1])
+    assert digests(made, *PARTS) == digests(index, *PARTS)
+    grown = face.open_index(made).manifest
+    assert grown["parameters"]["embeddings"]["folder"] == f"{halves[0]}, {halves[1]}"
+    assert (grown["summary"]["embeddings"], grown["summary"]["unused_embeddings"]) == (grown["summary"]["pairs"], 0)
+    again = succeed(*add, "--embeddings", halves[0])
+    assert "nothing is new" in again.err
+    curated = tmp_path / "curated"
+    succeed("curate", "run", made, "--out", curated)
+    assert manifest(curated)["summary"]["pairs"] == grown["summary"]["pairs"]
+
+
+def test_an_index_of_shards_with_vectors_grows_in_the_same_way(
+    world: World, index: Path, folder: Path, tmp_path: Path
+) -> None:
+    first, second = (world.shards / f"{name}.tar" for name in SHARDS)
+    beside, named = ("--embeddings", folder), ("--model", world.model)
+    made = tmp_path / "index"
+    succeed("index", "build", first, *beside, *named, "--out", made, *OPTIONS)
+    refused = cocu("index", "add", made, second, *named)
+    assert (refused.code, "in the same way" in refused.err) == (2, True)
+    succeed("index", "add", made, second, *beside, *named)
+    assert digests(made, *PARTS) == digests(index, *PARTS)
 
 
 def test_what_does_not_fit_is_told_with_its_file(world: World, folder: Path, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import World, cocu
+from tests.integration.commands import World, cocu, digests, succeed
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
 from tests.integration.processes import workers
 
@@ -42,6 +44,30 @@ def test_parts_make_what_one_run_makes(undisturbed: Undisturbed, warm: WarmComma
         same(expected, out)
 
 
+def test_shards_that_failed_are_tried_again_alone(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.shards, tmp_path / "shards")
+    index, out, whole = (tmp_path / name for name in ("index", "out", "whole"))
+    common = ("--model", world.model, "--device", "cpu")
+    succeed("index", "build", tmp_path / "shards", "--out", index, *common)
+    succeed("curate", "run", index, "--out", whole)
+    lost = sorted((tmp_path / "shards").iterdir())[0]
+    kept = lost.rename(tmp_path / "kept.tar")
+    command = ("curate", "run", index, "--out", out)
+    record = out / "failed" / f"{lost.stem}.json"
+    for number, options in enumerate([(), ("--retry-failed",), ("--retry-failed", "--processes", 2)], 1):
+        answer = cocu(*command, *options)
+        assert answer.code == 1
+        assert f"1 of {2 if number == 1 else 1} shards could not be curated" in answer.err
+        tries = json.loads(record.read_text())
+        assert [one["attempt"] for one in tries] == [*range(1, number + 1)]
+        assert all(lost.name in one["error"] and one["worker"].startswith("process ") for one in tries)
+    kept.rename(lost)
+    answer = succeed(*command, "--retry-failed")
+    assert "1 of 2 shards failed, at 3 attempts, and are tried again" in answer.err
+    same(whole, out)
+    assert "nothing to do" in succeed(*command, "--retry-failed").err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path) -> None:
@@ -60,12 +86,44 @@ def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path)
 
 def test_what_one_process_does_is_not_given_to_several(index: Path, world: World, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    answer = cocu("curate", "run", index, "--out", out, "--localise", "--processes", 2)
-    assert (answer.code, out.exists()) == (2, False)
-    assert "--localise looks by one process" in answer.err
+    for options, message in (
+        (("--gpus", 2), "--gpus 2: is of --anchors and --localise"),
+        (("--localise", "--device", "cpu", "--gpus", 2), "--gpus 2: there is no GPU for it"),
+        (("--engine", "ray", "--address", "127.0.0.1:1"), "--address 127.0.0.1:1: no cluster is reached"),
+        (("--part", "finish", "--retry-failed"), "--part finish --retry-failed: it does none"),
+    ):
+        answer = cocu("curate", "run", index, "--out", out, *options)
+        assert (answer.code, out.exists()) == (2, False)
+        assert message in answer.err
     answer = cocu("index", "build", world.shards, "--out", out, "--embeddings", tmp_path, "--processes", 2)
     assert (answer.code, out.exists()) == (2, False)
     assert "--embeddings are worked by one process" in answer.err
     answer = cocu("index", "build", world.shards, "--out", out, "--part", "4/3")
     assert (answer.code, out.exists()) == (2, False)
     assert "--part 4/3: give I/N" in answer.err
+
+
+def test_a_large_index_is_finished_in_parts(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.index.inverted_lists.ADD_ROWS", 16)
+    options = ("--min-count", 1, "--min-recall", 0, "--workers", 1, "--factory", "IVF4,SQ8")
+    world.build(tmp_path / "whole", *options)
+    index = tmp_path / "index"
+    for part in ("1/2", "2/2"):
+        answer = world.build(index, *options, "--part", part)
+        assert "blocks" not in answer.err
+    answer = world.build(index, *options, "--part", "train")
+    assert "each part again" in answer.err
+    assert not (index / "captions.faiss").exists()
+    answer = world.build(index, *options, "--part", "2/2")
+    assert re.search("part 2/2 has the lists of its [0-9]+ blocks of captions; [1-9]+ are missing still", answer.err)
+    answer = world.build(index, *options, "--part", "1/2")
+    assert re.search("part 1/2 has the lists of its [0-9]+ blocks of captions; none is missing", answer.err)
+    found = {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
+    world.build(index, *options, "--part", "train")  # once more: all is there
+    assert found == {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
+    world.build(index, *options, "--part", "finish")
+    parts = ("concepts.parquet", "rows", "images.faiss", "captions.faiss")
+    assert digests(index, *parts) == digests(tmp_path / "whole", *parts)
+    assert not (index / "lists").exists()
+    answer = cocu("curate", "run", index, "--out", tmp_path / "out", "--part", "train")
+    assert (answer.code, "--part train: give I/N" in answer.err) == (2, True)

@@ -31,11 +31,11 @@ def test_a_search_finds_what_the_command_finds(index: Path, world: World, tmp_pa
     opened = cocu.open_index(index, model=world.model)
     (tmp_path / "query.jpg").write_bytes(next(iter(pictures(world))))
     for query, words in (("a red car", ["a red car"]), (tmp_path / "query.jpg", ["--image", tmp_path / "query.jpg"])):
-        printed = succeed("index", "search", index, *words, "--k", 4, "--model", world.model).out.splitlines()[1:]
-        found = opened.search(query, k=4)
+        printed = succeed("index", "search", index, *words, "--top", 4, "--model", world.model).out.splitlines()[1:]
+        found = opened.search(query, top=4)
         assert [f"{one.similarity:.4f}\t{one.shard}\t{one.key}\t{one.caption}" for one in found] == printed
-    with pytest.raises(cocu.MisuseError, match="-k 0: give a number from 1"):
-        opened.search("a red car", k=0)
+    with pytest.raises(cocu.MisuseError, match="--top 0: give a number from 1"):
+        opened.search("a red car", top=0)
 
 
 def pictures(world: World) -> list[bytes]:

@@ -135,7 +135,7 @@ def test_tags_are_scored_beside(tmp_path: Path) -> None:
     lines = ["key,concept,score", *(",".join(map(str, row)) for row in tags)]
     (tmp_path / "tags.csv").write_text("\n".join(lines) + "\n")
     arguments = (tmp_path / "truth.jsonl", tmp_path / "synonyms.json")
-    card = face.score(folder, *arguments, k=[1, 2], against=tmp_path / "tags.csv")
+    card = face.score(folder, *arguments, top=[1, 2], against=tmp_path / "tags.csv")
     ours, theirs = card.scores["curated"], card.scores["tags.csv"]
     assert [figure.value for figure in ours.recall] == [0.5, 0.5]
     # Of the four gaps theirs finds the dog of 0, the kite of 2, and at 2 the dog of 1.

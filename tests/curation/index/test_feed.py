@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,11 +20,16 @@ from curation.encoding.model_names import EncoderSpec
 from curation.index import embedding, feed
 from curation.index.blocks import Naming, ShardResult
 from curation.index.build import IndexOptions, build_index
-from curation.index.embedding import embed_shard
+from curation.index.embedding import embed_all, embed_shard
 from curation.index.feed import Feed
+from curation.index.index_manifest import RECORD
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard, find_caption_tables, find_shards
+from curation.runs.local_workers import local_workers
 from curation.runs.progress import Progress
+from curation.runs.run_folder import RunFolder
+from curation.runs.spread import Seat, Work, Workers
+from curation.runs.team import ALONE, WorkingTeam
 from files.errors import CocuError
 from tests.tiny_world import make_tiny_clip, pair_members, picture
 
@@ -114,6 +122,33 @@ def test_a_process_that_is_killed_is_told_and_nothing_goes_on(
                 embedded(shards[0], tmp_path / "out", encoder, extractor, by)
         assert not any(process.is_alive() for process in processes)
         assert not (tmp_path / "out").exists()
+
+
+@contextmanager
+def fed_on_a_cpu(makings: bytes, seat: Seat) -> Iterator[Work]:
+    embedding.FED = ("cpu",)
+    with pickle.loads(makings)(seat) as work:
+        yield work
+
+
+def test_workers_have_feeds_of_their_own(
+    shards: list[Shard], encoder: Encoder, extractor: ConceptExtractor, tmp_path: Path
+) -> None:
+    def gather(makings: bytes, count: int) -> AbstractContextManager[Workers]:
+        return local_workers([0, 1], pickle.dumps(partial(fed_on_a_cpu, makings)), count)
+
+    gone = Shard("gone", str(tmp_path / "gone.tar"), 10)
+    records = []
+    for name, team in (("fed", WorkingTeam("cpu", gather, 2)), ("here", ALONE)):
+        with RunFolder(tmp_path / name, "index", {}, [gone, *shards], record=RECORD) as folder:
+            given = (folder, [gone, *shards[:3]], shards[3:], encoder, extractor, CaptionOptions(), LISTED, team)
+            with pytest.raises(CocuError, match=r"1 of 5 shards could not be read(.|\n)*gone\.tar"):
+                embed_all(*given)
+            records.append({name: {**one, "seconds": 0} for name, one in folder.records.items()})
+    assert records[0] == records[1]
+    assert len(records[0]) == 4
+    for table in (tmp_path / "here" / "embeddings").iterdir():
+        assert (tmp_path / "fed" / "embeddings" / table.name).read_bytes() == table.read_bytes()
 
 
 @pytest.mark.slow

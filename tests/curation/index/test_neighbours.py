@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from benchmarks.speed import plain_loop as oracle
 from benchmarks.speed import synthetic
-from curation.index import neighbours
+from curation.index import inverted_lists, neighbours
+from curation.index.inverted_lists import build
 from curation.index.neighbours import (
     FLAT_LIMIT,
     TIE,
     NearestRows,
     SearchSettings,
     auto_factory,
-    build,
     exact_search,
     index_bytes,
     recall,
@@ -260,22 +260,16 @@ def resident() -> int:
 
 
 def test_a_recall_under_the_minimum_says_what_can_be_done(tmp_path):
-    from curation.concepts.noun_phrases import NounOptions
-    from curation.encoding.model_names import EncoderSpec
-    from curation.index.build import IndexOptions, build_one
-    from curation.reading.pairs import CaptionOptions
+    from curation.index.faiss_indexes import build_one
     from curation.runs.run_folder import RunFolder
     from tests.curation.small_index import small_index
 
     rows = replace(small_index().rows, image_vectors=VECTORS, text_vectors=VECTORS)
-    options = IndexOptions(
-        EncoderSpec("none", None), CaptionOptions(), NounOptions(), factory="IVF32,PQ4x4fs", min_recall=0.9999
-    )
     with (
         RunFolder(tmp_path / "index", "index", {}, []) as folder,
         pytest.raises(CocuError, match="--min-recall") as caught,
     ):
-        build_one(folder, "images", VECTORS, rows, options, GB)
+        build_one(folder, "images", VECTORS, rows, "IVF32,PQ4x4fs", 0.9999, GB)
     for hint in ("--memory", "--factory", "IVF32,PQ4x4fs", "0.9999"):
         assert hint in str(caught.value)
 
@@ -313,7 +307,7 @@ def test_an_extended_index_finds_what_one_of_the_same_lists_finds(
     vectors = clustered(1200 + middle + last, seed)
     own = np.delete(np.arange(len(vectors)), np.concatenate([np.arange(*one) for one in new]))
     build(folder / "before", vectors[own], factory)
-    assert neighbours.extend(folder / "after", folder / "before", vectors, new)
+    assert inverted_lists.extend(folder / "after", folder / "before", vectors, new)
     all_at_once = faiss.read_index(str(folder / "before"))
     all_at_once.reset()
     all_at_once.add(vectors.astype(np.float32))
@@ -333,11 +327,11 @@ def test_an_extended_index_finds_what_one_of_the_same_lists_finds(
 @pytest.mark.parametrize("factory", ["Flat", "HNSW16", "SQ8", "IVF16,PQ32,RFlat"])
 def test_what_cannot_be_extended_is_left_to_be_built(tmp_path: Path, factory: str) -> None:
     build(tmp_path / "before", VECTORS[:1000], factory)
-    assert not neighbours.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(1000, 1200)])
+    assert not inverted_lists.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(1000, 1200)])
     assert not (tmp_path / "after").exists()
 
 
 def test_an_index_of_other_rows_is_not_extended(tmp_path: Path) -> None:
     build(tmp_path / "before", VECTORS[:1000], "IVF16,Flat")
     with pytest.raises(CocuError, match=r"before: broken \(it holds others than 900 rows\)"):
-        neighbours.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(900, 1200)])
+        inverted_lists.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(900, 1200)])

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings
 from curation.index.vocabulary import read_vocabulary_table
 from curation.runs.parquet_parts import CHECKED, check_finite, parquet_batches, vectors_to_arrow
 from files.errors import CocuError

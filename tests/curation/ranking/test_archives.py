@@ -87,7 +87,8 @@ def test_a_caption_repeated_very_often_still_leaves_enough_neighbours(tmp_path):
     index.rows.text_hash[:100] = 7
     index.rows.text_vectors[:100] = index.rows.text_vectors[0]
     anchors, _ = index.anchors(list(range(5)))
-    from curation.index.neighbours import NearestRows, SearchSettings, build
+    from curation.index.inverted_lists import build
+    from curation.index.neighbours import NearestRows, SearchSettings
 
     build(tmp_path / "again.faiss", index.rows.text_vectors, "Flat")
     index.captions = NearestRows(tmp_path / "again.faiss", index.rows.text_vectors, SearchSettings(), gpu=False)

@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings
 from curation.ranking import confidence as module
 from curation.ranking.archives import gather
 from curation.ranking.confidence import REPEATED, ConfidenceModel, Entries, confidence, fit_confidence, naming_rate

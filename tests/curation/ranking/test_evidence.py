@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings
 from curation.index.opened import Index
 from curation.index.vocabulary import Vocabulary
 from curation.ranking.anchor import Anchors

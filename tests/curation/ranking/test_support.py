@@ -8,7 +8,8 @@ import pytest
 
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.index.identity import picture_hashes
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.inverted_lists import build
+from curation.index.neighbours import NearestRows, SearchSettings
 from curation.index.opened import Index
 from curation.index.vocabulary import Vocabulary
 from curation.ranking import support

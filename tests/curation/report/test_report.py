@@ -20,6 +20,7 @@ from rich.console import Console
 
 from curation.curated.pairs import SAMPLED_SHARDS, find_pairs, picture_bytes, sample_pairs
 from curation.curated.query import connect
+from curation.report.evidence import Evidence
 from curation.report.figures import Histogram, read_figures, read_score_range, score_text
 from curation.report.gallery import pair_cards
 from curation.report.histograms import drawn
@@ -130,7 +131,7 @@ def test_bars_begin_at_nought_and_weak_ones_are_faded(tmp_path: Path) -> None:
     concepts = (("sky", 0.75, False), ("dog", 0.02, False), ("sea", -0.25, False))
     curated = make_curated(tmp_path / "c", {"s": [MadePair("k", concepts=concepts)]})
     pair = find_pairs(connect(curated), ["k"])
-    bars = pair_cards(curated, pair, (-0.25, 0.75))[0].bars
+    bars = pair_cards(curated, pair, (-0.25, 0.75), Evidence({}))[0].bars
     assert [(round(bar.start, 3), round(bar.percent, 3), bar.weak) for bar in bars] == [
         (25.0, 75.0, False),
         (25.0, 2.0, True),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.reading.shards import Shard
-from curation.runs.part import RunPart, check_all_there, parse_part
+from curation.runs.part import Chosen, RunPart, check_all_there, parse_part
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
 
@@ -88,3 +88,35 @@ def test_parts_work_beside_each_other_and_a_whole_run_keeps_out(tmp_path: Path) 
         "manifest.json",
         "rejects.parquet",
     ]
+
+
+def test_what_failed_is_chosen_and_the_rest_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    retry = Chosen(retry_failed=True)
+    with folder(tmp_path) as mine:
+        assert retry.of(mine, SHARDS) == []
+        for name in ("4", "1", "1", "2"):
+            mine.failed(SHARDS[int(name)], "a worker", "no room \udcff")
+        (mine.path / "failed" / "2.json").write_text("{broken")
+        mine.commit("4", {})
+        assert retry.of(mine, SHARDS) == [SHARDS[1], SHARDS[2]]
+        assert "2 of 6 shards failed, at 2 attempts" in capsys.readouterr().err
+        assert Chosen(RunPart(1, 3), retry_failed=True).of(mine, SHARDS) == [
+            shard for shard in RunPart(1, 3).of(SHARDS) if shard in (SHARDS[1], SHARDS[2])
+        ]
+        mine.commit("1", {})
+        assert retry.ends_here(mine, SHARDS[1:3], SHARDS)
+        assert "4 of 6 shards are missing still: leave out --retry-failed" in capsys.readouterr().err
+        assert not Chosen().ends_here(mine, SHARDS, SHARDS)
+        for name in "0235":
+            mine.commit(name, {})
+        assert not retry.ends_here(mine, [], SHARDS)
+        assert not (mine.path / "failed").exists()
+    with pytest.raises(MisuseError, match="--part finish --retry-failed"):
+        Chosen(RunPart(0, 0), retry_failed=True)
+
+
+def test_a_folder_of_nothing_but_failures_may_begin_anew(tmp_path: Path) -> None:
+    with folder(tmp_path) as mine:
+        mine.failed(SHARDS[0], "a worker", "gone")
+    with folder(tmp_path, model="b") as again:
+        assert again.parameters == {"model": "b"}

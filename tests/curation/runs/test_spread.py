@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,17 +14,23 @@ from pathlib import Path
 import pytest
 
 from curation.reading.shards import Shard
+from curation.runs.attempts import attempts_at
 from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.local_workers import local_workers, seen_alone
 from curation.runs.run_folder import RunFolder
-from curation.runs.spread import ATTEMPTS, Advance, Done, Work, spread
+from curation.runs.spread import ATTEMPTS, Advance, Done, Gather, Seat, Work, spread
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 
 SHARDS = [Shard(f"{i}", f"/data/{i}.tar", 10) for i in range(7)]
 
 
+def processes(count: int) -> Gather:
+    return partial(local_workers, [None] * count)
+
+
 @contextmanager
-def recording(folder: Path, deadly: str = "", deaths: int = 0, wrong: str = "") -> Iterator[Work]:
+def recording(folder: Path, deadly: str, deaths: int, wrong: str, seat: Seat) -> Iterator[Work]:
     """Writes down each shard that it begins; dies so many times at the deadly one; the wrong one is misuse."""
 
     def work(shard: Shard, advance: Advance) -> Done:
@@ -48,12 +55,19 @@ def begun(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize("deaths", [0, 1, ATTEMPTS])
 def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths: int) -> None:
     counted: list[int] = []
-    make = partial(recording, tmp_path, "3", deaths)
-    found = dict(spread(SHARDS, make, 2, lambda pairs, weight: counted.append(pairs)))
+    tried: list[tuple[str, str]] = []
+    make = partial(recording, tmp_path, "3", deaths, "")
+    found = dict(
+        spread(
+            *(SHARDS, make, processes(2), lambda pairs, weight: counted.append(pairs)),
+            lambda shard, worker, error: tried.append((shard.name, error)),
+        )
+    )
     assert {shard.name for shard in found} == {shard.name for shard in SHARDS}
     failed = {shard.name: outcome for shard, outcome in found.items() if isinstance(outcome, CocuError)}
     assert list(failed) == (["3"] if deaths == ATTEMPTS else [])
     assert begun(tmp_path) == {shard.name: 1 for shard in SHARDS} | {"3": min(deaths + 1, ATTEMPTS)}
+    assert tried == [("3", "the worker is gone: killed by signal 9, maybe for want of memory")] * deaths
     assert sum(counted) == 3 * (len(SHARDS) - len(failed))
     assert not active_children()
 
@@ -61,12 +75,17 @@ def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths
 def test_the_driver_commits_and_tells_what_failed(tmp_path: Path) -> None:
     (tmp_path / "begun").mkdir()
     shards = [*SHARDS, Shard("bad", "/data/bad.tar", 10)]
-    make = partial(recording, tmp_path / "begun")
-    for processes in (2, 1):
-        with RunFolder(tmp_path / f"out{processes}", "index", {}, shards) as folder, make() as here:
+    make = partial(recording, tmp_path / "begun", "", 0, "")
+    for count in (2, 1):
+        with RunFolder(tmp_path / f"out{count}", "index", {}, shards) as folder, make(Seat(1, 1)) as here:
+            gather = processes(count) if count > 1 else None
             with pytest.raises(CocuError, match=r"1 of 8 shards could not be read(.|\n)*bad: cannot be had"):
-                each_shard(folder, "read", [ShardStage("embed", "pairs", shards, here, make)], processes)
+                each_shard(folder, "read", [ShardStage("embed", "pairs", shards, here, make)], gather)
             assert folder.missing(shards) == ["bad"]
+            assert folder.to_retry(shards) == shards[-1:]
+            (one,) = attempts_at(folder.path, "bad")
+            assert (one["attempt"], one["error"]) == (1, "bad: cannot be had")
+            assert (f"process {os.getpid()} on " in one["worker"]) == (count == 1)
             assert folder.reject_counts() == {"told": 7}
     assert (tmp_path / "out2/state/0.json").read_bytes() == (tmp_path / "out1/state/0.json").read_bytes()
     assert str(os.getpid()) not in (tmp_path / "begun" / "0").read_text().split()[0]
@@ -74,10 +93,52 @@ def test_the_driver_commits_and_tells_what_failed(tmp_path: Path) -> None:
 
 def test_misuse_ends_the_work_at_once(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="wrong option"):
-        list(spread(SHARDS, partial(recording, tmp_path, wrong="0"), 1, lambda pairs, weight: None))
+        list(spread(SHARDS, partial(recording, tmp_path, "", 0, "0"), processes(1), lambda pairs, weight: None))
     assert begun(tmp_path) == {"0": 1}
     assert not active_children()
 
 
 def test_no_shards_no_processes(tmp_path: Path) -> None:
-    assert list(spread([], partial(recording, tmp_path), 2, lambda pairs, weight: None)) == []
+    assert list(spread([], partial(recording, tmp_path, "", 0, ""), processes(2), lambda pairs, weight: None)) == []
+
+
+@contextmanager
+def seeing(folder: Path, broken: str, together: int, seat: Seat) -> Iterator[Work]:
+    """Tells in its record which GPU it sees, once so many do; with a broken one it cannot begin."""
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    if gpu in broken.split():
+        raise CocuError(f"GPU {gpu} is broken")
+    if gpu == "dead":
+        os._exit(3)
+    (folder / gpu).touch()
+
+    def work(shard: Shard, advance: Advance) -> Done:
+        while len(list(folder.iterdir())) < together:
+            time.sleep(0.01)
+        return {"gpu": gpu}, []
+
+    yield work
+
+
+def test_each_process_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seen, expected in (("", {"0", "1"}), ("5, GPU-ab,7", {"5", "GPU-ab"})):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+        there = tmp_path / str(len(seen))
+        there.mkdir()
+        make, gather = partial(seeing, there, "", 2), partial(local_workers, [0, 1])
+        found = list(spread(SHARDS, make, gather, lambda pairs, weight: None))
+        assert {done[0]["gpu"] for _, done in found if not isinstance(done, CocuError)} == expected
+    assert [seen_alone(gpu) for gpu in (None, 2)] == [None, "7"]
+
+
+def test_workers_that_cannot_begin_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,dead,b")
+    gather = partial(local_workers, [0, 1, 2])
+    found = list(spread(SHARDS, partial(seeing, tmp_path, "a", 0), gather, lambda pairs, weight: None))
+    assert [done[0]["gpu"] for _, done in found if not isinstance(done, CocuError)] == ["b"] * len(SHARDS)
+    with pytest.raises(CocuError, match=r"GPU . is broken"):
+        list(spread(SHARDS, partial(seeing, tmp_path, "a b", 0), gather, lambda pairs, weight: None))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "dead,dead,dead")
+    with pytest.raises(CocuError, match="no worker process is left"):
+        list(spread(SHARDS, partial(seeing, tmp_path, "", 0), gather, lambda pairs, weight: None))
+    assert not active_children()

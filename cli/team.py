@@ -1,0 +1,31 @@
+"""The options that say who does the shards of `cocu index build` and `cocu curate run`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes of each machine that share the shards and the cores. One that dies is replaced.",
+        show_default="one a GPU, else one",
+    ),
+]
+GpusOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="GPUs of each machine, a process with its own encoder for each.", show_default="all"),
+]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Whose machines: this one, or those of a Ray cluster that share the folders with it."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="Address of the Ray cluster.", show_default="the one that this machine is in"
+    ),
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Do the shards that failed in an earlier run, and none but these.")
+]

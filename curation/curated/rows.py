@@ -1,0 +1,43 @@
+"""Single rows of a Parquet file: only the row groups that hold them are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.curated.tables import ARCHIVES, LATER
+from curation.runs.parquet_parts import reading
+from files.errors import CocuError
+
+
+def read_rows(path: Path, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """These rows of a Parquet file, in this order. Raises CocuError where it is broken, or has no such rows."""
+    with reading(path):
+        footer = _footer(path, path.stat().st_mtime_ns)
+        ends = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
+        at = np.asarray(rows, np.int64)
+        if len(at) and at.max() >= footer.num_rows:
+            raise CocuError(f"{path}: has {footer.num_rows:,} rows now; it was changed meanwhile; start again")
+        file = pq.ParquetFile(path, metadata=footer, pre_buffer=False)
+        known = [name for name in columns if name in file.schema_arrow.names or name not in LATER]
+        group = np.searchsorted(ends, at, "right")
+        used, place = np.unique(group, return_inverse=True)
+        sizes = [footer.row_group(int(i)).num_rows for i in used]
+        table = file.read_row_groups(used.tolist(), columns=known, use_threads=False)
+        begins = (np.cumsum([0, *sizes])[:-1] - (ends[used] - sizes)) if len(used) else np.zeros(0, np.int64)
+        found = table.take(pa.array(at + begins[place]))
+        for name in set(columns) - set(known):  # of folders of earlier versions
+            found = found.append_column(ARCHIVES.field(name), pa.nulls(len(found), ARCHIVES.field(name).type))
+        found.validate(full=True)
+        return found.select(list(columns))
+
+
+@lru_cache(maxsize=4096)
+def _footer(path: Path, changed: int) -> Any:
+    return pq.read_metadata(path)

@@ -1,0 +1,238 @@
+"""Workers that are actors of a Ray cluster, whose machines share the folders with this one, and have cocu installed.
+
+Ray begins them and brings messages; it repeats nothing. As many as are asked for are begun on each machine that is in
+the cluster, or joins it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from curation.reading.shards import Shard
+from curation.runs.local_workers import sendable
+from curation.runs.spread import Seat, Work
+from files.errors import CocuError, MisuseError, one_line
+from files.saying import say
+
+CALL = 10.0  # seconds for the cluster's head to answer
+LOOK = 1.0  # seconds between looks at who is in the cluster
+MOST_DEATHS = 3  # in a row of workers at one place, none of which did a shard: no other is begun there
+
+
+class Hand:
+    """In the process of a worker: makes its `Work`, and does shards one by one."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._held = folder, ExitStack()
+        self._work: Work | None = None
+
+    def make(self, makings: bytes, seat: Seat) -> tuple[str, Any]:
+        """What is told when it is ready."""
+        try:
+            if not Path(self._folder).is_dir():
+                raise CocuError(f"{self._folder}: is not there; machines of an engine must share it, by this name")
+            os.chdir(self._folder)  # names of files may be relative
+            self._work = self._held.enter_context(pickle.loads(makings)(seat))
+        except Exception as error:
+            return "broken", sendable(error)
+        return "ready", None
+
+    def do(self, shard: Shard) -> tuple[str, Any, tuple[int, float]]:
+        """What is told of a shard, and of the pairs that it is through with."""
+        assert self._work is not None
+        pairs, weight = 0, 0.0
+
+        def advance(more: int, size: float = 0.0) -> None:
+            nonlocal pairs, weight
+            pairs, weight = pairs + more, weight + size
+
+        try:
+            return "done", self._work(shard, advance), (pairs, weight)
+        except MisuseError as error:
+            return "broken", error, (pairs, weight)
+        except CocuError as error:
+            return "done", error, (pairs, weight)
+        except Exception as error:
+            return "broken", sendable(error), (pairs, weight)
+
+
+@contextmanager
+def ray_workers(
+    address: str | None, device: str, processes: int | None, gpus: int | None, makings: bytes, shards: int
+) -> Iterator[RayWorkers]:
+    """Workers on all machines of the cluster: on each so many processes, or one a GPU, or one."""
+    with joined(address) as ray:
+        workers = RayWorkers(ray, device == "cuda", processes, gpus, makings)
+        try:
+            yield workers
+        finally:
+            workers.end()
+
+
+class RayWorkers:
+    """`Workers` (spread.py)."""
+
+    def __init__(self, ray: Any, on_gpus: bool, processes: int | None, gpus: int | None, makings: bytes) -> None:
+        self._ray, self._on_gpus, self._processes, self._gpus = ray, on_gpus, processes, gpus
+        self._makings = ray.put(makings)
+        self._hand = ray.remote(max_restarts=0, max_task_retries=0)(Hand)
+        self._places: dict[str, tuple[dict[str, Any], int]] = {}  # of each worker: the machine, the number there
+        self._actors: dict[str, Any] = {}
+        self._asked: dict[Any, str] = {}  # what is not answered yet, of whom
+        self._machines: set[str] = set()
+        self._deaths: dict[str, int] = {}
+        self._looked, self._waits = 0.0, False
+        self._look()
+
+    @property
+    def count(self) -> int:
+        """How many live, or are on their way; one that is waited for, where none of the machines of before is there."""
+        return len(self._actors) or int(not self._machines.intersection(one["NodeID"] for one in self._alive()))
+
+    def told(self) -> Sequence[tuple[str, str, Any]]:
+        """What they tell, once some do, or after a while nothing."""
+        self._look()
+        if not self._asked:
+            self._wait_for_machines()
+        ready, _ = self._ray.wait(list(self._asked), timeout=LOOK) if self._asked else ([], [])
+        found: list[tuple[str, str, Any]] = []
+        for answer in ready:
+            name = self._asked.pop(answer)
+            try:
+                kind, told, *advanced = self._ray.get(answer)
+            except self._ray.exceptions.RayError as error:
+                kind, told, advanced = "dead", _why(error), []
+                self._deaths[name] = self._deaths.get(name, 0) + 1
+            if kind in ("dead", "broken"):
+                self._ray.kill(self._actors.pop(name))
+            elif kind == "done":
+                self._deaths.pop(name, None)
+            found += [(name, "advance", advance) for advance in advanced] + [(name, kind, told)]
+        return found
+
+    def give(self, name: str, shard: Shard) -> None:
+        """A shard for one."""
+        self._asked[self._actors[name].do.remote(shard)] = name
+
+    def replace(self, name: str) -> None:
+        """Another one in the place of one that is dead, if its machine is still there."""
+        machine, _ = self._places[name]
+        if machine["NodeID"] in {one["NodeID"] for one in self._alive()} and self._deaths[name] < MOST_DEATHS:
+            self._hire(name)
+
+    def end(self) -> None:
+        """End them at once."""
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+
+    def _alive(self) -> list[dict[str, Any]]:
+        needs = "GPU" if self._on_gpus else "CPU"
+        return [one for one in self._ray.nodes() if one["Alive"] and one["Resources"].get(needs, 0) >= 1]
+
+    def _look(self) -> None:
+        """Begin workers on machines that have joined."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        for machine in self._alive():
+            if machine["NodeID"] not in self._machines:
+                self._machines.add(machine["NodeID"])
+                gpus = min(int(machine["Resources"]["GPU"]), self._gpus or 1 << 30) if self._on_gpus else 0
+                processes = self._processes or gpus or 1
+                for number in range(processes):
+                    name = f"worker {number + 1} of {machine['NodeManagerAddress']} ({machine['NodeID'][:6]})"
+                    self._places[name] = machine, processes
+                    self._hire(name)
+
+    def _wait_for_machines(self) -> None:
+        if not self._waits:
+            say("--engine ray: no machine of the cluster can take workers; waiting for one to join it")
+        self._waits = True
+        time.sleep(LOOK)
+
+    def _hire(self, name: str) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        machine, processes = self._places[name]
+        resources = machine["Resources"]
+        seat = Seat(processes, max(1, int(resources.get("CPU", 1))))
+        # As a process of the driver's own machine: one alone takes the cores, and several share them.
+        threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(seat.cores)), "OPENBLAS_NUM_THREADS": "1"}
+        actor = self._hand.options(
+            num_cpus=seat.cores / processes if seat.cores < processes else seat.cores // processes,
+            num_gpus=min(1.0, resources["GPU"] / processes) if self._on_gpus else 0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False),
+            runtime_env={"env_vars": threads},
+        ).remote(os.getcwd())
+        self._actors[name] = actor
+        self._asked[actor.make.remote(self._makings, seat)] = name
+
+
+def sought_device(device: str, address: str | None) -> str:
+    """What the towers of workers run on: a GPU where `auto` finds one in the cluster.
+
+    Raises MisuseError where there is none that was asked for, and for no cluster.
+    """
+    from curation.encoding.encoder import DEVICES
+
+    if device not in DEVICES:
+        raise MisuseError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    with joined(address) as ray:
+        if device == "cpu":
+            return device
+        there = any(one["Alive"] and one["Resources"].get("GPU", 0) >= 1 for one in ray.nodes())
+    if device == "cuda" and not there:
+        raise MisuseError("--device cuda: no machine of the cluster has a GPU; use --device cpu, or auto")
+    return "cuda" if there else "cpu"
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[Any]:
+    """Ray, with this process in the cluster while the block lasts, or where it was in one, as it was.
+
+    Raises MisuseError where Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MisuseError("--engine ray: Ray is not installed; pip install 'cocu[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _call(address)
+        ray.init(address or "auto", logging_level=logging.ERROR, log_to_driver=True)
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+        of = f"--address {address}" if address else "--engine ray"
+        raise MisuseError(
+            f"{of}: no cluster is reached from this machine ({one_line(error)}); begin one by `ray start --head`, join "
+            "it from other machines by `ray start --address HOST:PORT`, and run this on one of them"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _call(address: str) -> None:
+    """Raises OSError where nobody answers, which Ray would take minutes to find, and ValueError for no HOST:PORT."""
+    found = re.fullmatch(r"\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)
+    if not found or int(found[2]) > 65535:
+        raise ValueError("give HOST:PORT")
+    socket.create_connection((found[1], int(found[2])), timeout=CALL).close()
+
+
+def _why(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1] if lines else error)

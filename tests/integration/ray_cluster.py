@@ -1,0 +1,195 @@
+"""Ray clusters of several nodes on this machine, in namespaces of their own: Ray listens on every address it finds.
+
+in_namespaces("job", ...) runs `job(...)` of this file there, and whatever it has begun ends with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from curation.runs.ray_workers import joined, ray_workers
+from curation.runs.spread import ATTEMPTS, spread
+from files.errors import CocuError, MisuseError
+from tests.curation.runs.test_spread import SHARDS, recording
+from tests.integration.faults import ENVIRONMENT, ROOT, build, curate, run, same, start
+from tests.integration.processes import session
+
+PORT = 6399
+UNSHARE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# A node that is gone is missed within seconds.
+PATIENCE = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4"}
+
+
+def why_not() -> str:
+    """Why there can be no cluster in namespaces of its own on this machine; "" where there can."""
+    if shutil.which(UNSHARE[0]) is None:
+        return "there is no unshare(1)"
+    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
+    return f"namespaces are not allowed: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+def in_namespaces(job: str, *arguments: object) -> str:
+    """What a job printed; it must succeed, and leave no process."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # of a short name: sockets lie there
+        found = subprocess.run(
+            [*UNSHARE, sys.executable, "-m", "tests.integration.ray_cluster", job, *map(str, arguments)],
+            cwd=ROOT,
+            env={**ENVIRONMENT, **PATIENCE, "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if folder in _text(path)]
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert not left
+    return found.stdout + found.stderr
+
+
+class Node:
+    """A node at an address of the loopback; the one at 127.0.0.1 is the head."""
+
+    def __init__(self, host: int, cpus: int) -> None:
+        self.address = f"127.0.0.{host}"
+        place = ["--head", "--port", str(PORT)] if host == 1 else ["--address", f"127.0.0.1:{PORT}"]
+        size = ["--num-cpus", str(cpus), "--object-store-memory", "100000000"]
+        quiet = ["--include-dashboard", "false"] if host == 1 else []
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+                *("--node-ip-address", self.address, *place, *size, *quiet),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if host == 1:
+            until(lambda: answers(PORT))
+
+    def kill(self) -> None:
+        """As if the machine were gone."""
+        for process in (self._process.pid, *session(self._process.pid)):
+            with _if_there():
+                os.kill(process, signal.SIGKILL)
+        self._process.wait()
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    try:
+        yield
+    except ProcessLookupError:
+        return
+
+
+def until(true: Callable[[], object], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def hands() -> int:
+    """How many workers of a run there are."""
+    return sum(_text(path).startswith("ray::Hand") for path in Path("/proc").glob("[0-9]*/cmdline"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def loopback_up() -> None:
+    with socket.socket() as one:
+        flags = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # up, running
+        fcntl.ioctl(one, 0x8914, flags)  # SIOCSIFFLAGS
+
+
+# The jobs.
+
+
+def spreads(folder: str) -> None:
+    """What is asked of any workers (tests/curation/runs/test_spread.py), of one node's two."""
+    Node(1, 2)
+    there = Path(folder)
+    gather = partial(ray_workers, None, "cpu", 2, None)
+    make = partial(recording, there, "3", ATTEMPTS, "")
+    counted: list[int] = []
+    tried: list[str] = []
+    shards = [*SHARDS, type(SHARDS[0])("bad", "/data/bad.tar", 10)]
+    with joined(f"127.0.0.1:{PORT}"):
+        outcomes = spread(
+            *(shards, make, gather, lambda pairs, weight: counted.append(pairs)),
+            lambda shard, worker, error: tried.append(shard.name),
+        )
+        failed = sorted(shard.name for shard, outcome in outcomes if isinstance(outcome, CocuError))
+        assert failed == ["3", "bad"], failed
+        assert sorted(tried) == ["3"] * ATTEMPTS + ["bad"], tried
+        assert sum(counted) == 3 * (len(shards) - len(failed))
+        begun = {path.name: len(path.read_text().split()) for path in there.iterdir()}
+        assert begun == {shard.name: 1 for shard in shards} | {"3": ATTEMPTS}, begun
+        with pytest.raises(MisuseError, match="wrong option"):
+            list(spread(SHARDS, partial(recording, there, "", 0, "0"), gather, lambda pairs, weight: None))
+        until(lambda: hands() == 0)
+
+
+def stages(shards: str, model: str, index: str, curated: str, folder: str) -> None:
+    """Both stages, by a head that drives alone and nodes that are killed and come: as `index` and `curated` are."""
+    Node(1, 0)
+    out = Path(folder)
+    host = 2
+    node = Node(host, 1)
+    engine = ("--engine", "ray", "--address", f"127.0.0.1:{PORT}")
+    for command, made, expected in (
+        (build(shards, out / "index", model), out / "index", Path(index)),
+        (curate(Path(index), out / "curated"), out / "curated", Path(curated)),
+    ):
+        # One node alone, which is killed at its work; the next one joins when the command has none.
+        process = start(*command, *engine)
+        until(lambda made=made: len(list((made / "state").glob("[!@]*.json"))) >= 3)  # type: ignore[misc]
+        node.kill()
+        host += 1
+        node = Node(host, 1)
+        told = "".join(process.communicate(timeout=300))
+        assert process.returncode == 0, told
+        assert " is gone: " in told, told
+        assert "waiting for one to join" in told, told
+        same(expected, made)
+        # Two nodes, of which one is killed.
+        shutil.rmtree(made)
+        host += 1
+        other = Node(host, 1)
+        process = start(*command, *engine)
+        until(lambda made=made: len(list((made / "state").glob("[!@]*.json"))) >= 1)  # type: ignore[misc]
+        other.kill()
+        told = "".join(process.communicate(timeout=300))
+        assert process.returncode == 0, told
+        same(expected, made)
+        until(lambda: hands() == 0)
+    assert "already finished" in run(*command, *engine)
+
+
+if __name__ == "__main__":
+    loopback_up()
+    {"spreads": spreads, "stages": stages}[sys.argv[1]](*sys.argv[2:])

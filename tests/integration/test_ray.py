@@ -1,0 +1,27 @@
+"""A real Ray cluster does shards as processes do: nodes die and come, and files are those of one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+from tests.integration.faults import Undisturbed
+from tests.integration.ray_cluster import in_namespaces, why_not
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+
+@pytest.mark.timeout(300)
+def test_shards_of_workers_that_died_are_done_by_others(tmp_path: Path) -> None:
+    in_namespaces("spreads", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nodes_die_and_join_and_files_are_those_of_one_process(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    made = (undisturbed.index, undisturbed.curated)
+    in_namespaces("stages", undisturbed.shards, undisturbed.model, *made, tmp_path)
