@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.speed import synthetic
 from curation.index import list_by_list
+from curation.index.inverted_lists import build
 from curation.index.list_by_list import WORTH_IT, half_lists, worth_it
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.neighbours import NearestRows, SearchSettings
 from files.errors import CocuError
 from tests.examples import examples
 
