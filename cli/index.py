@@ -196,6 +196,12 @@ def build(
             show_default="the cores",
         ),
     ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="gpu: the GPU decodes and resizes JPEGs, which spares cores; vectors are nearly the same. Else cpu."
+        ),
+    ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     part: BuildPartOption = None,
@@ -289,7 +295,8 @@ def info(index: IndexArgument) -> None:
     import cocu
     from cli.printing.summaries import print_index
 
-    print_index(index, cocu.open_index(index).manifest)
+    opened = cocu.open_index(index)
+    print_index(opened.path, opened.manifest)
 
 
 @app.command()

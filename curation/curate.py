@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
+from curation.curated.outputs import PARQUET, shard_writer
 from curation.curated.parquet_shards import check_parquet
+from curation.curated.shard_writer import ShardWriter
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, group_rows
 from curation.encoding.dense import DenseEncoder
@@ -66,6 +67,7 @@ from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import USUAL, Team, WorkingTeam
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
+from files.remote_folders import local_folder
 from files.saying import say
 
 
@@ -253,7 +255,7 @@ def _elsewhere(
 ) -> Iterator[Work]:
     """What curates in a worker. Raises CocuError where the index has changed meanwhile, or is not to be seen there."""
     seat.share_of_threads()
-    index = open_index(path, spacy_pipeline)
+    index = open_index(local_folder(path), spacy_pipeline)
     if index_identity(index) != identity:
         raise CocuError(f"{path}: has changed since this run began; run the same command again")
     localiser = _localiser(index, options, encoder(index, workers=seat.share(workers))) if options.localise else None
@@ -306,7 +308,6 @@ def _curate_shard(
 
     least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
     options = curator.options
-
     with (
         shard_writer(options.left, shard, out, captions, options.write_caption, options.localise) as tar,
         TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,

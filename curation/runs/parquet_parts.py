@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from files.errors import CocuError, one_line
+from files.remote_folders import at_hand
 
 CHECKED = 8192
 
@@ -18,6 +19,7 @@ CHECKED = 8192
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Around the reading of a file: what goes wrong there becomes a CocuError that names it."""
+    at_hand(path)
     try:
         yield
     except FileNotFoundError as error:
