@@ -345,8 +345,7 @@ def curate(
         named = (image_folder(images), table_columns(no_header, columns))
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
-        opened = open_index(_path(index), spacy_pipeline)
-        path = _path(out, filled=True, sent=("shards", "pairs", "archives"))
+        opened, path = open_index(_path(index), spacy_pipeline), _path(out, filled=True, sent=True)
         sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
         given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
         return CuratedFolder(path, run_curation(opened, path, *given, *who, device))

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.command import Commands, listing
+from cli.command import Commands
+from cli.dry_run import DryRunOption, index_disk, try_run
+from cli.kept_options import LongWork, working
 from cli.named_entries import completion
 from cli.options import (
     BuildPartOption,
@@ -37,7 +39,7 @@ def _languages() -> tuple[str, ...]:
     return known_languages()
 
 
-@app.command(cls=listing(parser=_parsers))
+@app.command(cls=working(parser=_parsers))
 def build(
     shards: Annotated[
         list[str] | None,
@@ -198,9 +200,7 @@ def build(
     ] = None,
     decode: Annotated[
         str,
-        typer.Option(
-            help="gpu: the GPU decodes and resizes JPEGs, which spares cores; vectors are nearly the same. Else cpu."
-        ),
+        typer.Option(help="What decodes JPEGs: cpu, or gpu, which spares cores and gives nearly the same vectors."),
     ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
@@ -210,19 +210,24 @@ def build(
     engine: EngineOption = "local",
     address: AddressOption = None,
     retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
-    given = locals()
+    given = {name: value for name, value in locals().items() if name != "dry_run"}
     import cocu
     from cli.printing.sizes import parse_size
     from cli.printing.summaries import print_index
 
-    made = cocu.build_index(**given | {"memory": parse_size(memory) if memory else None})
+    given["memory"] = parse_size(memory) if memory else None
+    if dry_run:
+        try_run(cocu.build_index, given, index_disk(given["memory"], factory))
+        return
+    made = cocu.build_index(**given)
     if made.manifest["finished"]:
         print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def add(
     index: IndexArgument,
     shards: Annotated[
@@ -265,7 +270,7 @@ def add(
     print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def merge(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Folders made by `cocu index build`.")],
     out: Annotated[

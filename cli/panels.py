@@ -32,6 +32,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("gpus", "engine", "address", "retry_failed"),
         *("compile", "features"),
     ),
+    "Run": ("dry_run", "config", "save_config", "log_json"),
 }
 OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
     # The rest of its input is the index's.
@@ -70,7 +71,7 @@ OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 TITLES = (
     *("Arguments", "Input", "Model", "Pictures", "Retrieval", "Ranking", "Weights", "Measure", "Rules", "Output"),
-    *("Anchors", "Server", "Machine", "Commands", "Options"),
+    *("Anchors", "Server", "Machine", "Run", "Commands", "Options"),
 )
 
 

@@ -57,12 +57,13 @@ from curation.ranking.tags import (
 from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.each_shard import each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.part import ALL, Chosen
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import USUAL, Team, WorkingTeam
 from files.atomic import atomic
@@ -147,7 +148,10 @@ def run_curation(
         what = (folder.path, source / "embeddings", places, captions)
         of_index = (index.path, index.spacy_pipeline, index_identity(index))
         others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
-        stage = ShardStage("curate", "pairs", mine, partial(_curated, curator, *what), others)
+        known = {shard.name: done[shard.name]["pairs"] for shard in mine}
+        stage = ShardStage(
+            "curate", "pairs", mine, partial(_curated, curator, *what), others, known=lambda shard: known[shard.name]
+        )
         each_shard(folder, "curated", [stage], crew.gather)
         if chosen.ends_here(folder, mine, shards):
             return folder.manifest

@@ -38,6 +38,7 @@ from curation.runs.part import ALL, Chosen
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from curation.runs.team import USUAL, Team, WorkingTeam
+from curation.runs.trial import trial_here
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
 from files.remote_folders import bring, remove
@@ -149,6 +150,8 @@ def build_index(
             mine = chosen.of(folder, everything)
             spec, decoder = replace(options.encoder, precision=precision), "cpu" if crew.gather else options.decoder
             encoder = Encoder(spec, team.here(device), batch_size, workers, decoder=decoder)
+            if trial := trial_here():
+                trial.dim = encoder.dim
             if options.factory != "auto":
                 untrained(options.factory, encoder.dim)  # told before hours of embedding
             with ConceptExtractor(options.nouns, workers) as extractor:

@@ -22,11 +22,12 @@ from curation.index.blocks import Encoded, Naming, ShardResult, blocks_of
 from curation.index.feed import Feed, encoded_blocks
 from curation.reading.captioned_tables import table_key
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
-from curation.reading.shards import Shard
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.reading.shards import Shard, read_captions, read_pairs
+from curation.runs.each_shard import each_shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
 from curation.runs.run_folder import RunFolder
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import ALONE, WorkingTeam
 from files.atomic import atomic
@@ -85,10 +86,16 @@ def embed_all(
         made = (folder.path, *how, extractor.options, vocabulary)
         names = (("embed pairs", "pairs", shards, captions), ("embed extra captions", "captions", extra, None))
         stages = [
-            ShardStage(name, unit, some, partial(embed, options), partial(_elsewhere, options, *made))
+            ShardStage(
+                name, unit, some, partial(embed, options), partial(_elsewhere, options, *made), partial(_read, options)
+            )
             for name, unit, some, options in names
         ]
         each_shard(folder, "read", stages, crew.gather)
+
+
+def _read(options: CaptionOptions | None, shard: Shard) -> Iterator[Pair | Reject]:
+    return read_captions(shard) if options is None else read_pairs(shard, options)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Hand:
         self._thread, self._turn = ThreadPoolExecutor(1), Lock()
 
     def make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...] = ()) -> tuple[str, Any]:
-        """What is told when it is ready, and for how many shards at a time. copies: of remote folders, the driver's."""
+        """What is told when it is ready, and for how many shards at a time. copies: the driver's, of remote folders."""
         return self._thread.submit(self._make, makings, seat, copies).result()
 
     def _make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...]) -> tuple[str, Any]:

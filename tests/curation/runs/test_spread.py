@@ -15,9 +15,10 @@ import pytest
 
 from curation.reading.shards import Shard
 from curation.runs.attempts import attempts_at
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.each_shard import each_shard
 from curation.runs.local_workers import local_workers, seen_alone
 from curation.runs.run_folder import RunFolder
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import ATTEMPTS, Advance, Done, Gather, Seat, Work, spread
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
