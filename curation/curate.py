@@ -300,10 +300,9 @@ def _curate_shard(
     localiser = curator.localiser
 
     def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
-        # Pictures are held until they are written, so there are few at a time.
+        # Pictures are held until they are written, so there are few at a time. Searching runs beside ranking.
         rows = localiser.encoder.encoder.batch_size if localiser else BLOCK
         batches = parquet_batches(source, group_rows(total), COLUMNS if first_row < 0 else OWN_COLUMNS)
-        # What is searched and what is ranked take about as long; they run side by side, too.
         with closing(ahead(curator.search(batches, first_row, tally))) as groups:
             for pairs in (block for group in groups for block in group.blocks(rows)):
                 keys = pairs.batch["key"].to_pylist() if localiser else []
