@@ -6,6 +6,7 @@ in_namespaces("job", ...) runs `job(...)` of this file there, and whatever it ha
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -23,9 +24,10 @@ from pathlib import Path
 import pytest
 
 from curation.reading.shards import Shard
-from curation.runs.ray_workers import joined, ray_workers
+from curation.runs.ray_workers import ray_workers
 from curation.runs.spread import ATTEMPTS, spread
 from files.errors import CocuError, MisuseError
+from files.ray_cluster import joined, machines
 from tests.curation.runs.test_spread import SHARDS, foreseeing, recording
 from tests.integration.faults import ENVIRONMENT, ROOT, build, curate, run, same, start
 from tests.integration.processes import session
@@ -62,15 +64,20 @@ def in_namespaces(job: str, *arguments: object) -> str:
 
 
 class Node:
-    """A node at an address of the loopback; the one at 127.0.0.1 is the head."""
+    """A node at an address of the loopback; the one at 127.0.0.1 is the head.
 
-    def __init__(self, host: int, cpus: int) -> None:
+    own: a folder that is empty there, and its own.
+    """
+
+    def __init__(self, host: int, cpus: int, own: Path | None = None) -> None:
         self.address = f"127.0.0.{host}"
         place = ["--head", "--port", str(PORT)] if host == 1 else ["--address", f"127.0.0.1:{PORT}"]
         size = ["--num-cpus", str(cpus), "--object-store-memory", "100000000"]
         quiet = ["--include-dashboard", "false"] if host == 1 else []
+        hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs own "$0" && exec "$@"', str(own)] if own else []
         self._process = subprocess.Popen(
             [
+                *hidden,
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
                 *("--node-ip-address", self.address, *place, *size, *quiet),
             ],
@@ -161,6 +168,24 @@ def spreads(folder: str) -> None:
         until(lambda: hands() == 0)
 
 
+def elsewhere(shards: str, model: str, index: str, curated: str, folder: str) -> None:
+    """Both stages, on a node that has no folder in common with the driver but those that lie at an address."""
+    Node(1, 0)
+    own, out = Path(folder) / "own", Path(folder) / "out"
+    own.mkdir()
+    Node(2, 2, own)
+    engine = ("--engine", "ray", "--address", f"127.0.0.1:{PORT}", "--processes", 2)
+    for command, made, expected in (
+        (build(shards, f"local://{out}/index", model), out / "index", Path(index)),
+        (curate(f"local://{out}/index", f"local://{out}/curated"), out / "curated", Path(curated)),
+    ):
+        process = start(*command, *engine, TMPDIR=str(own))
+        told = "".join(process.communicate(timeout=400))
+        assert process.returncode == 0, told
+        same(expected, made)
+    assert not list(own.glob("cocu-*"))
+
+
 def stages(shards: str, model: str, index: str, curated: str, folder: str) -> None:
     """Both stages, by a head that drives alone and nodes that are killed and come: as `index` and `curated` are."""
     Node(1, 0)
@@ -197,6 +222,31 @@ def stages(shards: str, model: str, index: str, curated: str, folder: str) -> No
     assert "already finished" in run(*command, *engine)
 
 
+def evaluates(checkpoint: str, benchmark: str, folder: str) -> None:
+    """`cocu eval` by two nodes, one of which dies at the first try, and by one process."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # all that there is
+    Node(1, 1)
+    node = Node(2, 1)
+    out = Path(folder)
+    command = ("eval", checkpoint, "--benchmark", f"miniature={benchmark}", "--device", "cpu", "--gallery", 1)
+    engine = ("--engine", "ray", "--address", f"127.0.0.1:{PORT}")
+    run(*command, "--out", out / "one")
+    with joined(f"127.0.0.1:{PORT}") as ray:
+        until(lambda: len(machines(ray, "CPU")) == 2)
+    run(*command, "--out", out / "two", *engine)
+    one, two = (json.loads((out / name / "results.json").read_text()) for name in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["benchmarks"][0]["mean_iou"] == two["benchmarks"][0]["mean_iou"]
+    process = start(*command, "--out", out / "three", *engine)
+    until(lambda: (out / "three").exists())
+    node.kill()
+    told = "".join(process.communicate(timeout=110))
+    assert process.returncode == 1, told
+    assert "a process of the cluster is gone: " in told, told
+    run(*command, "--out", out / "three", *engine)
+
+
 if __name__ == "__main__":
     loopback_up()
-    {"spreads": spreads, "stages": stages}[sys.argv[1]](*sys.argv[2:])
+    parts = {"spreads": spreads, "elsewhere": elsewhere, "stages": stages, "evaluates": evaluates}
+    parts[sys.argv[1]](*sys.argv[2:])
