@@ -345,8 +345,7 @@ def curate(
         named = (image_folder(images), table_columns(no_header, columns))
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
-        opened = open_index(_path(index), spacy_pipeline)
-        path = _path(out, filled=True, sent=("shards", "pairs", "archives"))
+        opened, path = open_index(_path(index), spacy_pipeline), _path(out, filled=True, sent=True)
         sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
         given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
         return CuratedFolder(path, run_curation(opened, path, *given, *who, device))
@@ -493,6 +492,8 @@ def evaluate(
     limit: int | None = None,
     device: str = "auto",
     gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     batch_size: int = 8,
     windows: int = 8,
@@ -521,7 +522,7 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    gpus: a process for each, where there are several; None: all. command: what results.json says that it was made by.
+    gpus, engine, address: as of `build_index`. command: what results.json says that it was made by.
     More: `cocu eval --help`. Raises MisuseError for arguments that are wrong, CocuError for a picture that cannot be
     read (with skip_bad they are left out).
 

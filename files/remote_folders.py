@@ -34,6 +34,7 @@ CACHE = "COCU_CACHE"  # environment variable: a folder where copies of what is r
 MARK = "manifest.json"
 # Folders of many large files, which are copied one by one as they are read.
 LARGE = ("embeddings", "shards")
+OF_SHARDS = ("shards", "pairs", "archives")  # folders with a file for each shard, of a curation
 SMALL = ".concepts.tar"  # of these all the same
 # Where a file appears when it has come whole, and folders are but names.
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
@@ -46,13 +47,13 @@ TOLD_BYTES = 100 << 20
 class RemoteCopy:
     """The copy `here` of the folder at `address`. filled: what is written here goes there.
 
-    sent: names of folders whose files are not kept here when they have gone there.
+    sent: what is of single shards is not kept here when it has gone there.
     """
 
     address: str
     here: Path
     filled: bool = False
-    sent: tuple[str, ...] = ()
+    sent: bool = False
 
     @property
     def there(self) -> Any:
@@ -106,8 +107,10 @@ _COPIES: dict[str, RemoteCopy] = {}
 _SCRATCH = ExitStack()
 
 
-def local_folder(given: str | Path, filled: bool = False, sent: tuple[str, ...] = ()) -> Path:
-    """The folder itself, or the copy of a remote one. What is copied is read, or with `filled`, written through.
+def local_folder(given: str | Path, filled: bool = False, sent: bool = False) -> Path:
+    """The folder itself, or the copy of a remote one. What is copied is read, or with `filled` written through.
+
+    sent: as of `RemoteCopy`.
 
     Raises MisuseError for an address that cannot be listed or, filled, holds other files; CocuError where the other
     side cannot be reached or refuses.
@@ -195,7 +198,7 @@ def send(whole: Path, path: Path) -> bool:
             copy.there.put_file(str(whole), beside)
             copy.there.mv(beside, target)
         copy.note(name, copy.there.info(target))
-    return path.parent.name in copy.sent
+    return copy.sent and path.parent.name in OF_SHARDS
 
 
 def copy_of(path: Path) -> RemoteCopy | None:
@@ -244,7 +247,7 @@ def copies_here(copies: Iterable[RemoteCopy]) -> Iterator[None]:
 # How it is done.
 
 
-def _new_copy(address: str, filled: bool, sent: tuple[str, ...]) -> RemoteCopy:
+def _new_copy(address: str, filled: bool, sent: bool) -> RemoteCopy:
     if address.startswith(("http://", "https://")):
         raise MisuseError(f"{address}: a folder on a web server can be neither listed nor filled; give s3:// or gs://")
     if kept := None if filled else os.environ.get(CACHE):

@@ -97,7 +97,7 @@ def test_what_is_written_is_there_before_it_is_here() -> None:
 
 
 def test_what_was_sent_is_read_from_there() -> None:
-    folder = local_folder("memory://cu", filled=True, sent=("shards",))
+    folder = local_folder("memory://cu", filled=True, sent=True)
     write_text(folder / "shards" / "0.tar", "a shard")
     assert there("cu") == {"shards/0.tar": "a shard"}
     assert here(folder) == {}
