@@ -58,7 +58,14 @@ def words_of(draw: st.DrawFn, path: str) -> list[str]:
 
 
 def test_the_commands_that_work_for_long_have_them() -> None:
-    assert WORKING == ["cocu index build", "cocu index add", "cocu index merge", "cocu curate run"]
+    assert WORKING == [
+        "cocu index build",
+        "cocu index add",
+        "cocu index merge",
+        "cocu curate run",
+        "cocu train",
+        "cocu eval",
+    ]
 
 
 @pytest.mark.parametrize("path", WORKING)
@@ -142,6 +149,13 @@ def test_the_log_tells_how_a_command_ended_and_grows(tmp_path: Path) -> None:
     assert (ends["event"], ends["exit_code"], ends["message"]) == ("ends", 2, answer.err.strip())
     assert [one["event"] for one in again] == ["begins", "ends"]
     assert begins["time"] <= ends["time"] <= again[0]["time"]
+
+
+def test_of_many_ranks_the_first_alone_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    kept = ("--log-json", tmp_path / "log.jsonl", "--save-config", tmp_path / "o.yaml")
+    assert cocu("index", "add", tmp_path / "nowhere", "x.tar", *kept).code == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_stages_and_what_is_said_are_logged_however_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

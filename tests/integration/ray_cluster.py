@@ -248,5 +248,5 @@ def evaluates(checkpoint: str, benchmark: str, folder: str) -> None:
 
 if __name__ == "__main__":
     loopback_up()
-    jobs = {"spreads": spreads, "elsewhere": elsewhere, "stages": stages, "evaluates": evaluates}
-    jobs[sys.argv[1]](*sys.argv[2:])
+    parts = {"spreads": spreads, "elsewhere": elsewhere, "stages": stages, "evaluates": evaluates}
+    parts[sys.argv[1]](*sys.argv[2:])
