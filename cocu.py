@@ -508,6 +508,7 @@ def evaluate(
     tokenizer: Named | None = None,
     dense: str | None = None,
     dense_pictures: Named | None = None,
+    part: str | None = None,
     quiet: bool = False,
     command: Sequence[str] = ("cocu.evaluate",),
 ) -> Evaluated:
@@ -517,8 +518,9 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    command: what results.json says that it was made by. More: `cocu eval --help`. Raises MisuseError for arguments
-    that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
+    part: "I/N" counts part I of the pictures, "finish" adds up all. command: what results.json says that it was made
+    by. More: `cocu eval --help`. Raises MisuseError for arguments that are wrong, CocuError for a picture that cannot
+    be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """
@@ -528,6 +530,7 @@ def evaluate(
         wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
         from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
         from evaluation.labels.inference import Rules
+        from evaluation.parts import parse_eval_part
         from evaluation.setting import Wording
         from files.errors import MisuseError, check_numbers
         from files.text_towers import tokenizer_from
@@ -547,7 +550,7 @@ def evaluate(
         told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
         pictures = None if dense_pictures is None else _path(dense_pictures)
         with tokenizer_from(tokenizer):
-            return evaluate_checkpoint(str(named), wanted, *told, pictures)
+            return evaluate_checkpoint(str(named), wanted, *told, pictures, parse_eval_part(part))
 
 
 def main() -> None:
