@@ -15,7 +15,7 @@ OUT ?= runs/reproduce$(if $(filter-out cpu,$(PRESET)),-$(PRESET))
 REPRODUCE = $(if $(JOBS),--jobs $(JOBS)) $(if $(DATA),--data '$(DATA)') $(if $(MODEL),--model '$(MODEL)') \
 	$(if $(BENCHMARKS),--benchmarks '$(BENCHMARKS)') $(if $(RUN),--run)
 
-.PHONY: install demo test test-all lint reproduce
+.PHONY: install demo docs test test-all lint reproduce
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -53,6 +53,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages as a site, to be read from the disk or served; a broken link fails. Nothing is fetched.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "The pages: $(abspath build/site/index.html)"
 
 # The paper's claim, measured: draws, curates, trains and measures, and goes on where it stopped (benchmarks/reproduce).
 reproduce: $(STAMP)

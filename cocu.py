@@ -91,6 +91,7 @@ def build_index(
     precision: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    decode: str = "cpu",
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
     embeddings: Named | None = None,
@@ -141,13 +142,14 @@ def build_index(
         listed = str(vocabulary) if vocabulary else None
         late = (min_count, listed, factory, memory or 0, min_recall, max_rejects, prompt)
         made = None if embeddings is None else Path(embeddings)
-        options = build.IndexOptions(encoder, captions, nouns, *late, made)
+        options = build.IndexOptions(encoder, captions, nouns, *late, made, decode)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
-        manifest = build.build_index(found, extra, Path(out), options, *at_once, *who)
+        path = _path(out, filled=True)
+        manifest = build.build_index(found, extra, path, options, *at_once, *who)
         if manifest["finished"]:
-            fit_default(open_index(Path(out), manifest["parameters"]["noun_pipeline"]))
-        return IndexFolder(Path(out), manifest, encoder)
+            fit_default(open_index(_path(path), manifest["parameters"]["noun_pipeline"]))
+        return IndexFolder(path, manifest, encoder)
 
 
 def add_to_index(
@@ -226,10 +228,10 @@ def merge_indexes(
         check_numbers(1, batch_size=batch_size)
         by_hand = named_encoder(model, pretrained, trust_remote_code, tokenizer)
         encoder = by_hand or next((getattr(index, "encoder", None) for index in indexes), None)
-        paths = [_path(index) for index in indexes]
-        made = merge.merge_indexes(paths, Path(out), encoder, spacy_pipeline, device, batch_size)
-        fit_default(open_index(Path(out), made["parameters"]["noun_pipeline"]))
-        return IndexFolder(Path(out), made, encoder)
+        paths, path = [_path(index) for index in indexes], _path(out, filled=True)
+        made = merge.merge_indexes(paths, path, encoder, spacy_pipeline, device, batch_size)
+        fit_default(open_index(_path(path), made["parameters"]["noun_pipeline"]))
+        return IndexFolder(path, made, encoder)
 
 
 def open_index(
@@ -251,7 +253,7 @@ def open_index(
         from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(Path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
+        return IndexFolder.opened(_path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
 
 
 def curate(
@@ -343,7 +345,7 @@ def curate(
         named = (image_folder(images), table_columns(no_header, columns))
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)
-        path, opened = Path(out), open_index(_path(index), spacy_pipeline)
+        opened, path = open_index(_path(index), spacy_pipeline), _path(out, filled=True, sent=True)
         sizes: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": at_once[2]}
         given = (options, source, max_rejects, partial(open_encoder, **sizes, named=encoder))
         return CuratedFolder(path, run_curation(opened, path, *given, *who, device))
@@ -357,7 +359,7 @@ def open_curated(path: Named) -> CuratedFolder:
     with _at_work():
         from curation.folders import CuratedFolder
 
-        return CuratedFolder.opened(Path(path))
+        return CuratedFolder.opened(_path(path))
 
 
 @_renamed(k="top")
@@ -465,7 +467,7 @@ def train(
 
             (wanted,) = benchmarks_of(benchmark)
             measure = validation_measure(*wanted)
-        beside = tuple(Path(one) for one in _several(concepts, lambda folder: folder.path))
+        beside = tuple(map(_path, _several(concepts, lambda folder: folder.path)))
         given = [Source((name,), shares[n] if shares else None, beside) for n, name in enumerate(sources)]
         held = [Source((name,), None, beside, strict=False) for name in _names(val)]
         start = (resume, str(init) if init else None, trust_remote_code, Path(weights) if weights else None)
@@ -489,6 +491,7 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     device: str = "auto",
+    gpus: int | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     batch_size: int = 8,
     windows: int = 8,
@@ -518,39 +521,17 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    part: "I/N" counts part I of the pictures, "finish" adds up all. command: what results.json says that it was made
-    by. More: `cocu eval --help`. Raises MisuseError for arguments that are wrong, CocuError for a picture that cannot
-    be read (with skip_bad they are left out).
+    part: "I/N" counts part I of the pictures, "finish" adds up all. gpus: a process for each, where there are several;
+    None: all. command: what results.json says that it was made by. More: `cocu eval --help`. Raises MisuseError for
+    arguments that are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """
+    given = locals()
     with _at_work(quiet):
-        from data_cards.cards import benchmarks_of
+        from evaluation.asked import evaluate_as_asked
 
-        wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
-        from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
-        from evaluation.labels.inference import Rules
-        from evaluation.parts import parse_eval_part
-        from evaluation.setting import Wording
-        from files.errors import MisuseError, check_numbers
-        from files.text_towers import tokenizer_from
-
-        check_numbers(1, limit=limit, batch_size=batch_size, windows=windows, workers=workers)
-        check_numbers(0, gallery=gallery, distractors=distractors)
-        named = getattr(checkpoint, "best", checkpoint)
-        if named is None:
-            raise MisuseError(f"{checkpoint}: ended before its first checkpoint; train it on by the same call")
-        if isinstance(background_words, str) and background_words != "auto":
-            background_words = [word.strip() for word in background_words.split(",")]
-        index = None if vocabulary is None else _path(vocabulary)
-        words: Any = None if background_words is None else background_words
-        wording = Wording(protocol, templates, prompts, words, index, distractors)
-        shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
-        options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
-        told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
-        pictures = None if dense_pictures is None else _path(dense_pictures)
-        with tokenizer_from(tokenizer):
-            return evaluate_checkpoint(str(named), wanted, *told, pictures, parse_eval_part(part))
+        return evaluate_as_asked(**given)
 
 
 def main() -> None:
@@ -589,16 +570,21 @@ def _at_work(quiet: bool = False) -> Iterator[None]:
 
 def _names(given: Any) -> list[str]:
     """One name or several, of files or of our folders, as the command line has them."""
-    return _several(given, lambda folder: folder.path / "shards")
+    from files.remote_folders import address_of
+
+    return _several(given, lambda folder: address_of(folder.path / "shards"))
 
 
-def _several(given: Any, name: Callable[[Any], Path]) -> list[str]:
+def _several(given: Any, name: Callable[[Any], Named]) -> list[str]:
     several = [] if given is None else [given] if isinstance(given, Named) or hasattr(given, "path") else given
     return [str(name(one) if hasattr(one, "path") else one) for one in several]
 
 
-def _path(given: Any) -> Path:
-    return Path(getattr(given, "path", given))
+def _path(given: Any, **options: Any) -> Path:
+    """Of a folder; of one that lies elsewhere its copy. options: of `local_folder`."""
+    from files.remote_folders import local_folder
+
+    return local_folder(getattr(given, "path", given), **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take options by old names, too."""
-        return super().parse_args(ctx, [*with_names_of_today(args, self.params, silent=ctx.resilient_parsing)])
+        return super().parse_args(ctx, self.today(ctx, args))
+
+    def today(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words with today's names of options."""
+        return list(with_names_of_today(args, self.params, silent=ctx.resilient_parsing))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """[OPTIONS], and the arguments by their names in capitals."""
@@ -44,11 +48,6 @@ class Command(TyperCommand):
         from cli.help import print_help
 
         print_help(self, ctx)
-
-
-def listing(**registries: Callable[[], Registry[Any]]) -> type[Command]:
-    """The class of a command whose help lists, for each of these options, what its registry holds."""
-    return type("Listing", (Command,), {"registries": registries})
 
 
 class Group(TyperGroup):

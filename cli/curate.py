@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.command import Commands, listing
+from cli.command import Commands
 from cli.curated import balance, query, report, score, show
+from cli.dry_run import DryRunOption, curated_disk, try_run
 from cli.explore import export
+from cli.kept_options import working
 from cli.named_entries import completion
 from cli.options import (
     DeviceOption,
@@ -45,7 +47,7 @@ def _rankings() -> "Registry[Any]":
     return RANKINGS
 
 
-@app.command(cls=listing(expansion=_expansions, ranking=_rankings))
+@app.command(cls=working(expansion=_expansions, ranking=_rankings))
 def run(
     index: IndexArgument,
     out: Annotated[
@@ -217,12 +219,16 @@ def run(
     engine: EngineOption = "local",
     address: AddressOption = None,
     retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Find the concepts that captions leave out; write tables and curated shards."""
-    given = locals()
+    given = {name: value for name, value in locals().items() if name != "dry_run"}
     import cocu
     from cli.printing.summaries import print_curated
 
+    if dry_run:
+        try_run(cocu.curate, given, curated_disk(output, bool(anchors)))
+        return
     made = cocu.curate(**given)
     if made.manifest["finished"]:
         print_curated(made.path, made.manifest)

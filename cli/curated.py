@@ -172,6 +172,7 @@ def query(
     from curation.curated.answers import FORMATS, TABLE_ROWS, first_rows, print_table, write_file, write_stream
     from curation.curated.bounded import bounded_query
     from files.errors import MisuseError
+    from files.remote_folders import local_folder
 
     ending = out.suffix.removeprefix(".").lower() if out else ""
     chosen = form or (ending if ending in FORMATS else "table")
@@ -179,7 +180,7 @@ def query(
         raise typer.BadParameter(f"is for CSV, not for {chosen}; give --format csv, too", param_hint="--defuse")
     if chosen == "parquet" and out is None and sys.stdout.isatty():
         raise MisuseError("Parquet is no text to print: give --out FILE, or send it into a pipe")
-    with bounded_query(curated, sql, timeout, parse_size(memory) if memory else None) as answer:
+    with bounded_query(local_folder(curated), sql, timeout, parse_size(memory) if memory else None) as answer:
         if out is not None:
             write_file(answer if limit is None else first_rows(answer, limit), chosen, out, defuse)
         elif chosen != "table":
@@ -202,8 +203,9 @@ def show(
     """Show single pairs: what their captions name and what was recovered."""
     if out is not None:
         from curation.report.report import write_pairs_page
+        from files.remote_folders import local_folder
 
-        unexplained = write_pairs_page(curated, keys, out, index)
+        unexplained = write_pairs_page(local_folder(curated), keys, out, index and local_folder(index))
         tell(f"wrote {out}")
         _without_captions(unexplained)
         return
@@ -224,8 +226,9 @@ def report(
     """Write a page to look at and to mail: figures, histograms and a gallery, in one HTML file."""
     from cli.printing.summaries import rejects_told
     from curation.report.report import write_report
+    from files.remote_folders import local_folder
 
-    figures = write_report(curated, out, sample, seed, index)
+    figures = write_report(local_folder(curated), out, sample, seed, index and local_folder(index))
     told = rejects_told({"pairs": figures.pairs, "rejects": figures.rejects})
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); pairs left out by the curation: {told}")
     _without_captions(figures.unexplained)

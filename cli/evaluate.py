@@ -10,6 +10,7 @@ from cli.command import DEFAULT, Commands, RunUnlessNamed
 from cli.named_entries import completion
 from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
+from cli.team import GpusOption
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
 
@@ -47,6 +48,7 @@ def run(
         int | None, typer.Option(min=1, help="Measure so many pictures of each benchmark, spread evenly over it.")
     ] = None,
     device: DeviceOption = "auto",
+    gpus: GpusOption = None,
     precision: PrecisionOption = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
     windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,
@@ -130,7 +132,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Measure a checkpoint. Under torchrun, on as many GPUs as it starts processes for."""
+    """Measure a checkpoint, on all GPUs of this machine. Under torchrun, on as many as it starts processes for."""
     given = locals()
     import cocu
     from cli.printing.results import print_results

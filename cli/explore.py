@@ -51,6 +51,7 @@ def explore(
     """Look at a curation in the browser: search it, see why each concept is there, and judge it."""
     from curation.encoding.model_names import named_encoder
     from curation.explorer.explore import explore_folders
+    from files.remote_folders import local_folder
 
     encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer)
 
@@ -59,7 +60,8 @@ def explore(
         for note in notes:
             tell(f"note: {note}", err=True)
 
-    explore_folders(curated, index, host, port, name or (), judged, device, encoder, ready)
+    folders, opened = [local_folder(one) for one in curated], local_folder(index) if index else None
+    explore_folders(folders, opened, host, port, name or (), judged, device, encoder, ready)
 
 
 def export(
@@ -99,6 +101,9 @@ def export(
     """Write what other programs read: a map of the pairs, or judged pairs as truth."""
     if (atlas is None) == (truth is None):
         raise typer.BadParameter("give one of --atlas FILE.parquet and --truth FILE.parquet")
+    from files.remote_folders import local_folder
+
+    curated, index = local_folder(curated), local_folder(index) if index else None
     if atlas is not None:
         from curation.explorer.atlas import COLUMNS, write_atlas
 

@@ -49,7 +49,7 @@ def print_help(command: Any, ctx: Any) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(Panel(table, title=title, title_align="left", border_style="dim"))
-    for title, block in _below(path):
+    for title, block in below(path):
         console.print(Padding(Text(title, "help.title"), (1, 1, 0, 1)))
         console.print(Padding(block, (0, 1, 0, 3)))
 
@@ -61,7 +61,7 @@ def _panels(command: Any, ctx: Any, path: str) -> dict[str, Rows]:
         if isinstance(param, TyperArgument):
             found.setdefault("Arguments", []).append((Text(param.metavar or "", "help.option"), _meaning(param, ctx)))
         elif isinstance(param, TyperOption) and not param.hidden:
-            found.setdefault(panel(path, param.name or ""), []).append((_label(param), _meaning(param, ctx)))
+            found.setdefault(panel(path, param.name or ""), []).append((label(param), _meaning(param, ctx)))
     main = command
     if not isinstance(command, TyperGroup) and ctx.parent is not None and not ctx.info_name:
         command = ctx.parent.command  # a group's main job, beside which its other commands are shown
@@ -73,7 +73,7 @@ def _panels(command: Any, ctx: Any, path: str) -> dict[str, Rows]:
     return {title: found[title] for title in TITLES if title in found}
 
 
-def _label(option: TyperOption) -> Text:
+def label(option: TyperOption) -> Text:
     """-k, --top N"""
     names = sorted(option.opts, key=len)
     if option.secondary_opts:
@@ -104,7 +104,7 @@ def _taken(option: TyperOption) -> str:
 def _meaning(param: Any, ctx: Any) -> Any:
     """What a parameter is for, its default, and the entries that it names, each in a line of its own."""
     said = _said(" ".join((param.help or "").split()))
-    default = param.show_default if isinstance(param.show_default, str) else _default(param)
+    default = param.show_default if isinstance(param.show_default, str) else default_told(param)
     if param.required:
         said.append(" ").append("[required]", "red")
     elif default:
@@ -118,7 +118,7 @@ def _meaning(param: Any, ctx: Any) -> Any:
     return Group(said, entries)
 
 
-def _default(param: Any) -> str:
+def default_told(param: Any) -> str:
     """A default as it would be typed; "" where there is none to tell."""
     if param.default is None or param.default is False:
         return ""
@@ -133,7 +133,7 @@ def _said(words: str) -> Text:
     return text
 
 
-def _below(path: str) -> list[tuple[str, Any]]:
+def below(path: str) -> list[tuple[str, Any]]:
     """What stands under the panels: a title, and what is printed."""
     below: list[tuple[str, Any]] = []
     if path in EXAMPLES:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli.command import Commands, listing
+from cli.command import Commands
+from cli.dry_run import DryRunOption, index_disk, try_run
+from cli.kept_options import LongWork, working
 from cli.named_entries import completion
 from cli.options import (
     BuildPartOption,
@@ -37,7 +39,7 @@ def _languages() -> tuple[str, ...]:
     return known_languages()
 
 
-@app.command(cls=listing(parser=_parsers))
+@app.command(cls=working(parser=_parsers))
 def build(
     shards: Annotated[
         list[str] | None,
@@ -196,6 +198,10 @@ def build(
             show_default="the cores",
         ),
     ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(help="What decodes JPEGs: cpu, or gpu, which spares cores and gives nearly the same vectors."),
+    ] = "cpu",
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     part: BuildPartOption = None,
@@ -204,19 +210,24 @@ def build(
     engine: EngineOption = "local",
     address: AddressOption = None,
     retry_failed: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Embed pairs, collect their concepts, and build the caption and image indexes."""
-    given = locals()
+    given = {name: value for name, value in locals().items() if name != "dry_run"}
     import cocu
     from cli.printing.sizes import parse_size
     from cli.printing.summaries import print_index
 
-    made = cocu.build_index(**given | {"memory": parse_size(memory) if memory else None})
+    given["memory"] = parse_size(memory) if memory else None
+    if dry_run:
+        try_run(cocu.build_index, given, index_disk(given["memory"], factory))
+        return
+    made = cocu.build_index(**given)
     if made.manifest["finished"]:
         print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def add(
     index: IndexArgument,
     shards: Annotated[
@@ -259,7 +270,7 @@ def add(
     print_index(made.path, made.manifest)
 
 
-@app.command()
+@app.command(cls=LongWork)
 def merge(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Folders made by `cocu index build`.")],
     out: Annotated[
@@ -289,7 +300,8 @@ def info(index: IndexArgument) -> None:
     import cocu
     from cli.printing.summaries import print_index
 
-    print_index(index, cocu.open_index(index).manifest)
+    opened = cocu.open_index(index)
+    print_index(opened.path, opened.manifest)
 
 
 @app.command()

@@ -17,10 +17,22 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("subset", "defuse", "gallery", "overwrite", "tensorboard", "wandb", "sheet"),
     ),
     "Machine": (
-        *("device", "precision", "batch_size", "windows", "workers", "memory", "timeout", "part", "processes"),
+        *(
+            "device",
+            "precision",
+            "batch_size",
+            "windows",
+            "workers",
+            "decode",
+            "memory",
+            "timeout",
+            "part",
+            "processes",
+        ),
         *("gpus", "engine", "address", "retry_failed"),
         *("compile", "features"),
     ),
+    "Run": ("dry_run", "config", "save_config", "log_json"),
 }
 OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
     # The rest of its input is the index's.
@@ -59,7 +71,7 @@ OF_COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 TITLES = (
     *("Arguments", "Input", "Model", "Pictures", "Retrieval", "Ranking", "Weights", "Measure", "Rules", "Output"),
-    *("Anchors", "Server", "Machine", "Commands", "Options"),
+    *("Anchors", "Server", "Machine", "Run", "Commands", "Options"),
 )
 
 

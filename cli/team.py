@@ -14,7 +14,7 @@ ProcessesOption = Annotated[
 ]
 GpusOption = Annotated[
     int | None,
-    typer.Option(min=1, help="GPUs of each machine, a process with its own encoder for each.", show_default="all"),
+    typer.Option(min=1, help="GPUs of a machine, a process with its own encoder for each.", show_default="all"),
 ]
 EngineOption = Annotated[
     Literal["local", "ray"],

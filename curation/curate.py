@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.outputs import PARQUET, ShardWriter, shard_writer
+from curation.curated.outputs import PARQUET, shard_writer
 from curation.curated.parquet_shards import check_parquet
+from curation.curated.shard_writer import ShardWriter
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
 from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
 from curation.encoding.dense import DenseEncoder
@@ -56,16 +57,18 @@ from curation.ranking.tags import (
 from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.each_shard import each_shard
 from curation.runs.parquet_parts import count_rows, parquet_batches
 from curation.runs.part import ALL, Chosen
 from curation.runs.prefetch import ahead
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import USUAL, Team, WorkingTeam
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
+from files.remote_folders import local_folder
 from files.saying import say
 
 
@@ -145,7 +148,10 @@ def run_curation(
         what = (folder.path, source / "embeddings", places, captions)
         of_index = (index.path, index.spacy_pipeline, index_identity(index))
         others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
-        stage = ShardStage("curate", "pairs", mine, partial(_curated, curator, *what), others)
+        known = {shard.name: done[shard.name]["pairs"] for shard in mine}
+        stage = ShardStage(
+            "curate", "pairs", mine, partial(_curated, curator, *what), others, known=lambda shard: known[shard.name]
+        )
         each_shard(folder, "curated", [stage], crew.gather)
         if chosen.ends_here(folder, mine, shards):
             return folder.manifest
@@ -253,7 +259,7 @@ def _elsewhere(
 ) -> Iterator[Work]:
     """What curates in a worker. Raises CocuError where the index has changed meanwhile, or is not to be seen there."""
     seat.share_of_threads()
-    index = open_index(path, spacy_pipeline)
+    index = open_index(local_folder(path), spacy_pipeline)
     if index_identity(index) != identity:
         raise CocuError(f"{path}: has changed since this run began; run the same command again")
     localiser = _localiser(index, options, encoder(index, workers=seat.share(workers))) if options.localise else None
@@ -303,7 +309,6 @@ def _curate_shard(
 
     least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
     options = curator.options
-
     with (
         shard_writer(options.left, shard, out, captions, options.write_caption, options.localise) as tar,
         TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,

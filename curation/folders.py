@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.runs.manifest import read_manifest
 from files.errors import check_numbers
+from files.remote_folders import local_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,7 +71,7 @@ class IndexFolder:
     def _opened(self) -> Index:
         from curation.index.opened import open_index
 
-        return open_index(self.path)
+        return open_index(local_folder(self.path))
 
     @cached_property
     def _encoders(self) -> dict[tuple[str, bool], Encoder]:
@@ -134,7 +135,7 @@ class CuratedFolder:
         from curation.report.terminal import show_pairs
 
         console = Console()
-        for panel in show_pairs(self.path, keys):
+        for panel in show_pairs(local_folder(self.path), keys):
             console.print(panel)
 
     def balance(
@@ -158,13 +159,13 @@ class CuratedFolder:
         from curation.curated.balanced import balance_curated
 
         options = (cap, tail, concepts, subset, seed)
-        return balance_curated(self.path, Path(out), *options)
+        return balance_curated(local_folder(self.path), Path(out), *options)
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
         from curation.curated.query import connect
 
-        return connect(self.path)
+        return connect(local_folder(self.path))
 
     def __repr__(self) -> str:
         found = self.summary

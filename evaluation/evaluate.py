@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,7 @@ def evaluate_checkpoint(
             source if auto else checkpoint, place.device, precision, trust_remote_code, None if auto else dense
         )
         more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress, "search": auto}
-        if part is not None:
-            if place.world > 1:
-                raise MisuseError(f"--part {part.name}: under torchrun its processes are the parts; leave it out")
-            more["part"] = part
+        more["part"] = part
         content = evaluate_all(segmenter, wanted, out, options, place, **more)
     return Evaluated(out, content, place.leads)
 
@@ -213,13 +211,7 @@ def _measure_all(
         setting = setting_of(segmenter, one.card, options.wording, options.rules, place)
         alike = {"checkpoint": head["checkpoint"], "precision": head["precision"], **_alike(one, setting, options)}
         if part and part.number:
-            started = time.perf_counter()
-            counted = count(segmenter, one, setting, options, part.share, progress)
-            keep_counts(out, part, one.card.name, alike, counted, time.perf_counter() - started)
-            say(
-                f"{out}: part {part.name} has counted {len(counted.indices):,} pictures of {one.card.name}, "
-                f"{len(counted.bad):,} were bad; --part finish comes when all have ended"
-            )
+            _keep(part, out, one, alike, partial(count, segmenter, one, setting, options), place, progress)
             continue
         counts = all_counts(out, one.card.name, alike) if part else None
         result = evaluate(segmenter, one, setting, options, place, progress, counts)
@@ -239,8 +231,29 @@ def _measure_all(
 
         done.append(by_leader(write, place))
     if part and not part.number:
-        shutil.rmtree(out / PARTS)
+        by_leader(lambda: shutil.rmtree(out / PARTS), place)
     return {**head, "benchmarks": done}
+
+
+def _keep(
+    part: EvalPart,
+    out: Path,
+    opened: Opened,
+    alike: Mapping[str, Any],
+    counted: Callable[[Share, Progress], PictureTally],
+    place: Place,
+    progress: Progress,
+) -> None:
+    """Leave what a part counts of a benchmark."""
+    started = time.perf_counter()
+    whole = merged(of_all(counted(part.share(place.rank, place.world), progress), place))
+    seconds, name = time.perf_counter() - started, opened.card.name
+    by_leader(lambda: keep_counts(out, part, name, alike, whole, seconds), place)
+    if place.leads:
+        say(
+            f"{out}: part {part.name} has counted {len(whole.indices):,} pictures of {name}, {len(whole.bad):,} were "
+            "bad; --part finish comes when all have ended"
+        )
 
 
 def _alike(opened: Opened, setting: TextSetting, options: EvaluateOptions) -> dict[str, Any]:

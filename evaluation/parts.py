@@ -36,10 +36,9 @@ class EvalPart:
         """As it is given."""
         return f"{self.number}/{self.count}" if self.number else FINISH
 
-    @property
-    def share(self) -> Share:
-        """Its batches."""
-        return Share(self.number - 1, self.count)
+    def share(self, rank: int, world: int) -> Share:
+        """Its batches, or those of one of so many processes that share them."""
+        return Share(self.number - 1 + rank * self.count, self.count * world)
 
 
 def parse_eval_part(text: str | None) -> EvalPart | None:

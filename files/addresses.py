@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from files.errors import CocuError, MisuseError
+from files.errors import CocuError, MisuseError, one_line
 
 REMOTE_SCHEMES = ("s3", "gs", "gcs", "hf", "http", "https", "memory")
 # Small, because a packed block may unpack to thousands of times its size, in memory.
@@ -41,12 +41,14 @@ def is_remote(url: str) -> bool:
     return "://" in url and not url.startswith("file://")
 
 
-def filesystem(url: str) -> Any:
-    """fsspec filesystem of a remote URL. Raises MisuseError when its driver is not installed."""
+def filesystem(url: str, **options: Any) -> Any:
+    """fsspec filesystem of a remote URL. Raises MisuseError when its driver is not installed, or there is none."""
     import fsspec
 
     try:
-        return fsspec.core.url_to_fs(url)[0]
+        return fsspec.core.url_to_fs(url, **options)[0]
+    except ValueError as error:
+        raise MisuseError(f"{url}: {one_line(error)}; check the address") from error
     except ImportError as error:
         raise MisuseError(f"{url}: {error}; run `pip install {_driver(urlsplit(url).scheme, error)}`") from error
 

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,15 @@ from pathlib import Path
 
 from files.errors import MisuseError
 from files.locks import check_held, locked_file
-from files.synced import make_folder, sync
+from files.remote_folders import send
+from files.synced import check_local, make_folder, sync
 
 REMOVING = 40  # looks, over two seconds, at a folder of which something has gone
-# Names of temporary files and folders: with their process's number, and what no process elsewhere has, too.
-UNFINISHED = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
+# Temporary files and folders have the name of their machine, their process's number, and what no other process has:
+# two containers may be of one name and number.
+_OWNER = r"([0-9A-Za-z]+-)?\d+(-[0-9a-f]+)?"
+UNFINISHED = re.compile(rf"\..+\.{_OWNER}\.tmp")
+HOST = re.sub(r"[^0-9A-Za-z]", "", socket.gethostname())[:16] or "host"
 MINE = secrets.token_hex(4)
 
 
@@ -36,8 +41,9 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
             check_held(path)
             sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
+            if not send(temporary, path):
+                temporary.replace(path)
+                sync(path.parent)
     except OSError as error:
         # A folder that was removed is the reason, whichever step met it first, and while it is being removed.
         for _ in range(REMOVING if isinstance(error, FileNotFoundError) else 1):
@@ -68,9 +74,10 @@ def alone(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():
         raise MisuseError(f"{path}: is no file; give the name of one")
+    check_local(path)
     make_folder(path.parent)
     with locked_file(path):
-        mine = re.compile(rf"\.{re.escape(path.name)}\.\d+(-[0-9a-f]+)?\.tmp")
+        mine = re.compile(rf"\.{re.escape(path.name)}\.{_OWNER}\.tmp")
         with contextlib.suppress(OSError):
             _remove(other for other in path.parent.iterdir() if mine.fullmatch(other.name))
         with atomic(path) as temporary:
@@ -79,7 +86,7 @@ def alone(path: Path) -> Iterator[Path]:
 
 def unfinished(path: Path) -> Path:
     """Where `path` lies until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{MINE}.tmp")
+    return path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{MINE}.tmp")
 
 
 def sweep(folder: Path, *, deep: bool = True) -> None:

@@ -6,9 +6,10 @@ Curation writes them, training makes them anew of a curation's tables: the same 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,9 @@ CONCEPTS_FIELD = "concepts.json"
 REGION = ("x0", "y0", "x1", "y1", "area", "peak")
 _DIGITS = (3, 3, 3, 3, 4, 4)  # of the columns of a region
 _BEGIN, _END = f'{{"version": {CONCEPTS_VERSION}, "concepts": [', "]}"
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 _EXACT = 2.0**23  # from here on a float32 is a whole number
+_SMALL, _LARGE = 1e-4, 1e9  # Arrow's and Python's exponents begin at or beyond these
 
 
 @dataclass(frozen=True)
@@ -40,25 +43,23 @@ class KeptConcepts:
     regions: np.ndarray | None = None
 
 
-def concepts_json(kept: KeptConcepts) -> list[bytes]:
-    """The `.concepts.json` of each pair, as json.dumps would write it; the confidence stands where it is known."""
-    known = _numbers(kept.confidence, 4)
+def concepts_json(kept: KeptConcepts) -> pa.Array:
+    """The `.concepts.json` of each pair, as json.dumps would write it; the confidence stands where it is known.
+
+    Arrow binary [B].
+    """
+    known = ~np.isnan(kept.confidence)
     parts = [
-        '{"concept": ',
-        _quoted(kept.concept),
-        ', "score": ',
+        _each('{{"concept": {}, "score": ', kept.concept, _AS_JSON),
         _numbers(kept.score, 5),
-        ', "cluster": ',
-        pa.array(kept.cluster, pa.int32()).cast(pa.string()),
-        ', "in_caption": ',
-        pc.if_else(pa.array(kept.in_caption, pa.bool_()), "true", "false"),
-        pc.if_else(pa.array(np.isnan(kept.confidence)), "", _joined([', "confidence": ', known])),
+        _each(', "cluster": {}', pa.array(kept.cluster, pa.int32()), str),
+        _each(', "in_caption": {}', pa.array(kept.in_caption, pa.bool_()), _AS_JSON),
+        *([_confidence(kept.confidence, known)] if known.any() else []),
         *([] if kept.regions is None else [_regions(kept.regions)]),
         "}",
     ]
     listed = pa.ListArray.from_arrays(pa.array(kept.offsets, pa.int32()), _joined(parts))
-    members = _joined([_BEGIN, pc.binary_join(listed, ", "), _END])
-    return list(members.cast(pa.binary()).to_pylist())
+    return _joined([_BEGIN, pc.binary_join(listed, ", "), _END]).cast(pa.binary())
 
 
 def recovered(kept: KeptConcepts, most: int) -> list[list[str]]:
@@ -73,15 +74,16 @@ def _joined(parts: Sequence[pa.Array | str]) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "")
 
 
-def _quoted(words: pa.Array) -> pa.Array:
-    """Texts as JSON has them; each different one is looked at once."""
-    coded = words.dictionary_encode()
-    texts = [json.dumps(word, ensure_ascii=False) for word in coded.dictionary.to_pylist()]
-    return pa.array(texts, pa.string()).take(coded.indices)
+def _each(text: str, values: pa.Array, form: Callable[[Any], str]) -> pa.Array:
+    """The text with each value in its place; each different one is put there once."""
+    coded = values.dictionary_encode()
+    return pa.array([text.format(form(value)) for value in coded.dictionary.to_pylist()], pa.string()).take(
+        coded.indices
+    )
 
 
 def _numbers(values: np.ndarray, digits: int) -> pa.Array:
-    """Numbers as JSON has them, rounded as Python rounds; each different one is written once.
+    """Numbers as JSON has them, rounded as Python rounds.
 
     The product of a float32 and such a power of ten is exact in float64, and so is rounded as the decimal number.
     """
@@ -91,9 +93,14 @@ def _numbers(values: np.ndarray, digits: int) -> pa.Array:
         near = np.where(np.abs(exact) < _EXACT, np.rint(exact * scale) / scale, exact)
     else:
         near = np.array([round(value, digits) for value in exact.tolist()], np.float64)
-    different, which = np.unique(near.view(np.int64), return_inverse=True)  # by their bits: -0.0 is none of 0.0
-    texts = [repr(value) for value in different.view(np.float64).tolist()]
-    return pa.array(texts, pa.string()).take(pa.array(which))
+    # Arrow writes the same digits as Python, but whole numbers without a point, and exponents elsewhere.
+    odd = (near == np.rint(near)) | (np.abs(near) < _SMALL) | (np.abs(near) > _LARGE)
+    python = pa.array([repr(value) for value in near[odd].tolist()], pa.string())
+    return pc.replace_with_mask(pa.array(near).cast(pa.string()), pa.array(odd), python)
+
+
+def _confidence(values: np.ndarray, known: np.ndarray) -> pa.Array:
+    return pc.if_else(pa.array(known), _joined([', "confidence": ', _numbers(values, 4)]), "")
 
 
 def _regions(regions: np.ndarray) -> pa.Array:

@@ -59,7 +59,7 @@ def _at_size(data: bytes, size: int | None) -> tuple[Image.Image, int]:
     """A picture of which no pixel has been read, set to be decoded near a size; and the bytes that this will take."""
     picture = with_header(data)
     with _faults():
-        _check_ratio(*picture.size, size or 1)
+        check_ratio(*picture.size, size or 1)
         whole = picture.size
         if size is not None and picture.format == "JPEG":
             picture.draft("RGB", (size, size))
@@ -159,7 +159,7 @@ def _faults() -> Iterator[None]:
         raise BadPicture(f"{kind} picture: {error or type(error).__name__}") from error
 
 
-def _check_ratio(width: int, height: int, shorter: int) -> None:
+def check_ratio(width: int, height: int, shorter: int) -> None:
     """Raises BadPicture for one that would be too large when its shorter side is enlarged to `shorter`."""
     if shorter**2 * max(width, height) > MAX_PIXELS * min(width, height):
         raise BadPicture(f"oversized picture: {width} x {height} pixels, too long and narrow to be resized")

@@ -12,6 +12,9 @@ _IN_LINES = (
 )
 _IN_A_LINE = _IN_LINES | dict.fromkeys((0x09, 0x0A, 0x0D), 0x20)
 
+# Paths in messages that stand for what a person knows by another name: files/remote_folders.py.
+CALLED: dict[str, str] = {}
+
 
 def printable(text: str) -> str:
     """`text` on one line and safe to print: line breaks and tabs as spaces, control characters as signs."""
@@ -20,4 +23,6 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """`text` safe to print in its own lines, its tabs kept."""
+    for path, name in CALLED.items():
+        text = text.replace(path, name)
     return text.translate(_IN_LINES)

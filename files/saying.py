@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from files.event_log import log_event
 from files.printable import printable_lines
 
 PLAIN_SECONDS = 10.0
@@ -29,6 +30,7 @@ def quietly(wanted: bool = True) -> Iterator[None]:
 
 def say(text: str) -> None:
     """A line for the person who waits."""
+    log_event("said", text=text)
     if not _quiet:
         # A notebook shows stderr as if something were wrong.
         print(printable_lines(text), file=sys.stdout if in_notebook() else sys.stderr, flush=True)

@@ -16,10 +16,13 @@ from files.locks import LOCK, taken
 
 
 @contextmanager
-def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A new folder for this block in the place for temporary files; prefix: of its name, which nobody else's has."""
-    _sweep(prefix)
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+def scratch_folder(prefix: str, inside: Path | None = None) -> Iterator[Path]:
+    """A new folder for this block in the place for temporary files; prefix: of its name, which nobody else's has.
+
+    inside: another folder for it.
+    """
+    _sweep(prefix, inside or Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
     owner = os.getpid()
     with taken(folder, folder / LOCK):
         try:
@@ -29,9 +32,9 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(prefix: str) -> None:
+def _sweep(prefix: str, place: Path) -> None:
     """Remove those of processes that are no more. Others' folders, and what only looks like one, stay."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+    for folder in place.glob(f"{prefix}*"):
         with contextlib.suppress(CocuError, OSError):
             status = folder.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and (folder / LOCK).exists():

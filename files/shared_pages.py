@@ -28,6 +28,15 @@ class SharedPages:
         return _received, (reduction.DupFd(self._file.fileno()), len(self.bytes))
 
 
+def kept(data: bytes) -> SharedPages:
+    """These bytes. As an argument of a process more than a pipe holds (64 kB) make who starts it wait until it has
+    imported all that stands before them, so that many processes start one after the other.
+    """
+    pages = SharedPages(len(data))
+    pages.bytes[:] = data
+    return pages
+
+
 def _received(file: Any, size: int) -> SharedPages:
     pages = SharedPages.__new__(SharedPages)
     pages._file = os.fdopen(file.detach(), "r+b")

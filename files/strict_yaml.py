@@ -56,6 +56,22 @@ def parse_yaml(text: str) -> Document:
         raise YamlFault("is no YAML (it holds letters that are no UTF-8)") from None
 
 
+def flow_yaml(value: Any) -> str:
+    """A value in one line, as `parse_yaml` reads it back: every text in quotes."""
+    return (
+        str(yaml.dump(value, Dumper=_Quoting, default_flow_style=True, width=float("inf")))
+        .removesuffix("...\n")
+        .strip()
+    )
+
+
+class _Quoting(yaml.SafeDumper):
+    """What is text to us is text to any reader of YAML."""
+
+
+_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar(_TEXT, text, style='"'))
+
+
 class _Loader(_C_LOADER):
     """Safe values of other numbers than YAML's (1:30 is no 90), and without its dates."""
 

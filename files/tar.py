@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO
 
 from files.rejects import Reject
-from files.tar_headers import BLOCK, MAGIC, MAGIC_AT, BrokenTar, Header, is_header, read_any, read_plain
+from files.tar_headers import BLOCK, MAGIC, MAGIC_AT, BrokenTar, Header, Seekable, is_header, read_any, read_plain
 
 MOST_MEMBERS = 1000  # of one key
 # Headers of small members lie together: one read covers them and the next sample's first.
@@ -26,11 +25,14 @@ def split_name(name: bytes) -> tuple[bytes, bytes]:
 
     Such are files without an ending, hidden ones, and those named __so__ or in a folder named so.
     """
-    stem, _, field = name.rpartition(b"/")[2].partition(b".")
-    if not (stem and field) or (name.startswith(b"__") and _META.match(name)):
+    start = name.rfind(b"/") + 1
+    dot = name.find(b".", start)
+    if dot <= start or dot == len(name) - 1 or (name.startswith(b"__") and _META.match(name)):
         return name, b""
-    key = name[: -1 - len(field)]
-    return key, field.lower() if field.isascii() else member_text(field).lower().encode("utf-8", "surrogateescape")
+    field = name[dot + 1 :]
+    return name[:dot], field.lower() if field.isascii() else member_text(field).lower().encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Fault:
     lost: int = 0
 
 
-def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
+def read_samples(tar: Seekable) -> Iterator[Sample | Reject]:
     """Samples of an open, uncompressed tar, grouped by key. Repeated keys and broken stretches give rejects."""
     seen: set[str] = set()
     for files in group_files(tar):
@@ -108,19 +110,19 @@ def read_samples(tar: BinaryIO) -> Iterator[Sample | Reject]:
 TOO_MANY = f"too many members: more than {MOST_MEMBERS:,} have its key"
 
 
-def read_member(tar: BinaryIO, member: Member) -> bytes:
+def read_member(tar: Seekable, member: Member) -> bytes:
     """Data of one member."""
     tar.seek(member.offset)
     return tar.read(member.size)
 
 
-def find_members(tar: BinaryIO) -> Iterator[Member | Reject]:
+def find_members(tar: Seekable) -> Iterator[Member | Reject]:
     """Members of an open, uncompressed tar; each fault (`find_files`) gives a reject with key ""."""
     for file in find_files(tar):
         yield Reject("", file.reason) if isinstance(file, Fault) else _member(file)
 
 
-def group_files(tar: BinaryIO) -> Iterator[list[File] | Fault]:
+def group_files(tar: Seekable) -> Iterator[list[File] | Fault]:
     """The files of each sample, and the faults. Of more than MOST_MEMBERS it gives so many, and the last.
 
     A fault ends a sample. What of it lies behind the fault is no sample of its own, and is passed over.
@@ -153,7 +155,7 @@ def group_files(tar: BinaryIO) -> Iterator[list[File] | Fault]:
         yield files
 
 
-def find_files(tar: BinaryIO) -> Iterator[File | Fault]:
+def find_files(tar: Seekable) -> Iterator[File | Fault]:
     """The files of samples of an open, uncompressed tar. Behind what is broken it goes on at the next sound header.
 
     Each broken stretch gives one fault, before the file that follows it. A tar whose end is missing was cut short, even
@@ -253,7 +255,7 @@ class _CutShort(BrokenTar):
 class _Search:
     """Looks for sound headers in a tar: those of files that lie in it to their end."""
 
-    def __init__(self, tar: BinaryIO) -> None:
+    def __init__(self, tar: Seekable) -> None:
         self.length = tar.seek(0, 2)
         self._tar = tar
         self._seen: tuple[int, int | None] | None = None  # an offset, and the first sound header at or after it

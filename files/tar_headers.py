@@ -6,11 +6,10 @@ POSIX, is read here: as often as it comes, however much it announces, in one pas
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zlib
-from collections.abc import Sequence
-from typing import BinaryIO, Self
+from functools import lru_cache
+from typing import Protocol, Self
 
 BLOCK = tarfile.BLOCKSIZE
 ZEROS = bytes(BLOCK)
@@ -22,15 +21,24 @@ MAGIC, MAGIC_AT = b"ustar", 257
 _MAGICS = (tarfile.POSIX_MAGIC, tarfile.GNU_MAGIC)
 _POSIX = b"ustar\0"
 _FILE, _GLOBAL, _RECORDS, _LONG_NAME, _EXTENDED = b"0", b"g", b"xX", b"L", b"xXgLK"
-_SUM = slice(148, 156)
+NAME, SIZE, SUM = slice(0, 100), slice(124, 136), slice(148, 156)  # of a header
 _SPACES = 8 * ord(" ")
 _ADLER = 65_521
-_MOST_PARTS = 1024  # that the system writes in a call
 _SHORT_NAME = 100  # bytes: a name no longer than this stands in the file's own header
 
 # Name, b"" for what is no file (a folder, a link), start of the data, their size, start of the next header, and whether
 # the file is sparse; then its data are not those of the file, and their size is said to be 0.
 Header = tuple[bytes, int, int, int, bool]
+
+
+class Seekable(Protocol):
+    """A file, or whatever is read as one."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As of a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """As of a file."""
 
 
 class BrokenTar(Exception):
@@ -45,7 +53,7 @@ def read_plain(block: bytes, position: int, checked: bool = True, kinds: bytes =
     magic = block[257:265]
     if len(block) != BLOCK or block[156] not in kinds or magic not in _MAGICS:
         return None
-    digits = block[124:136].strip(b" \0")
+    digits = block[SIZE].strip(b" \0")
     if not digits.isdigit():
         return None
     try:
@@ -54,7 +62,7 @@ def read_plain(block: bytes, position: int, checked: bool = True, kinds: bytes =
             return None
     except ValueError:  # an 8 or a 9
         return None
-    name = block[:100].partition(b"\0")[0]
+    name = block[NAME].partition(b"\0")[0]
     if block[345] and magic == tarfile.POSIX_MAGIC:
         name = block[345:500].partition(b"\0")[0] + b"/" + name
     data = position + BLOCK
@@ -63,12 +71,16 @@ def read_plain(block: bytes, position: int, checked: bool = True, kinds: bytes =
 
 def _has_its_sum(block: bytes) -> bool:
     """Whether the sum that a header says is that of its bytes. Raises ValueError where it says none."""
-    said = block[_SUM]
-    total = int(said.strip(b" \0"), 8) + sum(said) - _SPACES
-    return zlib.adler32(block) & 0xFFFF == (total + 1) % _ADLER  # the lower half is the sum of the bytes, plus 1
+    return zlib.adler32(block) & 0xFFFF == _expected(block[SUM])  # the lower half is the sum of the bytes, plus 1
 
 
-def read_any(file: BinaryIO, position: int) -> Header:
+@lru_cache(1 << 12)  # sums of headers of one kind are close together
+def _expected(said: bytes) -> int:
+    """The lower half of the checksum of a header that says so."""
+    return (int(said.strip(b" \0"), 8) + sum(said) - _SPACES + 1) % _ADLER
+
+
+def read_any(file: Seekable, position: int) -> Header:
     """A header of any kind, with the long name and the like before it. Raises BrokenTar."""
     before: dict[bytes, tuple[int, int]] = {}  # kind of what stands before the file's own header -> its data and size
     while True:
@@ -95,7 +107,7 @@ def read_any(file: BinaryIO, position: int) -> Header:
 
 def is_header(block: bytes) -> bool:
     """Whether a block has the sum of a header, be this one that can be used or not."""
-    if len(block) != BLOCK or not block[_SUM].strip(b" \0").isdigit():
+    if len(block) != BLOCK or not block[SUM].strip(b" \0").isdigit():
         return False
     try:
         if not _has_its_sum(block):  # some were made with a sum of signed bytes
@@ -143,7 +155,7 @@ def _read_records(body: bytes) -> dict[bytes, bytes]:
     raise BrokenTar(f"more than {MOST_RECORDS:,} records")
 
 
-def _read_odd(file: BinaryIO, block: bytes, position: int) -> Header:
+def _read_odd(file: Seekable, block: bytes, position: int) -> Header:
     """A header as tarfile reads it, by itself. Raises BrokenTar."""
     try:
         info = _PosixInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -164,7 +176,7 @@ def _read_odd(file: BinaryIO, block: bytes, position: int) -> Header:
     return name, data, size if name and not sparse else 0, data + -(-size // BLOCK) * BLOCK, sparse
 
 
-def _after_sparse_map(file: BinaryIO, block: bytes, position: int) -> int:
+def _after_sparse_map(file: Seekable, block: bytes, position: int) -> int:
     """Where the data of GNU's sparse file start: behind the blocks of its map. Raises BrokenTar."""
     more = block[482]
     while more:
@@ -212,24 +224,3 @@ def write_header(name: str, size: int) -> bytes:
 def tar_member(name: str, data: bytes) -> bytes:
     """One tar member: header, data, padding."""
     return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
-
-
-def write_all(file: BinaryIO, parts: Sequence[bytes]) -> None:
-    """Write parts one after the other, by as few calls as the system takes, and past the buffer of the file."""
-    file.flush()
-    left = list(parts)
-    while left:
-        written = os.writev(file.fileno(), left[:_MOST_PARTS])
-        done = 0
-        while done < len(left) and written >= len(left[done]):
-            written -= len(left[done])
-            done += 1
-        left = left[done:]
-        if written:  # a part is cut where the disk, or a signal, cut the call
-            left[0] = left[0][written:]
-
-
-def write_end(file: BinaryIO) -> None:
-    """The end of a tar: two blocks of zeros, and more until a record is full."""
-    file.write(END_OF_ARCHIVE)
-    file.write(bytes(-file.tell() % tarfile.RECORDSIZE))

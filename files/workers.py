@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from files.errors import CocuError
 from files.locks import Held, all_held, watch
+from files.remote_folders import RemoteCopy, all_copies, know
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +33,7 @@ class WorkerPool:
     ) -> None:
         self.processes = processes
         self._pool = ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_start, initargs=(start, arguments, all_held())
+            processes, get_context("spawn"), initializer=_start, initargs=(start, arguments, all_held(), all_copies())
         )
         self._workers: set[BaseProcess] = set()
 
@@ -74,7 +75,9 @@ def begin(function: Callable[..., None], *arguments: Any, daemon: bool = True) -
 
     daemon: ended where this one ends without ending it; one that is not may begin processes of its own.
     """
-    process = get_context("spawn").Process(target=_start, args=(function, arguments, all_held()), daemon=daemon)
+    process = get_context("spawn").Process(
+        target=_start, args=(function, arguments, all_held(), all_copies()), daemon=daemon
+    )
     with _interrupts_blocked(), _one_thread():
         process.start()
     return process
@@ -124,8 +127,14 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...], held: tuple[Held, ...]) -> None:
+def _start(
+    start: Callable[..., None] | None,
+    arguments: tuple[Any, ...],
+    held: tuple[Held, ...],
+    copies: tuple[RemoteCopy, ...],
+) -> None:
     watch(held)
+    know(copies)
     Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)

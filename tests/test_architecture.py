@@ -170,8 +170,9 @@ def test_pictures_are_decoded_in_one_place() -> None:
         "Image.open",
         "torchvision.io.decode_png",
     }
-    # Of whole JPEGs that `files.pictures` has let pass; its room is taken there.
-    also = {"training.batches.augment": {"decode_jpeg", "torchvision.io.decode_jpeg"}}
+    # Of whole JPEGs that `files.pictures` has let pass; its room is taken there, and a device has its own.
+    jpegs = {"decode_jpeg", "torchvision.io.decode_jpeg"}
+    also = {"training.batches.augment": jpegs, "curation.encoding.device_decoding": jpegs}
     house = {name: found for name, path in MODULES.items() if (found := decoders(path.read_text("utf-8")))}
     house.pop("files.pictures")
     assert {name: found for name, found in house.items() if not inside(name, "benchmarks")} == also

@@ -50,7 +50,7 @@ def test_options_and_defaults_are_those_of_the_command(face: Callable[..., Any],
     )
     for name in ("quiet", "command"):
         ours.pop(name, None)
-    for name in ("as_json", "per_object"):
+    for name in ("as_json", "per_object", "dry_run"):
         typed.pop(name, None)
     if face is cocu.build_index:  # None, where embeddings are alone, is given by its place
         assert (ours.pop("shards"), typed.pop("shards")) == (inspect.Parameter.empty, None)

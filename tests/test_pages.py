@@ -14,7 +14,7 @@ import yaml
 
 
 def pages(root: Path) -> list[Path]:
-    return [*root.glob("*.md"), *root.glob("docs/*.md"), root / "benchmarks" / "README.md"]
+    return [*root.glob("*.md"), *root.glob("docs/**/*.md"), root / "benchmarks" / "README.md"]
 
 
 def test_links_lead_to_files(root: Path) -> None:

@@ -34,7 +34,8 @@ from files.concepts_json import CONCEPTS_FIELD, CONCEPTS_VERSION
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 from files.tar import read_samples
-from files.tar_headers import tar_member, write_end
+from files.tar_headers import tar_member
+from files.tar_writing import atomic_tar
 
 Concepts = list[dict[str, Any]]  # as in `.concepts.json`, best first
 
@@ -115,12 +116,11 @@ def rewrite(source: Path, out: Path, concepts_of: Callable[[StoredPair], Concept
     ids = dict(zip(known["concept"].to_pylist(), known["concept_id"].to_pylist(), strict=True))
     for shard in shards:
         rows: dict[str, list[Any]] = {field.name: [] for field in ARCHIVES}
-        with atomic(out / "shards" / shard.name) as temporary, temporary.open("wb") as file:
+        with atomic_tar(out / "shards" / shard.name) as file:
             for pair in stored_pairs(shard):
                 concepts = concepts_of(pair)
                 _write(file, pair, concepts)
                 _add_rows(rows, pair.key, shard.stem, concepts, ids)
-            write_end(file)
         with atomic(out / "tables" / "archives" / f"{shard.stem}.parquet") as temporary:
             pq.write_table(pa.table(rows, schema=ARCHIVES), temporary, compression="zstd")
         _copy(source, out, f"tables/pairs/{shard.stem}.parquet")

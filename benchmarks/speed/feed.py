@@ -36,8 +36,9 @@ from benchmarks.speed.measure import print_table
 from benchmarks.speed.tiny_pairs import caption, write_tar
 from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.noun_phrases import NounOptions
-from curation.encoding.encoder import Encoder, OnDevice, Preparation, _split_preprocess
+from curation.encoding.encoder import Encoder, _split_preprocess
 from curation.encoding.model_names import EncoderSpec
+from curation.encoding.prepared import OnDevice, Preparation
 from curation.index.blocks import Naming, ShardResult
 from curation.index.embedding import embed_shard, schema
 from curation.index.feed import Feed
@@ -97,13 +98,14 @@ class Instant(Encoder):
         size = open_clip.get_model_config(model)["vision_cfg"]["image_size"]
         self.device, self.batch_size, self.dim, self.image_size = torch.device("meta"), batch_size, DIM, size
         self.seconds = 0.0
+        self._decoder = None
         preprocess = image_transform_v2(PreprocessCfg(size=size), is_train=False)
         self._transform, self._mean, self._std = _split_preprocess(preprocess, torch.device("cpu"))
         self._tokenizer = open_clip.get_tokenizer(model)
 
-    def begin_pixels(self, pixels: np.ndarray) -> torch.Tensor:
+    def begin_pixels(self, pixels: np.ndarray) -> OnDevice:
         """Nothing, in the right shape."""
-        return torch.zeros(len(pixels), DIM)
+        return OnDevice([torch.zeros(len(pixels), DIM)])
 
     def begin_tokens(self, tokens: np.ndarray) -> OnDevice:
         """Nothing, in the right shape."""
@@ -125,7 +127,7 @@ class Delay:
 def show_parts(name: str, shards: Sequence[Shard], encoder: Instant, out: Path) -> None:
     """Each part of the work alone, in one thread."""
     pairs = [pair for pair in read_pairs(shards[0], CaptionOptions()) if isinstance(pair, Pair)]
-    work = Work(encoder.preparation, pairs, out)
+    work = FeedWork(encoder.preparation, pairs, out)
     parts: dict[str, Callable[[], Any]] = {
         "read": lambda: list(read_pairs(shards[0], CaptionOptions())),
         "decode and resize": work.decode,
@@ -146,7 +148,7 @@ def show_parts(name: str, shards: Sequence[Shard], encoder: Instant, out: Path) 
     print_table(["part", "CPU ms a pair", "of it with the lock", "share"], rows)
 
 
-class Work:
+class FeedWork:
     """What processes do to these pairs, and this one when they are embedded."""
 
     def __init__(self, preparation: Preparation, pairs: Sequence[Pair], out: Path) -> None:

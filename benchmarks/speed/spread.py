@@ -1,10 +1,14 @@
 """What more processes bring: pairs a second of `cocu index build` and `cocu curate run` with --processes 1 and 2.
 
     python -m benchmarks.speed.spread --pairs 4000
+    python -m benchmarks.speed.spread --engine ray    # as many workers of Ray's, beside processes
 
 Pairs of the miniature and its model, in shards of 100. The peer is one process, which has all cores for its threads, or
 as many as OMP_NUM_THREADS says; the runs take turns. The rate is by the times at which shards were done, from the first
 of each process to the last, so that what starting takes is not in it; on cores that others keep busy it says little.
+With an engine the peer is as many local processes, and the cluster is one that is there (`ray start --head`).
+
+Beside the rates stand seconds of whole commands, starting and all.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,31 +35,38 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
     given = parser.parse_args(arguments)
+    several = ("--processes", str(given.processes))
+    ways = [("--processes", "1"), several] if given.engine == "local" else [several, (*several, "--engine", "ray")]
     with tempfile.TemporaryDirectory() as folder:
-        rates = measured(Path(folder), given.pairs, given.processes, given.repeats)
+        found = measured(Path(folder), given.pairs, ways, given.processes, given.repeats)
     rows = []
-    for stage, (one, several) in rates.items():
-        ratios = [b / a for a, b in zip(one, several, strict=True)]
-        told = f"{statistics.median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f})"
-        rows.append([stage, f"{statistics.median(one):,.0f}", f"{statistics.median(several):,.0f}", told])
-    print_table(["stage", "one process, pairs/s", f"{given.processes} processes, pairs/s", "ratio"], rows)
+    for stage, (first, second) in found.items():
+        ratios = [b / a for a, b in zip(first, second, strict=True)]
+        told = f"{statistics.median(ratios):.3f} x ({min(ratios):.3f} to {max(ratios):.3f})"
+        rows.append([stage, f"{statistics.median(first):,.1f}", f"{statistics.median(second):,.1f}", told])
+    print_table(["what", *(" ".join(way) for way in ways), "ratio"], rows)
 
 
-def measured(folder: Path, pairs: int, processes: int, repeats: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Rates of each stage: by one process, and by several."""
+def measured(
+    folder: Path, pairs: int, ways: Sequence[Sequence[str]], workers: int, repeats: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Pairs a second of each stage, and seconds of the whole command: by the first of two ways, and by the second."""
     write_miniature(folder / "pairs", pairs, per_shard=SHARD)
-    found: dict[str, tuple[list[float], list[float]]] = {"embed": ([], []), "curate": ([], [])}
+    names = ("embed, pairs/s", "curate, pairs/s", "index build, s", "curate run, s")
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
     for number in range(repeats):
-        for place, count in enumerate((1, processes)):
-            index, curated = (folder / f"{name}-{number}-{count}" for name in ("index", "curated"))
-            how = ("--processes", count)
-            _cocu("index", "build", folder / "pairs", "--model", "miniature", "--device", "cpu", "--out", index, *how)
-            _cocu("curate", "run", index, "--out", curated, *how)
+        for place, way in enumerate(ways):
+            index, curated = (folder / f"{name}-{number}-{place}" for name in ("index", "curated"))
+            built = ("index", "build", folder / "pairs", "--model", "miniature", "--device", "cpu", "--out", index)
+            seconds = [_cocu(*built, *way), _cocu("curate", "run", index, "--out", curated, *way)]
             shards = json.loads((index / "manifest.json").read_text())["shards"]
             counts = {name: record["pairs"] for name, record in shards.items() if not name.startswith("@")}
-            found["embed"][place].append(rate(index / "embeddings", counts, count))
-            found["curate"][place].append(rate(curated / "tables" / "archives", counts, count))
+            written = (index / "embeddings", curated / "tables" / "archives")
+            rates = [rate(one, counts, 1 if way[:2] == ("--processes", "1") else workers) for one in written]
+            for name, value in zip(names, [*rates, *seconds], strict=True):
+                found[name][place].append(value)
     return found
 
 
@@ -65,8 +77,10 @@ def rate(folder: Path, pairs: dict[str, int], processes: int) -> float:
     return sum(count for _, count in later) / (later[-1][0] - done[processes - 1][0])
 
 
-def _cocu(*arguments: object) -> None:
+def _cocu(*arguments: object) -> float:
+    started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "cocu", *map(str, arguments)], check=True, capture_output=True)
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

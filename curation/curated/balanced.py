@@ -33,11 +33,11 @@ from curation.reading.shards import Shard
 from curation.runs.manifest import read_manifest
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
-from files.atomic import alone, atomic
+from files.atomic import alone
 from files.errors import CocuError, MisuseError, check_numbers
 from files.saying import say
 from files.shapes import count
-from files.tar_headers import write_end
+from files.tar_writing import atomic_tar, write_all
 
 KEYS = pa.schema([("shard", pa.string()), ("key", pa.string())])
 WEIGHTS = KEYS.append(pa.field("weight", pa.float32()))
@@ -156,12 +156,10 @@ def _write_shard(shard: Shard, out: Path, draw: Drawn) -> int:
         first = next((keys for keys in blocks if len(keys)), None)
         if first is None:
             return 0
-        with atomic(out) as temporary, temporary.open("wb") as tar:
+        with atomic_tar(out) as tar:
             for keys in chain([first], blocks):
-                for key in keys.to_pylist():
-                    tar.write(find(key).parts(()))
+                write_all(tar, (find(key).parts(()) for key in keys.to_pylist()))
                 kept += len(keys)
-            write_end(tar)
     return kept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -46,18 +46,28 @@ class Originals:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def find(self, key: str) -> Original:
-        """The next pair of this key; what lies before it is passed over. Raises CocuError when there is none."""
-        original = next((one for one in self.open()._originals if one.key == key), None)
-        if original is None:
-            raise CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
-        return original
+    def find(self, keys: Sequence[str]) -> Iterator[Original]:
+        """The next pairs, of these keys; what lies between them is passed over. Raises CocuError where one is not."""
+        originals = self.open()._originals
+        for key in keys:
+            for original in originals:
+                if original.key == key:
+                    yield original
+                    break
+            else:
+                raise CocuError(f"{self.shard.url}: pair {key!r} is in the index but no longer in the shard; {CHANGED}")
 
     def with_pictures(self, keys: Sequence[str]) -> tuple[list[Original], list[bytes]]:
         """The pairs of these keys and their encoded pictures, all read: another thread may write them."""
-        try:
-            originals = [self.find(key) for key in keys]
+        with self.reading():
+            originals = list(self.find(keys))
             return originals, [one.data(*IMAGE_FIELDS) or b"" for one in originals]
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around what reads the pairs, and does not write: failures as CocuErrors."""
+        try:
+            yield
         except OSError as error:
             raise unreachable(self.shard.url, error) from error
 

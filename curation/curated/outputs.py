@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.curated.parquet_shards import ParquetShard
+from curation.curated.shard_writer import ShardWriter
 from curation.curated.shards import CuratedShard
 from curation.curated.sidecar import Sidecar, TablesOnly
 from curation.reading.pairs import CaptionOptions
@@ -15,8 +16,6 @@ from curation.reading.shards import Shard
 SIDECAR_SUFFIX = ".concepts.tar"
 
 PARQUET = "parquet"  # shards of this format, which are an output of their own
-
-ShardWriter = CuratedShard | ParquetShard | TablesOnly
 
 
 def shard_writer(

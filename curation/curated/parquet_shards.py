@@ -7,24 +7,23 @@ its features in the metadata: those of the source, and that of the new columns.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
 from curation.curated.enriched import enriched_captions
-from curation.curated.originals import CHANGED, Originals
+from curation.curated.originals import Originals
+from curation.curated.shard_writer import ShardWriter
 from curation.curated.tables import TableWriter
 from curation.reading.formats import Original
-from curation.reading.pairs import CaptionOptions, checksum_of
+from curation.reading.pairs import CaptionOptions
 from curation.reading.parquet_tables import ParquetTable, WholeRows, held_image
 from curation.reading.shards import Shard
-from files.addresses import unreachable
 from files.concepts_json import KeptConcepts, concepts_json
-from files.errors import CocuError, MisuseError
+from files.errors import MisuseError
 
 CONCEPTS_COLUMN = "concepts"
 _NUMBERS = {"box": pa.list_(pa.float64()), "area": pa.float64(), "peak": pa.float64()}
@@ -54,42 +53,30 @@ def check_parquet(shards: Iterable[Shard], options: CaptionOptions, caption_fiel
             raise MisuseError(f"--write-caption {caption_field}: the column of {caption_field} is no caption's")
 
 
-class ParquetShard:
-    """Writes one curated shard as Parquet. A context manager, as `CuratedShard`; the file appears when it ends well.
+class ParquetShard(ShardWriter):
+    """Writes one curated shard as Parquet.
 
     Several rows of one picture all get its concepts. caption_field: column of the enriched caption; one of this name
     is replaced.
     """
 
-    unenriched = 0
-
     def __init__(
         self, shard: Shard, out: Path, options: CaptionOptions, caption_field: str | None, localised: bool
     ) -> None:
+        super().__init__(shard, options)
         table = shard.reader
         assert isinstance(table, ParquetTable)
-        self.shard, self.caption_field = shard, caption_field
         self.originals = _WholePairs(shard, options)
+        self.out, self.caption_field = out, caption_field
         self.schema = _with_columns(table.schema, held_image(table.told(options)), caption_field, localised)
-        self.checksum = 0
-        self._target = TableWriter(out, self.schema, compression="snappy")  # pictures are packed already
-        self._stack = ExitStack()
         self._empty()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self.originals).open()
-            stack.enter_context(self._target)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        with self._stack:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """As `ShardWriter`."""
+        packed = TableWriter(self.out, self.schema, compression="snappy")  # as far as pictures can be
+        with super().writing(), self.originals.open(), packed as self._target:
+            yield
             self._write_group()
 
     def write(
@@ -99,26 +86,17 @@ class ParquetShard:
         kept: KeptConcepts,
         originals: Sequence[Original] | None = None,
     ) -> None:
-        """Write pairs, whose originals are given or the next ones. Raises CocuError when the source lacks one."""
+        """As `ShardWriter`."""
         enriched = enriched_captions(captions, kept) if self.caption_field else captions
-        for i, (key, member) in enumerate(zip(keys, concepts_json(kept), strict=True)):
-            try:
-                original = originals[i] if originals is not None else self.originals.find(key)
-            except OSError as error:
-                raise unreachable(self.shard.url, error) from error
+        members = concepts_json(kept).to_pylist()
+        for caption, original, member in zip(enriched, self._read(keys, originals), members, strict=True):
             assert isinstance(original, WholeRows)
-            self.checksum = checksum_of(original.checksum, self.checksum)
             self._rows += original.rows
-            self._captions += [enriched[i]] * len(original.rows)
+            self._captions += [caption] * len(original.rows)
             self._concepts += [json.loads(member)["concepts"]] * len(original.rows)
             self._bytes += sum(row.nbytes for row in original.rows)
             if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
                 self._write_group()
-
-    def check(self, expected: int | None) -> None:
-        """Raises CocuError when the pairs written are not those of `expected`, a checksum; None: unknown."""
-        if expected is not None and self.checksum != expected:
-            raise CocuError(f"{self.shard.url}: other pictures or captions than the index was built from; {CHANGED}")
 
     def _empty(self) -> None:
         self._rows: list[pa.RecordBatch] = []

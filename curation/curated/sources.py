@@ -14,6 +14,7 @@ from curation.runs.manifest import read_manifest
 from files.addresses import is_remote, open_tar
 from files.errors import CocuError
 from files.rejects import Reject
+from files.remote_folders import at_hand
 from files.tar import read_member, read_samples
 
 
@@ -25,8 +26,10 @@ def shard_of(curated: Path, name: str) -> Shard | None:
     manifest = read_manifest(curated, "curated")
     if output_of(manifest) == "shards":
         # The name may come out of a table: it must not lead elsewhere.
-        path = curated.absolute() / "shards" / f"{name}.tar"
-        return Shard(name, str(path), path.stat().st_size) if Path(name).name == name and path.is_file() else None
+        if Path(name).name != name:
+            return None
+        path = at_hand(curated.absolute() / "shards" / f"{name}.tar")
+        return Shard(name, str(path), path.stat().st_size) if path.is_file() else None
     known = next((item for item in manifest["inputs"] if item["name"] == name), None)
     if known is None or is_remote(known["url"]) or not Path(known["url"]).is_file():
         return None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curation.encoding.device_decoding import DECODERS, DeviceDecoder
 from curation.encoding.model_names import EncoderSpec, load_encoder
+from curation.encoding.prepared import OnDevice, Preparation
 from data_cards.prompt import PROMPT
 from files.errors import MisuseError
 from files.pictures import BadPicture, decode
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
     from files.dense_towers import Tower
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+HALF = {"bf16": "bfloat16", "fp16": "float16"}
 DEVICES = ("auto", "cpu", "cuda")
+# Devices on which weights themselves are in half precision: without casting at every layer the towers are half as fast
+# again. A model that this changes keeps them whole.
+HALVED = ("cuda",)
 # Texts are sorted by length over this many batches, so that a batch is hardly padded.
 SORT_WINDOW = 8
 # Two float16 unit vectors of one input, from two machines or precisions, agree better than this.
@@ -31,45 +38,22 @@ SAME_MODEL = 0.995
 UNTOUCHED = 2e-3
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """What is done to pictures and texts before the towers: no work for the device, and any process can do it."""
-
-    transform: Callable[[Any], Any]
-    image_size: int
-    tokenizer: Callable[[list[str]], Any]
-
-    def pixels(self, data: bytes) -> np.ndarray | BadPicture:
-        """Encoded picture -> uint8 [H, W, 3], or why it is bad."""
-        return decode(data, self.transform, self.image_size)
-
-    def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts -> token ids [N, L]."""
-        return np.asarray(self.tokenizer(list(texts)))
-
-
-@dataclass(frozen=True)
-class OnDevice:
-    """Vectors that the device may still be at: batches of unit vectors float32 [B, D], and the place of each row."""
-
-    batches: Sequence[torch.Tensor]
-    order: np.ndarray | None = None
-
-    def fetch(self) -> np.ndarray:
-        """float16 [N, D], in order, once they are there."""
-        found = np.concatenate([batch.cpu().numpy().astype(np.float16) for batch in self.batches])
-        return found if self.order is None else found[np.argsort(self.order)]
-
-
 class Encoder:
     """Encodes pictures and texts with one open_clip model on one device.
 
-    `seconds` sums what the forward passes took, for the stage report. texts_only: it is asked for no picture, so that
-    a plain model needs less to be loaded.
+    `seconds` sums what the forward passes took, for the stage report; not those that were begun without waiting on a
+    GPU, whose vectors know it. texts_only: it is asked for no picture, so that a plain model needs less to be loaded.
+    decoder: cpu, or gpu for JPEGs that are begun as bytes.
     """
 
     def __init__(
-        self, spec: EncoderSpec, device: str = "auto", batch_size: int = 64, workers: int = 4, texts_only: bool = False
+        self,
+        spec: EncoderSpec,
+        device: str = "auto",
+        batch_size: int = 64,
+        workers: int = 4,
+        texts_only: bool = False,
+        decoder: str = "cpu",
     ) -> None:
         import torch
 
@@ -94,7 +78,10 @@ class Encoder:
             self._transform, self._mean, self._std = _split_preprocess(preprocess, self.device)
             self.image_size = _image_size(self.model)
         self._trims = False
+        self._dtype = torch.float32
+        self._decoder = self._device_decoder(decoder)
         self._trims = self._trimming_is_exact()
+        self._halve()
         self.dim = int(self.encode_texts(["a"]).shape[1])
 
     def encode_pictures(self, pictures: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray | BadPicture]]:
@@ -124,55 +111,127 @@ class Encoder:
     @property
     def preparation(self) -> Preparation:
         """What comes before its towers."""
-        return Preparation(self._transform, self.image_size, self._tokenizer)
+        return Preparation(self._transform, self.image_size, self._tokenizer, self._decoder is not None)
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [B, H, W, 3] -> unit vectors float16 [B, D]."""
-        return OnDevice([self.begin_pixels(pixels)]).fetch()
+        return self._fetched(self.begin_pixels(pixels))
 
-    def begin_pixels(self, pixels: np.ndarray) -> torch.Tensor:
-        """uint8 [B, H, W, 3] -> unit vectors float32 [B, D], without waiting for them; `pixels` may then be changed."""
+    def begin_pixels(self, pixels: np.ndarray) -> OnDevice:
+        """uint8 [B, H, W, 3] -> unit vectors [B, D], without waiting for them; `pixels` may then be changed."""
+        return self._begin_levels(self._on_device(pixels))
+
+    def begin_pictures(self, pixels: np.ndarray, lengths: np.ndarray) -> tuple[OnDevice, dict[int, BadPicture]]:
+        """The same of pictures, some of them bytes for the device to decode, as `pixels_into` leaves both.
+
+        lengths [B]: of these bytes; 0: pixels. Besides, why some are bad: these have no vector.
+        """
+        if self._decoder is None or not lengths.any():
+            return self.begin_pixels(pixels), {}
+        levels, bad = self._decoder.levels(pixels, lengths, self._on_device, self.preparation.pixels)
+        return self._begin_levels(levels), bad
+
+    def _begin_levels(self, levels: torch.Tensor) -> OnDevice:
+        """uint8 [B, 3, H, W] on the device -> unit vectors [B, D]."""
         import torch
 
-        start = time.perf_counter()
-        with torch.inference_mode():
-            batch = self._normalised(pixels)
-            with self._autocast():
-                vectors = self.model.encode_image(batch)
-            found = _unit(vectors)
-        self.seconds += time.perf_counter() - start
+        with torch.inference_mode(), self._timed() as spans, self._autocast():
+            batch = self._normalised(levels)
+            return OnDevice([_unit(self.model.encode_image(batch.to(self._dtype)))], spans=spans)
+
+    def _fetched(self, begun: OnDevice) -> np.ndarray:
+        found = begun.fetch()
+        self.seconds += begun.seconds()
         return found
 
     def dense(self, tower: Tower, pixels: np.ndarray) -> tuple[torch.Tensor, tuple[int, int]]:
         """A dense tower of its model, uint8 [B, H, W, 3] -> unit vectors of cells float32 [B, h * w, D], grid."""
         import torch
 
-        with torch.inference_mode(), self._autocast():
-            cells, grid, _ = tower(self._normalised(pixels))
+        with torch.inference_mode(), self._autocast(mixed=True):
+            cells, grid, _ = tower(self._normalised(self._on_device(pixels)).to(self._dtype))
             return torch.nn.functional.normalize(cells.float(), dim=-1), grid
 
-    def _normalised(self, pixels: np.ndarray) -> torch.Tensor:
+    def _on_device(self, pixels: np.ndarray) -> torch.Tensor:
+        """uint8 [B, H, W, 3] -> [B, 3, H, W] on the device."""
         import torch
 
         batch = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # else what copies it to the device waits for the batch before
-        batch = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        batch = batch.float().div_(255).sub_(self._mean).div_(self._std)
+        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+
+    def _normalised(self, levels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        batch = levels.float().div_(255).sub_(self._mean).div_(self._std)
         return batch.contiguous(memory_format=torch.channels_last)
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[list[tuple[Any, Any]]]:
+        """Count the block's seconds; on a GPU, which is not waited for, events are put into what it gives."""
+        import torch
+
+        spans: list[tuple[Any, Any]] = []
+        if self.device.type != "cuda":
+            start = time.perf_counter()
+            yield spans
+            self.seconds += time.perf_counter() - start
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        yield spans
+        end.record()
+        spans.append((begin, end))
+
+    def _halve(self) -> None:
+        """On a GPU the weights in half precision, if that leaves vectors what they are under autocast."""
+        import torch
+
+        half = HALF.get(self.precision)
+        if self.device.type not in HALVED or half is None:
+            return
+        texts = ["a dog", "two people walk over a bridge in the rain"]
+        side = self.image_size
+        noise = np.random.default_rng(0).integers(0, 256, (2 if side else 0, side, side, 3), np.uint8)
+
+        def seen() -> np.ndarray:
+            found = [self.encode_texts(texts), *([self.encode_pixels(noise)] if len(noise) else [])]
+            return np.concatenate(found).astype(np.float32)
+
+        expected = seen()
+        whole, dtype = self.model, getattr(torch, half)
+        self.model, self._dtype = copy.deepcopy(whole).to(dtype), dtype
+        try:
+            found = seen()
+        except RuntimeError:  # parts of it want single precision
+            found = np.zeros_like(expected)
+        if not (expected * found).sum(1).min() > SAME_MODEL:
+            self.model, self._dtype = whole, torch.float32
+
+    def _device_decoder(self, decoder: str) -> DeviceDecoder | None:
+        if decoder not in DECODERS:
+            raise MisuseError(f"--decode {decoder}: expected one of {', '.join(DECODERS)}")
+        if decoder == "cpu":
+            return None
+        if self.device.type != "cuda":
+            raise MisuseError("--decode gpu: wants --device cuda, and a GPU; leave it out")
+        return DeviceDecoder(self._transform, self.device)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> unit vectors float16 [N, D], in order."""
         span = self.batch_size * SORT_WINDOW
         spans = [texts[first : first + span] for first in range(0, len(texts), span)]
-        found = [self.begin_tokens(self.preparation.tokens(span)).fetch() for span in spans]
+        found = [self._fetched(self.begin_tokens(self.preparation.tokens(span))) for span in spans]
         return np.concatenate(found) if found else np.zeros((0, self.dim), np.float16)
 
     def begin_tokens(self, tokens: np.ndarray) -> OnDevice:
         """Token ids [N, L] -> unit vectors [N, D], without waiting for them."""
         import torch
 
-        batches, order = [], [np.zeros(0, np.int64)]
+        batches: list[torch.Tensor] = []
+        spans: list[tuple[Any, Any]] = []
+        order = [np.zeros(0, np.int64)]
         span = self.batch_size * SORT_WINDOW
         for first in range(0, len(tokens), span):
             window = tokens[first : first + span]
@@ -181,8 +240,10 @@ class Encoder:
             for i in range(0, len(window), self.batch_size):
                 rows = order[-1][i : i + self.batch_size]
                 cut = lengths[rows - first].max() if self._trims else None
-                batches.append(self._encode_tokens(torch.from_numpy(tokens[rows, :cut])))
-        return OnDevice(batches, np.concatenate(order))
+                begun = self._encode_tokens(torch.from_numpy(tokens[rows, :cut]))
+                batches += begun.batches
+                spans += begun.spans
+        return OnDevice(batches, np.concatenate(order), spans)
 
     def encode_concepts(self, concepts: Sequence[str], prompt: str = PROMPT) -> np.ndarray:
         """t(c) of the paper: unit vectors float16 [C, D] of each concept in the prompt, where {} stands."""
@@ -206,14 +267,12 @@ class Encoder:
             "name the model that built the index, or build it again"
         )
 
-    def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _encode_tokens(self, tokens: torch.Tensor) -> OnDevice:
         import torch
 
-        start = time.perf_counter()
-        with torch.inference_mode(), self._autocast(), self._causal_mask(tokens.shape[1]):
-            found = _unit(self.model.encode_text(tokens.to(self.device)))
-        self.seconds += time.perf_counter() - start
-        return found
+        mask = self._causal_mask(tokens.shape[1])
+        with torch.inference_mode(), self._timed() as spans, self._autocast(), mask:
+            return OnDevice([_unit(self.model.encode_text(tokens.to(self.device)))], spans=spans)
 
     @contextlib.contextmanager
     def _causal_mask(self, length: int) -> Iterator[None]:
@@ -231,11 +290,12 @@ class Encoder:
         finally:
             tower.attn_mask = full
 
-    def _autocast(self) -> Any:
+    def _autocast(self, mixed: bool = False) -> Any:
+        """mixed: also where the weights are in half precision, for what computes with other tensors beside them."""
         import torch
 
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+        half = HALF.get(self.precision) if mixed or self._dtype == torch.float32 else None
+        return torch.autocast(self.device.type, dtype=getattr(torch, half) if half else None, enabled=half is not None)
 
     def _padding(self) -> int:
         tokenizer = getattr(self._tokenizer, "tokenizer", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from files.errors import MisuseError
+from files.remote_folders import copy_of
 from files.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def explore_folders(
 
     if len(curated) not in (1, 2):
         raise MisuseError(f"{len(curated)} folders: give one to explore, or two to compare")
+    if judged is None and copy_of(curated[0]):
+        raise MisuseError(f"{curated[0]}: judgements are kept on a disk only; say where by --judged FILE")
     with scratch_folder("cocu-explore-") as scratch:
         kept = judged or curated[0] / NAME
         opened = [Explored.opened(folder, index, kept, scratch, device, encoder) for folder in curated]

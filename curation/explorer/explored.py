@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from curation.encoding.encoder import Encoder
     from curation.encoding.model_names import EncoderSpec
     from curation.explorer.space import PairSpace
+    from curation.reasons.witnesses import HowRetrieved
 
 LOOKED_AT = 120  # concepts that are recovered most, among which the doubtful are looked for
 _OF_EACH = 64  # pairs by which a concept is judged
@@ -202,19 +203,26 @@ class Explored:
         """The retrieved captions that name each concept; none without the index."""
         if not self.space:
             return {}
-        space = self.space
+        space, how = self.space, self._how
+        from curation.index.search import read_captions
         from curation.reasons.witnesses import witnesses
 
         def look() -> dict[int, list[Reason]]:
             with self._searching:
-                (found,) = witnesses(space.index, self.manifest, space.anchor(pair), [concepts], _CAPTIONS)
+                (found,) = witnesses(space.index, how, space.anchor(pair), [concepts], _CAPTIONS)
+            captions = read_captions(space.index, sorted({row for rows in found.values() for row in rows}))
             return {
-                concept: [Reason(one.caption, space.pair(one.row)) for one in captions]
-                for concept, captions in found.items()
+                concept: [Reason(captions[row][-1], space.pair(row)) for row in rows] for concept, rows in found.items()
             }
 
         reasons: dict[int, list[Reason]] = self._reasons.get((pair, *concepts), look)
         return reasons
+
+    @cached_property
+    def _how(self) -> HowRetrieved:
+        from curation.reasons.witnesses import how_retrieved
+
+        return how_retrieved(self.folder)
 
     def heat(self, pair: int, concept: int) -> bytes | None:
         """A PNG to lay over the picture; None where there is none. Raises MisuseError for an encoder without cells."""

@@ -87,7 +87,8 @@ def in_blocks(pairs: Iterable[Pair | Reject], result: ShardResult) -> Iterator[l
 @dataclass(frozen=True)
 class Encoded:
     """Good pairs of a block in order, their concepts, and what gives their vectors, float16 [pairs, D], once they are
-    there. counted: what of it `ShardResult.add` adds to that of the shard.
+    there. counted: what of it `ShardResult.add` adds to that of the shard. computed: then, seconds of an accelerator
+    for them.
     """
 
     pairs: list[Pair]
@@ -95,6 +96,7 @@ class Encoded:
     texts: Callable[[], np.ndarray]
     pictures: Callable[[], np.ndarray]
     counted: ShardResult = field(default_factory=ShardResult)
+    computed: Callable[[], float] = float
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,10 @@ from curation.runs.part import ALL, Chosen
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from curation.runs.team import USUAL, Team, WorkingTeam
+from curation.runs.trial import trial_here
 from data_cards.prompt import PROMPT
 from files.errors import CocuError, MisuseError
+from files.remote_folders import bring, remove
 from files.saying import say
 
 # Of the last steps: other ones may be given until the index is finished, and the embeddings are kept.
@@ -51,7 +53,7 @@ class IndexOptions:
     """What shapes an index. memory: bytes that the two FAISS indexes may take together.
 
     prompt: the sentence of a concept, {} where it stands; None: the language's. embeddings: a folder of vectors that
-    are there already (given_vectors.py).
+    are there already (given_vectors.py). decoder: of pictures (device_decoding.py).
     """
 
     encoder: EncoderSpec
@@ -65,6 +67,7 @@ class IndexOptions:
     max_rejects: float = 0.10
     prompt: str | None = None
     embeddings: Path | None = None
+    decoder: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.prompt is not None and (self.prompt.count("{}") != 1 or set("{}") & set(self.prompt.replace("{}", ""))):
@@ -88,6 +91,7 @@ class IndexOptions:
             **self.captions.parameters(),
             **self.nouns.parameters(),
             **({"prompt": self.sentence} if self.sentence != PROMPT else {}),
+            **({"decode": self.decoder} if self.decoder != "cpu" else {}),
             "vocabulary": self.vocabulary,
             "vocabulary_digest": file_digest(self.vocabulary) if self.vocabulary else None,
             "min_count": self.min_count,
@@ -144,7 +148,10 @@ def build_index(
             say(f"{out}: already finished; nothing to do")
         else:
             mine = chosen.of(folder, everything)
-            encoder = Encoder(replace(options.encoder, precision=precision), team.here(device), batch_size, workers)
+            spec, decoder = replace(options.encoder, precision=precision), "cpu" if crew.gather else options.decoder
+            encoder = Encoder(spec, team.here(device), batch_size, workers, decoder=decoder)
+            if trial := trial_here():
+                trial.dim = encoder.dim
             if options.factory != "auto":
                 untrained(options.factory, encoder.dim)  # told before hours of embedding
             with ConceptExtractor(options.nouns, workers) as extractor:
@@ -153,7 +160,9 @@ def build_index(
                 if given and here:
                     embed_all_given(folder, given, here, encoder, extractor, vocabulary)
                 pairs = [] if given else here
-                embed_all(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew)
+                embed_all(
+                    *(folder, pairs, captions, encoder, extractor, options.captions, vocabulary, crew, options.decoder)
+                )
             if chosen.ends_here(folder, mine, everything):
                 if chosen.part and chosen.name:
                     find_lists_of_part(folder, chosen.part)
@@ -204,9 +213,14 @@ def finish_index(
             f"{out}: no pair could be read; rejects: {counts_text(folder.reject_counts()) or 'none'}"
             f"{folder.first_reject()}; each stands with its reason in {out / 'rejects.parquet'}"
         )
+    if folder.overtaken():
+        return
+    bring(out, but=["state"])
     clock = Stopwatch()
     if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:
         say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")
+        if folder.done("@vocabulary"):
+            remove(out / "rows" / "offsets.npy")
         folder.undo("@vocabulary")
         (out / "rows" / "offsets.npy").unlink(missing_ok=True)  # without it the arrays are written anew
         write_vocabulary(out / "concepts.parquet", files, options.min_count, encoder, options.sentence)

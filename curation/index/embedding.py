@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from curation.index.blocks import Encoded, Naming, ShardResult, blocks_of
 from curation.index.feed import Feed, encoded_blocks
 from curation.reading.captioned_tables import table_key
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
-from curation.reading.shards import Shard
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.reading.shards import Shard, read_captions, read_pairs
+from curation.runs.each_shard import each_shard
 from curation.runs.parquet_parts import vectors_to_arrow
 from curation.runs.prefetch import ahead
 from curation.runs.run_folder import RunFolder
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import ALONE, WorkingTeam
 from files.atomic import atomic
@@ -60,12 +62,13 @@ def embed_all(
     captions: CaptionOptions,
     vocabulary: frozenset[str] | None,
     crew: WorkingTeam = ALONE,
+    decoder: str = "cpu",
 ) -> None:
     """Embed the shards that are not done: those of pairs, then those of captions alone.
 
     On a CPU the threads and processes of `encoder` and `extractor` work beside the towers, which need its cores; an
-    accelerator is fed by processes of its own. crew: whose workers, if it has any,
-    share the shards, with encoders of their own. Raises CocuError for shards that cannot be had, after all others.
+    accelerator is fed by processes of its own. crew: whose workers, if it has any, share the shards, with encoders of
+    their own, of this `decoder`. Raises CocuError for shards that cannot be had, after all others.
     """
     with ExitStack() as stack:
         feed: Feed | None = None
@@ -79,14 +82,20 @@ def embed_all(
             result = embed_shard(shard, out, encoder, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
-        how = (encoder.spec, crew.device, encoder.batch_size, crew.workers)
+        how = (encoder.spec, crew.device, encoder.batch_size, crew.workers, decoder)
         made = (folder.path, *how, extractor.options, vocabulary)
         names = (("embed pairs", "pairs", shards, captions), ("embed extra captions", "captions", extra, None))
         stages = [
-            ShardStage(name, unit, some, partial(embed, options), partial(_elsewhere, options, *made))
+            ShardStage(
+                name, unit, some, partial(embed, options), partial(_elsewhere, options, *made), partial(_read, options)
+            )
             for name, unit, some, options in names
         ]
         each_shard(folder, "read", stages, crew.gather)
+
+
+def _read(options: CaptionOptions | None, shard: Shard) -> Iterator[Pair | Reject]:
+    return read_captions(shard) if options is None else read_pairs(shard, options)
 
 
 @contextmanager
@@ -97,26 +106,37 @@ def _elsewhere(
     device: str,
     batch_size: int,
     workers: int | None,
+    decoder: str,
     nouns: NounOptions,
     vocabulary: frozenset[str] | None,
     seat: Seat,
 ) -> Iterator[Work]:
     """What embeds in a worker: with its share of the cores, and fed by processes of its own on an accelerator."""
     seat.share_of_threads()
-    opened = Encoder(encoder, device, batch_size, seat.share(workers))
+    opened = Encoder(encoder, device, batch_size, seat.share(workers), decoder=decoder)
     with ConceptExtractor(nouns) as extractor, ExitStack() as stack:
-        feed: Feed | None = None
-        if opened.device.type in FED:
-            feed = stack.enter_context(Feed((), opened, Naming(extractor, vocabulary), opened.workers))
 
-        def embed(shard: Shard, advance: Advance) -> Done:
+        def embed(shard: Shard, advance: Advance, feed: Feed | None = None) -> Done:
             path = out / "embeddings" / f"{shard.name}.parquet"
-            if feed:
-                feed.ask(shard, options)
             result = embed_shard(shard, path, opened, extractor, options, vocabulary, advance, feed)
             return result.record(), result.rejects
 
-        yield embed
+        if opened.device.type in FED:
+            feed = stack.enter_context(Feed((), opened, Naming(extractor, vocabulary), opened.workers))
+            yield _Fed(partial(embed, feed=feed), lambda shard: feed.ask(shard, options))
+        else:
+            yield embed
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """A `Work` that is fed: the next shard is made ready while one is embedded."""
+
+    work: Work
+    soon: Callable[[Shard], None]
+
+    def __call__(self, shard: Shard, advance: Advance) -> Done:
+        return self.work(shard, advance)
 
 
 def embed_shard(
@@ -177,7 +197,7 @@ def write_blocks(
                 else:
                     result.checksum = zlib.crc32(text.encode(), result.checksum)
             result.seconds.encode += fetched - start
-            result.seconds.forward += fetched - start
+            result.seconds.forward += block.computed()
             result.seconds.write += time.perf_counter() - fetched
     return result
 

@@ -23,14 +23,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from curation.encoding.encoder import Encoder, OnDevice, Preparation
+from curation.encoding.encoder import Encoder
+from curation.encoding.prepared import OnDevice, Preparation, joined
 from curation.index.blocks import Encoded, Naming, Seconds, ShardResult, blocks_of
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard
 from files.errors import CocuError
 from files.pictures import DECODING, BadPicture
 from files.rejects import Reject
-from files.shared_pages import SharedPages
+from files.shared_pages import SharedPages, kept
 from files.workers import begin, died
 
 # Pairs that are dealt out at once, at the most: little for a worker that is behind, enough to cost nothing.
@@ -44,7 +45,8 @@ class Portion:
     """Pairs of a shard in a row: from the reader with their pictures, from a worker with what the towers need instead.
 
     number: in the order of reading. slot: where its pixels are to lie. places: of pairs whose pictures are good; bad:
-    the others. tokens [pairs, L], pixels [places, H, W, 3]. ends_batch, ends_block: whether it is the last of a batch,
+    the others. tokens [pairs, L], pixels [places, H, W, 3]; lengths [places]: of the bytes that lie there in place of
+    pixels, for the device to decode, or 0. ends_batch, ends_block: whether it is the last of a batch,
     of a block. weight: about its part of `shard.size`. counted: what reading and parsing tell of it.
     """
 
@@ -62,6 +64,7 @@ class Portion:
     concepts: Sequence[list[str]] = ()
     tokens: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Feed:
         wanted, self._free = context.Pipe(duplex=False)
         asked, self._asked = context.Pipe(duplex=False)
         naming = replace(naming, extractor=naming.extractor.single())
-        makings = pickle.dumps((preparation, naming))  # unpickled where what goes wrong can be told
+        makings = kept(pickle.dumps((preparation, naming)))  # unpickled where what goes wrong can be told
         self._turn, self._lone = context.Lock(), context.Lock()
         self._ends: list[Connection] = []
         self._processes: list[BaseProcess] = []
@@ -199,8 +202,10 @@ class _Block:
         self.pairs: list[Pair] = []
         self.concepts: list[list[str]] = []
         self.bad: list[Reject] = []
-        self.pictures: list[Any] = []
+        self.pictures: list[OnDevice] = []
         self.tokens: list[np.ndarray] = []
+        self.lengths: list[np.ndarray] = []
+        self.broken: set[int] = set()
 
     def add(self, portion: Portion | Done) -> None:
         """Take a portion, and begin what can be begun."""
@@ -213,20 +218,34 @@ class _Block:
         self.tokens.append(portion.tokens[portion.places])
         if portion.with_pictures:
             pixels = portion.pixels
+            self.lengths.append(portion.lengths)
             if self.waiting or not portion.ends_batch:
                 end = self.waiting + len(pixels)
                 self.room[self.waiting : end] = pixels
                 pixels, self.waiting = self.room[:end], end
             if portion.ends_batch:
-                self.waiting = 0
-                if len(pixels):
-                    self.pictures.append(self.encoder.begin_pixels(pixels))
+                self._begin(pixels, np.concatenate(self.lengths))
+                self.waiting, self.lengths = 0, []
+
+    def _begin(self, pixels: np.ndarray, lengths: np.ndarray) -> None:
+        """The last pairs are a batch."""
+        if not len(pixels):
+            return
+        begun, bad = self.encoder.begin_pictures(pixels, lengths)
+        self.pictures.append(begun)
+        first = len(self.pairs) - len(pixels)
+        self.broken |= {first + i for i in bad}
+        self.bad += [Reject(self.pairs[first + i].key, str(reason)) for i, reason in bad.items()]
 
     def encoded(self) -> Encoded:
         """All of it."""
         self.counted.rejects += self.bad
-        texts = self.encoder.begin_tokens(np.concatenate(self.tokens)) if self.pairs else OnDevice([])
-        return Encoded(self.pairs, self.concepts, texts.fetch, OnDevice(self.pictures).fetch, self.counted)
+        kept = [i for i in range(len(self.pairs)) if i not in self.broken]
+        texts = self.encoder.begin_tokens(np.concatenate(self.tokens)[kept]) if kept else OnDevice([])
+        pictures = joined(self.pictures)
+        pairs, concepts = [self.pairs[i] for i in kept], [self.concepts[i] for i in kept]
+        computed = lambda: texts.seconds() + pictures.seconds()  # noqa: E731
+        return Encoded(pairs, concepts, texts.fetch, pictures.fetch, self.counted, computed)
 
 
 # In the processes.
@@ -288,7 +307,7 @@ def _taken(counted: ShardResult) -> ShardResult:
 
 def _make(
     told: Connection,
-    makings: bytes,
+    makings: SharedPages,
     jobs: Connection,
     turn: Lock,
     lone: Lock,
@@ -299,7 +318,7 @@ def _make(
     DECODING.share(workers, lone)
     preparation: Preparation
     naming: Naming
-    preparation, naming = pickle.loads(makings)
+    preparation, naming = pickle.loads(makings.bytes)
     slots = _slots(pages, shape)
     while True:
         with turn:
@@ -313,19 +332,21 @@ def _make(
 
 def _made(portion: Portion, preparation: Preparation, naming: Naming, pixels: np.ndarray) -> Portion:
     places: list[int] = []
+    lengths: list[int] = []
     bad: list[Reject] = []
     for i, pair in enumerate(portion.pairs):
-        found = preparation.pixels(pair.image) if portion.with_pictures else None
+        found = preparation.pixels_into(pixels[len(places)], pair.image) if portion.with_pictures else 0
         if isinstance(found, BadPicture):
             bad.append(Reject(pair.key, str(found)))
             continue
-        if found is not None:
-            pixels[len(places)] = found
         places.append(i)
+        lengths.append(found)
     concepts = naming.concepts(portion.pairs, portion.counted)
     tokens = preparation.tokens(naming.texts(portion.pairs))
     pairs = [replace(pair, image=b"") for pair in portion.pairs] if portion.with_pictures else portion.pairs
-    return replace(portion, pairs=pairs, places=places, bad=bad, concepts=concepts, tokens=tokens)
+    of_bytes = np.array(lengths, np.int64)
+    made = replace(portion, pairs=pairs, places=places, bad=bad, lengths=of_bytes)
+    return replace(made, concepts=concepts, tokens=tokens)
 
 
 def _slots(pages: SharedPages, shape: tuple[int, ...]) -> np.ndarray:

@@ -25,8 +25,9 @@ from curation.reading.embeddings import EmbeddedPair, EmbeddedPart
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, read_pairs
 from curation.reading.tars import sibling_column
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.each_shard import each_shard
 from curation.runs.run_folder import RunFolder
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done
 from files.errors import MisuseError
 from files.pictures import BadPicture
@@ -177,7 +178,7 @@ def embed_all_given(
         result = embed_given(given, shard, out, encoder, Naming(extractor, vocabulary), advance)
         return result.record(), result.rejects
 
-    each_shard(folder, "read", [ShardStage("take embeddings", "pairs", shards, embed)])
+    each_shard(folder, "read", [ShardStage("take embeddings", "pairs", shards, embed, pairs=given.pairs)])
 
 
 def embed_given(

@@ -37,6 +37,7 @@ from curation.runs.parquet_parts import parquet_batches
 from curation.runs.run_folder import RunFolder, check_rejects
 from files.errors import MisuseError
 from files.locks import locked
+from files.remote_folders import copy_of
 from files.saying import say
 
 REJECTS_AT_ONCE = 10_000
@@ -63,6 +64,11 @@ def add_to_index(
     """
     if not shards and not extra and not embeddings:
         raise MisuseError("nothing to add: name shards, or --embeddings, or --extra-captions")
+    if copy_of(path):
+        raise MisuseError(
+            f"{path}: an index grows on a disk only; copy it to one and back, or build another one of what is new, and "
+            "join them by `cocu index merge`"
+        )
     read_index_manifest(path)  # told before a lock is made where no index is
     with locked(path, MANIFEST):
         put_in_place(path)

@@ -6,7 +6,6 @@ its share of the blocks (`cocu index build --part`).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from curation.runs.part import RunPart
 from curation.runs.run_folder import RunFolder
 from files.atomic import atomic
 from files.npy import load_npy
+from files.remote_folders import bring, remove
 from files.saying import say
 
 NAMES = ("images", "captions")
@@ -43,7 +43,7 @@ def train_lists(folder: RunFolder, name: str, vectors: np.ndarray, factory: str)
         return there
     folder.undo(f"@{name} lists")
     for file in folder.path.glob(f"lists/{name}-*.npy"):  # of others
-        file.unlink()
+        remove(file)
     write(trained(vectors, factory), _file(folder, name))
     folder.commit(f"@{name} lists", {"factory": factory})
     return True
@@ -55,6 +55,7 @@ def find_lists(
     """Find the lists that are not there yet, of a part's share of the blocks or of all; how many blocks those are, and
     how many are missing still."""
     files = _files(folder, name, vectors)
+    bring(folder.path / "lists")
     mine = range(part.number - 1, len(files), part.count) if part else range(len(files))
     parts = blocks(len(vectors))
     for number in mine:
@@ -80,7 +81,7 @@ def forget_lists(folder: RunFolder) -> None:
     """Of other rows, or of indexes that are written."""
     for name in NAMES:
         folder.undo(f"@{name} lists")
-    shutil.rmtree(folder.path / "lists", ignore_errors=True)
+    remove(folder.path / "lists", ignore_errors=True)
 
 
 def _file(folder: RunFolder, name: str) -> Path:

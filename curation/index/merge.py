@@ -19,6 +19,7 @@ from curation.runs.run_folder import RunFolder
 from files.atomic import atomic
 from files.errors import MisuseError
 from files.rejects import Reject
+from files.remote_folders import at_hand
 from files.saying import say
 
 # Where they are of the same bytes, another name or place of them counts for nothing.
@@ -132,7 +133,7 @@ def _take_over(folder: RunFolder, shards: Sequence[_Taken]) -> None:
         if folder.done(one.shard.name):
             continue
         with atomic(folder.path / "embeddings" / f"{one.shard.name}.parquet") as temporary:
-            source = one.index.path / "embeddings" / f"{one.name}.parquet"
+            source = at_hand(one.index.path / "embeddings" / f"{one.name}.parquet")
             try:
                 os.link(source, temporary)
             except OSError:

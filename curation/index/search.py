@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from curation.encoding.encoder import Encoder
 from curation.index.opened import Index
-from curation.runs.parquet_parts import reading
-from files.errors import MisuseError
+from curation.runs.parquet_parts import count_rows
+from curation.runs.rows import read_rows
+from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture
 
 
@@ -48,21 +48,18 @@ def nearest_captions(index: Index, encoder: Encoder, query: str | Path, k: int) 
 
 
 def read_captions(index: Index, rows: list[int]) -> dict[int, tuple[str, str, str]]:
-    """(shard, key, caption) of index rows, each shard read at most once."""
+    """(shard, key, caption) of index rows; of each shard only what holds them is read. Raises CocuError."""
     order = index.manifest["order"]
     starts = np.concatenate([[0], np.cumsum([index.manifest["shards"][name]["pairs"] for name in order])])
-    shard_of = np.searchsorted(starts, rows, side="right") - 1
+    by_shard: dict[int, list[int]] = {}
+    for row, shard in zip(rows, (np.searchsorted(starts, rows, side="right") - 1).tolist(), strict=True):
+        by_shard.setdefault(shard, []).append(row)
     found: dict[int, tuple[str, str, str]] = {}
-    for shard in sorted(set(shard_of.tolist())):
-        name = order[shard]
+    for shard, these in by_shard.items():
+        name, first, pairs = order[shard], int(starts[shard]), int(starts[shard + 1] - starts[shard])
         path = index.path / "embeddings" / f"{name}.parquet"
-        with reading(path):
-            table = pq.read_table(path, columns=["key", "caption"])
-            table.validate(full=True)
-            if len(table) != starts[shard + 1] - starts[shard]:
-                raise ValueError(f"it holds {len(table):,} captions, the index {starts[shard + 1] - starts[shard]:,}")
-        for row, at in zip(rows, shard_of, strict=True):
-            if at == shard:
-                place = row - int(starts[shard])
-                found[row] = (name, table["key"][place].as_py(), table["caption"][place].as_py())
+        if (held := count_rows(path)) != pairs:
+            raise CocuError(f"{path}: it holds {held:,} captions, the index {pairs:,}; build the index again")
+        said = read_rows(path, [row - first for row in these], ("key", "caption")).to_pylist()
+        found |= {row: (name, one["key"], one["caption"]) for row, one in zip(these, said, strict=True)}
     return found

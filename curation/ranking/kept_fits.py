@@ -28,6 +28,7 @@ from curation.ranking.support import SupportModel
 from curation.ranking.witness import Witness
 from files.atomic import atomic
 from files.errors import MisuseError
+from files.remote_folders import remove
 from files.saying import say
 from files.shapes import check_shape, count
 from files.strict_json import parse_json
@@ -101,7 +102,7 @@ def _keep(path: Path, fitted: FittedModels) -> None:
             np.savez(file, **arrays)
         for other in path.parent.glob("*.npz"):
             if other.name.partition("-")[0] != path.name.partition("-")[0]:
-                other.unlink(missing_ok=True)
+                remove(other)
     except OSError as error:
         say(f"{path}: what was fitted can't be kept there ({error.strerror or error}); it will be fitted again")
 

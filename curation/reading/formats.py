@@ -60,7 +60,7 @@ class Original(Protocol):
     def checksum(self) -> int:
         """That of the pair."""
 
-    def parts(self, without: Collection[str]) -> bytes:
+    def parts(self, without: Collection[str]) -> bytes | memoryview:
         """Its members as parts of a tar (header, data, padding), but for those of these fields."""
 
     def data(self, *fields: str) -> bytes | None:

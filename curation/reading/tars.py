@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from math import inf
 from typing import Any, BinaryIO
 
@@ -27,6 +25,7 @@ from files.addresses import open_tar
 from files.errors import CocuError
 from files.rejects import Reject, is_utf8
 from files.shard_names import TAR_SUFFIXES, shard_suffix
+from files.stretches import Stretches
 from files.tar import MOST_MEMBERS, Fault, File, Sample, group_files, member_text, read_member, read_samples
 from files.tar_headers import BLOCK
 
@@ -65,7 +64,7 @@ class Tar(Format):
     def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
         """The samples, rejects of the reading among them."""
         with open_tar(self.url, self.size) as tar:
-            yield _stored_samples(tar.file)
+            yield _stored_samples(Stretches(tar.file))
 
     def weight(self, pairs: Sequence[Pair]) -> int:
         """Bytes of the tar, about."""
@@ -75,7 +74,7 @@ class Tar(Format):
 FORMATS.add("tar", Tar)
 
 
-def _stored_samples(tar: BinaryIO) -> Iterator[Original]:
+def _stored_samples(tar: Stretches) -> Iterator[Original]:
     """As `read_samples`, the first of a key and none with too many members, with no more made of each than is asked."""
     seen: set[bytes] = set()
     for files in group_files(tar):
@@ -88,28 +87,21 @@ def _stored_samples(tar: BinaryIO) -> Iterator[Original]:
 class _StoredSample:
     """A sample, copied byte for byte with whatever lies between its members."""
 
-    def __init__(self, tar: BinaryIO, files: Sequence[File]) -> None:
-        self.key, self._tar, self._files = member_text(files[0][1]), tar, files
-        self._fields = [member_text(file[2]) for file in files]
+    __slots__ = ("_end", "_files", "_held", "_start", "_tar", "key")
 
-    @cached_property
-    def _raw(self) -> bytes:
-        start, size = self._files[0][0], self._files[-1][5] - self._files[0][0]
-        raw = os.pread(self._tar.fileno(), size, start)
-        while len(raw) < size and (more := os.pread(self._tar.fileno(), size - len(raw), start + len(raw))):
-            raw += more  # as much as one call gives
-        return raw + bytes(-len(raw) % BLOCK)  # the padding may have been cut off
+    def __init__(self, tar: Stretches, files: Sequence[File]) -> None:
+        self.key, self._tar, self._start, self._end = member_text(files[0][1]), tar, files[0][0], files[-1][5]
+        self._files = {member_text(file[2]): file for file in files}
+        self._held: memoryview | None = None
 
     @property
     def checksum(self) -> int:
         return pair_checksum(lambda fields: self._content(fields, MAX_IMAGE_BYTES))
 
-    def parts(self, without: Collection[str]) -> bytes:
-        if not any(field in without for field in self._fields):
-            return self._raw
-        start, raw = self._files[0][0], memoryview(self._raw)
-        files = zip(self._fields, self._files, strict=True)
-        pieces = [raw[file[0] - start : file[3] + file[4] - start] for field, file in files if field not in without]
+    def parts(self, without: Collection[str]) -> bytes | memoryview:
+        if not any(field in self._files for field in without):
+            return self._raw()
+        pieces = [self._bytes_of(file, file[0]) for field, file in self._files.items() if field not in without]
         return b"".join(part for piece in pieces for part in (piece, bytes(-len(piece) % BLOCK)))
 
     def data(self, *fields: str) -> bytes | None:
@@ -117,11 +109,22 @@ class _StoredSample:
         return None if found is None else bytes(found)
 
     def _content(self, fields: Sequence[str], most: float = inf) -> memoryview | None:
-        for field, file in zip(self._fields, self._files, strict=True):
+        for field, file in self._files.items():
             if field in fields:
-                at = file[3] - self._files[0][0]
-                return memoryview(self._raw)[at : at + file[4]] if file[4] <= most else None
+                return self._bytes_of(file, file[3]) if file[4] <= most else None
         return None
+
+    def _bytes_of(self, file: File, start: int) -> memoryview:
+        """Those of a file, up to its padding."""
+        return self._raw()[start - self._start : file[3] + file[4] - self._start]
+
+    def _raw(self) -> memoryview:
+        if self._held is None:
+            held = self._tar.stretch(self._start, self._end - self._start)
+            if len(held) % BLOCK:  # its padding was cut off
+                held = memoryview(bytes(held) + bytes(-len(held) % BLOCK))
+            self._held = held
+        return self._held
 
 
 def pair_checksum(content: Callable[[Sequence[str]], bytes | memoryview | None]) -> int:

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.curated.pairs import CuratedPair
-from curation.curated.rows import read_rows
 from curation.index.opened import Index
 from curation.ranking.anchor import Anchors
 from curation.ranking.embedded import anchors_of, indexed_anchors
 from curation.reasons.made_from import embedded_outside, shard_starts
 from curation.runs.parquet_parts import reading
+from curation.runs.rows import read_rows
 from files.errors import CocuError
 
 _EMBEDDED = ("key", "image", "caption", "concepts", "image_vec", "text_vec")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from curation.curated.pairs import CuratedPair
 from curation.index.opened import Index
+from curation.index.search import read_captions
 from curation.reasons.as_curated import anchors_of_shard
 from curation.reasons.made_from import find_index, open_index_of
-from curation.reasons.witnesses import witnesses
+from curation.reasons.witnesses import how_retrieved, witnesses
 from curation.report.caption_marks import mark_concepts, shown
-from curation.runs.manifest import read_manifest
 from files.errors import CocuError
 
 CAPTIONS = 2  # of each concept
@@ -70,13 +70,14 @@ def _reasons(curated: Path, shard: str, pairs: Sequence[CuratedPair], index: Ind
     recovered = [[row for row in pair.archive if not row.in_caption] for pair in pairs]
     wanted = [[number.get(row.concept, -1) for row in rows] for rows in recovered]
     anchors = anchors_of_shard(curated, shard, pairs, index)
-    found = witnesses(index, read_manifest(curated, "curated"), anchors, wanted, CAPTIONS)
+    found = witnesses(index, how_retrieved(curated), anchors, wanted, CAPTIONS)
+    said = read_captions(index, sorted({row for by_concept in found for rows in by_concept.values() for row in rows}))
     return [
         tuple(
-            _reason(row.concept, [one.caption for one in captions[concept]], row.support)
-            for row, concept in zip(rows, concepts, strict=True)
+            _reason(one.concept, [said[row][-1] for row in by_concept[concept]], one.support)
+            for one, concept in zip(rows, concepts, strict=True)
         )
-        for rows, concepts, captions in zip(recovered, wanted, found, strict=True)
+        for rows, concepts, by_concept in zip(recovered, wanted, found, strict=True)
     ]
 
 

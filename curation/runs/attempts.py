@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from curation.reading.shards import Shard
 from files.atomic import write_json
+from files.remote_folders import remove
 from files.shapes import ShapeFault, check_shape
 from files.strict_json import JsonFault, read_json
 
@@ -43,9 +43,10 @@ def keep_attempt(folder: Path, shard: str, worker: str, error: str) -> None:
 def forget_attempts(folder: Path, shard: str | None = None) -> None:
     """Of a shard that is done, or of all."""
     if shard is None:
-        shutil.rmtree(folder / FAILED, ignore_errors=True)
+        remove(folder / FAILED, ignore_errors=True)
         return
-    (folder / FAILED / f"{shard}.json").unlink(missing_ok=True)
+    if (path := folder / FAILED / f"{shard}.json").exists():
+        remove(path)
     with suppress(OSError):  # others are there
         (folder / FAILED).rmdir()
 

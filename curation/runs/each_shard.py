@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from curation.reading.shards import Shard
 from curation.runs.attempts import FAILED
 from curation.runs.local_workers import named
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
-from curation.runs.spread import Done, Failed, Gather, Make, Work, spread
+from curation.runs.shard_stage import ShardStage
+from curation.runs.spread import Done, Failed, Gather, Work, spread
+from curation.runs.trial import trial_here
 from files.atomic import sweep
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
 SHOWN_FAILURES = 20
-
-
-@dataclass(frozen=True)
-class ShardStage:
-    """One stage. name, unit: what its progress is called and counts.
-
-    work: does a shard, tells of the pairs it is through with and of their part of its size, and gives the record of it
-    to keep and the rejects. make: makes such a one in another process.
-    """
-
-    name: str
-    unit: str
-    shards: Sequence[Shard]
-    work: Work
-    make: Make | None = None
 
 
 def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], gather: Gather | None = None) -> None:
@@ -40,6 +26,8 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], gathe
     gather: begins workers for the shards of stages that can be made in others; None: this process does them. A
     MisuseError ends the work at once: a wrong option is wrong for all of them.
     """
+    if trial := trial_here():
+        trial.run(list(stages))
     failures: list[str] = []
     count = 0
     for stage in stages:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from curation.reading.shards import Shard
@@ -115,19 +117,38 @@ def _serve(driver: Connection, makings: bytes, seat: Seat, gpu: str | None) -> N
     try:
         with pickle.loads(makings)(seat) as work:
             driver.send(("ready", None))
-            while True:
-                shard = driver.recv()
+            next_shard = _ahead(driver, work) if hasattr(work, "soon") else driver.recv
+            while (shard := next_shard()) is not None:
                 try:
                     told = work(shard, lambda pairs, weight=0.0: driver.send(("advance", (pairs, weight))))
                 except MisuseError:
                     raise
                 except CocuError as error:
                     told = error
-                driver.send(("done", told))
+                driver.send(("done", (shard.name, told)))
+                driver.send(("ready", None))
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:
         driver.send(("broken", sendable(error)))
+
+
+def _ahead(driver: Connection, work: Any) -> Callable[[], Shard | None]:
+    """What waits for the next shard, while `work` hears of the one after; asks for that."""
+    come: SimpleQueue[Shard | None] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            while True:
+                shard = driver.recv()
+                work.soon(shard)
+                come.put(shard)
+        except (EOFError, OSError):
+            come.put(None)
+
+    driver.send(("ready", None))
+    Thread(target=listen, daemon=True).start()
+    return come.get
 
 
 def sendable(error: Exception) -> Exception:

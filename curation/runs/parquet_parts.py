@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from files.errors import CocuError, one_line
 from files.npy import let_go
+from files.remote_folders import at_hand
 
 CHECKED = 8192
 
@@ -19,6 +20,7 @@ CHECKED = 8192
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Around the reading of a file: what goes wrong there becomes a CocuError that names it."""
+    at_hand(path)
     try:
         yield
     except FileNotFoundError as error:

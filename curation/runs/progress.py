@@ -6,7 +6,10 @@ import time
 from types import TracebackType
 from typing import Any
 
+from files.event_log import log_event
 from files.saying import ProgressLine, watched
+
+LOGGED_SECONDS = 1.0  # between two lines of progress
 
 
 class Progress:
@@ -23,10 +26,12 @@ class Progress:
         self._line = ProgressLine()
         self._bar: Any = None
         self._task: Any = None
+        self._logged = 0.0
 
     def __enter__(self) -> Progress:
         self._start = time.monotonic()
         self._line = ProgressLine()
+        log_event("stage begins", stage=self.stage, unit=self.unit)
         if watched():
             from rich import progress
             from rich.console import Console
@@ -47,6 +52,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ended = {"done": self.pairs, "seconds": round(self.seconds, 3), "failed": kind is not None}
+        log_event("stage ends", stage=self.stage, unit=self.unit, **ended)
         if self._bar is not None:
             self._bar.stop()
         elif kind is None and self.pairs:
@@ -56,6 +63,17 @@ class Progress:
         """Count pairs, and the weight that they stand for."""
         self.pairs += pairs
         self.done += weight
+        if self.seconds - self._logged >= LOGGED_SECONDS:
+            self._logged = self.seconds
+            share = round(min(1.0, self.done / self.weight), 4)
+            log_event(
+                "progress",
+                stage=self.stage,
+                unit=self.unit,
+                done=self.pairs,
+                share=share,
+                per_second=round(self.rate, 1),
+            )
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, pairs=self.pairs, rate=self.rate)
         elif self.done < self.weight and self._line.due:

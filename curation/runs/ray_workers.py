@@ -1,4 +1,5 @@
 """Workers that are actors of a Ray cluster, whose machines share the folders with this one, and have cocu installed.
+Remote folders they share by their address.
 
 Ray begins them and brings messages; it repeats nothing. As many as are asked for are begun on each machine that is in
 the cluster, or joins it.
@@ -12,15 +13,18 @@ import pickle
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from curation.reading.shards import Shard
 from curation.runs.local_workers import sendable
-from curation.runs.spread import Seat, Work
+from curation.runs.spread import Done, Seat, Work
 from files.errors import CocuError, MisuseError, one_line
+from files.remote_folders import RemoteCopy, all_copies, copies_here
 from files.saying import say
 
 CALL = 10.0  # seconds for the cluster's head to answer
@@ -29,25 +33,39 @@ MOST_DEATHS = 3  # in a row of workers at one place, none of which did a shard: 
 
 
 class Hand:
-    """In the process of a worker: makes its `Work`, and does shards one by one."""
+    """In the process of a worker: makes its `Work`, and does shards one by one, all in one thread."""
 
     def __init__(self, folder: str) -> None:
         self._folder, self._held = folder, ExitStack()
         self._work: Work | None = None
+        self._soon: Callable[[Shard], None] | None = None
+        self._thread, self._turn = ThreadPoolExecutor(1), Lock()
 
-    def make(self, makings: bytes, seat: Seat) -> tuple[str, Any]:
-        """What is told when it is ready."""
+    def make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...] = ()) -> tuple[str, Any]:
+        """What is told when it is ready, and for how many shards at a time. copies: the driver's, of remote folders."""
+        return self._thread.submit(self._make, makings, seat, copies).result()
+
+    def _make(self, makings: bytes, seat: Seat, copies: tuple[RemoteCopy, ...]) -> tuple[str, Any]:
         try:
+            self._held.enter_context(copies_here(copies))
             if not Path(self._folder).is_dir():
                 raise CocuError(f"{self._folder}: is not there; machines of an engine must share it, by this name")
             os.chdir(self._folder)  # names of files may be relative
             self._work = self._held.enter_context(pickle.loads(makings)(seat))
         except Exception as error:
             return "broken", sendable(error)
-        return "ready", None
+        self._soon = getattr(self._work, "soon", None)
+        return "ready", 2 if self._soon else 1
 
     def do(self, shard: Shard) -> tuple[str, Any, tuple[int, float]]:
         """What is told of a shard, and of the pairs that it is through with."""
+        with self._turn:
+            if self._soon:
+                self._soon(shard)
+            found = self._thread.submit(self._do, shard)
+        return found.result()
+
+    def _do(self, shard: Shard) -> tuple[str, Any, tuple[int, float]]:
         assert self._work is not None
         pairs, weight = 0, 0.0
 
@@ -55,14 +73,16 @@ class Hand:
             nonlocal pairs, weight
             pairs, weight = pairs + more, weight + size
 
+        found: Done | CocuError
         try:
-            return "done", self._work(shard, advance), (pairs, weight)
+            found = self._work(shard, advance)
         except MisuseError as error:
             return "broken", error, (pairs, weight)
         except CocuError as error:
-            return "done", error, (pairs, weight)
+            found = error
         except Exception as error:
             return "broken", sendable(error), (pairs, weight)
+        return "done", (shard.name, found), (pairs, weight)
 
 
 @contextmanager
@@ -84,7 +104,7 @@ class RayWorkers:
     def __init__(self, ray: Any, on_gpus: bool, processes: int | None, gpus: int | None, makings: bytes) -> None:
         self._ray, self._on_gpus, self._processes, self._gpus = ray, on_gpus, processes, gpus
         self._makings = ray.put(makings)
-        self._hand = ray.remote(max_restarts=0, max_task_retries=0)(Hand)
+        self._hand = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)(Hand)
         self._places: dict[str, tuple[dict[str, Any], int]] = {}  # of each worker: the machine, the number there
         self._actors: dict[str, Any] = {}
         self._asked: dict[Any, str] = {}  # what is not answered yet, of whom
@@ -106,7 +126,9 @@ class RayWorkers:
         ready, _ = self._ray.wait(list(self._asked), timeout=LOOK) if self._asked else ([], [])
         found: list[tuple[str, str, Any]] = []
         for answer in ready:
-            name = self._asked.pop(answer)
+            name = self._asked.pop(answer, "")
+            if not name:  # it is known to be dead
+                continue
             try:
                 kind, told, *advanced = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
@@ -114,9 +136,15 @@ class RayWorkers:
                 self._deaths[name] = self._deaths.get(name, 0) + 1
             if kind in ("dead", "broken"):
                 self._ray.kill(self._actors.pop(name))
-            elif kind == "done":
+                self._asked = {other: whose for other, whose in self._asked.items() if whose != name}
+            found += [(name, "advance", advance) for advance in advanced]
+            if kind == "ready":
+                found += [(name, kind, None)] * told
+                continue
+            found.append((name, kind, told))
+            if kind == "done":
                 self._deaths.pop(name, None)
-            found += [(name, "advance", advance) for advance in advanced] + [(name, kind, told)]
+                found.append((name, "ready", None))
         return found
 
     def give(self, name: str, shard: Shard) -> None:
@@ -174,7 +202,7 @@ class RayWorkers:
             runtime_env={"env_vars": threads},
         ).remote(os.getcwd())
         self._actors[name] = actor
-        self._asked[actor.make.remote(self._makings, seat)] = name
+        self._asked[actor.make.remote(self._makings, seat, all_copies())] = name
 
 
 def sought_device(device: str, address: str | None) -> str:

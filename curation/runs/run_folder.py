@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
 from files.locks import locked, locked_file
 from files.rejects import Reject
+from files.remote_folders import bring, copy_of, is_there, remove
 from files.saying import say
 from files.shapes import ShapeFault, check_shape
 from files.strict_json import JsonFault, read_json
@@ -72,9 +72,12 @@ class RunFolder:
         self.records: dict[str, dict[str, Any]] = {}
         self.was_finished = False
         self._manifest: dict[str, Any] = {}
+        self._company = False
         self._held = ExitStack()
 
     def __enter__(self) -> RunFolder:
+        for name in ("manifest.json", "state", FAILED):
+            bring(self.path / name)
         with ExitStack() as stack:
             stack.enter_context(locked(self.path, "manifest.json", self._load if self.part else None))
             if self.part:
@@ -100,8 +103,7 @@ class RunFolder:
                     f"{self.path}: others are at work there on what it was begun with; wait for them to end"
                 )
             say(reason)
-            if states.exists():  # before the manifest is of other parameters: these are of the old ones
-                shutil.rmtree(states)
+            remove(states)  # before the manifest is of other parameters: these are of the old ones
             forget_attempts(self.path)
             manifest = None
         if manifest is not None:
@@ -120,7 +122,7 @@ class RunFolder:
             }
             write_json(path, self._manifest)
         if self.was_finished:
-            shutil.rmtree(states, ignore_errors=True)  # its run may have been killed before it did so
+            remove(states, ignore_errors=True)  # its run may have been killed before it did so
             return
         self._read_states()
         now = versions()
@@ -147,6 +149,8 @@ class RunFolder:
     def _is_blank(self) -> bool:
         """Whether an earlier run left nothing but an unfinished manifest of this kind: it may begin anew, otherwise."""
         path = self.path / "manifest.json"
+        if copy_of(path):  # without a lock nobody knows whether that run has ended
+            return False
         for other in self.path.rglob("*"):
             tells = other.is_file() and not other.name.startswith(".") and other.parent != self.path / FAILED
             if other != path and tells:
@@ -201,13 +205,18 @@ class RunFolder:
     def missing(self, shards: Sequence[Shard]) -> list[str]:
         """The names of those that are not done by now, by whomever."""
         if not self.was_finished:
+            bring(self.path / "state")
             self._read_states()
         return [shard.name for shard in shards if not self.done(shard.name)]
 
     def commit(self, name: str, record: Mapping[str, Any], rejects: Sequence[Reject] = ()) -> None:
         """Mark a shard done. Its output files must be in place already."""
         entry = {**record, "rejects": [[reject.key, reject.reason] for reject in rejects]}
-        write_json(self.path / "state" / f"{name}.json", entry)
+        state = self.path / "state" / f"{name}.json"
+        if not self._company and is_there(state):
+            self._company = True
+            say(f"{self.path}: another run is at work there, too; both do the same, and one would do")
+        write_json(state, entry)
         self.records[name] = entry
         forget_attempts(self.path, name)
 
@@ -224,7 +233,7 @@ class RunFolder:
 
     def undo(self, name: str) -> None:
         """Mark a step as not done, before its output is written over."""
-        (self.path / "state" / f"{name}.json").unlink(missing_ok=True)
+        remove(self.path / "state" / f"{name}.json")
         self.records.pop(name, None)
 
     def reject_counts(self) -> dict[str, int]:
@@ -244,6 +253,25 @@ class RunFolder:
                 if reason.partition(":")[0] == frequent:
                     return f"; the first of {frequent!r}: {key or shard}: {reason}"
         return ""
+
+    def overtaken(self) -> bool:
+        """Whether another run, which no lock keeps away from a remote folder, has finished it by now.
+
+        Raises CocuError where it does so with other parameters.
+        """
+        if copy_of(self.path) is None:
+            return False
+        bring(self.path / "manifest.json")
+        manifest = checked_manifest(self.path / "manifest.json", parsed_manifest(self.path / "manifest.json"))
+        if manifest["parameters"] != self.parameters:
+            raise CocuError(
+                f"{self.path}: another run began there with other parameters, and both wrote over each other; "
+                "end them, remove what is there, and run one of them again"
+            )
+        if manifest["finished"]:
+            say(f"{self.path}: another run has finished it meanwhile")
+            self._manifest, self.was_finished = manifest, True
+        return self.was_finished
 
     def write_rejects(self, before: Path | None = None, shards: Collection[str] | None = None) -> None:
         """Write rejects.parquet: those of `before`, a rejects.parquet of the stage before, and those of the records.
@@ -269,13 +297,15 @@ class RunFolder:
 
         rejects: a rejects.parquet of the stage before, which is taken over, or what in it is of `shards_before`.
         """
+        if self.overtaken():
+            return
         self.write_rejects(rejects, shards_before)
         shards = {
             name: {**record, "rejects": len(record.get("rejects", ()))} for name, record in sorted(self.records.items())
         }
         self._manifest |= {"finished": True, "summary": dict(summary), "shards": shards, **extra}
         write_json(self.path / "manifest.json", self._manifest)
-        shutil.rmtree(self.path / "state", ignore_errors=True)
+        remove(self.path / "state", ignore_errors=True)
         forget_attempts(self.path)
         self.was_finished = True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,8 +22,19 @@ from files.saying import say
 
 Done = tuple[Mapping[str, Any], Sequence[Reject]]
 Advance = Callable[[int, float], None]
-# What does a shard, telling of the pairs it is through with.
-Work = Callable[[Shard, Advance], Done]
+
+
+class Work(Protocol):
+    """What does a shard, telling of the pairs it is through with.
+
+    It may have a method `soon`, told of each shard as it comes, in the order of the work, by another thread: then the
+    next one comes while one is worked at.
+    """
+
+    def __call__(self, shard: Shard, advance: Advance, /) -> Done:
+        """Its record, and rejects. Raises CocuError where it cannot be had."""
+
+
 # Told of each attempt that failed: the shard, the worker's name, and why.
 Failed = Callable[[Shard, str, str], None]
 
@@ -65,12 +76,12 @@ class Workers(Protocol):
     def told(self) -> Sequence[tuple[str, str, Any]]:
         """What workers tell, (name, kind, what), once some do; none after a while in which none did.
 
-        "ready" for a shard; "advance": the arguments of `Advance`; "done": what was made of the shard, or its
-        CocuError; "broken": the exception that ended it; "dead": why.
+        "ready" for one shard more; "advance": the arguments of `Advance`; "done": a shard's name, and what was made of
+        it, or its CocuError; "broken": the exception that ended it; "dead": why.
         """
 
     def give(self, name: str, shard: Shard) -> None:
-        """A shard for one that is ready, or done with another; one that is dead tells so."""
+        """A shard for one that is ready; one that is dead tells so."""
 
     def replace(self, name: str) -> None:
         """Have another one in the place of one that is dead, if the place is still there."""
@@ -96,7 +107,7 @@ def spread(
         return
     queue = deque(shards)
     attempts: Counter[str] = Counter()
-    busy: dict[str, Shard] = {}
+    busy: dict[str, dict[str, Shard]] = defaultdict(dict)  # of each worker, the shards that it has, by their names
     idle: list[str] = []
     left = len(shards)
     why: CocuError | None = None
@@ -106,23 +117,27 @@ def spread(
             for worker, kind, told in workers.told():
                 if kind == "advance":
                     advance(*told)
-                    continue
-                shard = busy.pop(worker, None)
-                if kind == "broken":
-                    if shard is not None or not isinstance(told, CocuError) or isinstance(told, MisuseError):
-                        raise told
-                    why = told
-                    say(f"{worker} is left out: {told}")
-                elif kind != "dead":
+                elif kind == "ready":
                     idle.append(worker)
-                    if shard is not None:
-                        outcomes.append((shard, told))
-                        if isinstance(told, CocuError):
-                            failed(shard, worker, str(told))
-                elif shard is None:
-                    idle = [name for name in idle if name != worker]
-                    say(f"{worker} is gone, before it had a shard: {told}")
+                elif kind == "done":
+                    name, outcome = told
+                    outcomes.append((busy[worker].pop(name), outcome))
+                    if isinstance(outcome, CocuError):
+                        failed(outcomes[-1][0], worker, str(outcome))
                 else:
+                    has = list(busy.pop(worker, {}).values())
+                    idle = [name for name in idle if name != worker]
+                    if kind == "broken":
+                        if has or not isinstance(told, CocuError) or isinstance(told, MisuseError):
+                            raise told
+                        why = told
+                        say(f"{worker} is left out: {told}")
+                        continue
+                    if not has:
+                        say(f"{worker} is gone, before it had a shard: {told}")
+                        continue
+                    queue.extendleft(reversed(has[1:]))  # it had not begun them
+                    shard = has[0]
                     failed(shard, worker, f"the worker is gone: {told}")
                     attempts[shard.name] += 1
                     if attempts[shard.name] < ATTEMPTS:
@@ -132,10 +147,13 @@ def spread(
                         lost = CocuError(f"{shard.url}: {ATTEMPTS} worker processes died at it; the last: {told}")
                         outcomes.append((shard, lost))
                     workers.replace(worker)
-            while queue and idle:
-                worker = idle.pop(0)
-                busy[worker] = queue.popleft()
-                workers.give(worker, busy[worker])
+            for worker in list(idle):
+                # One more than it is at only where there is one for each.
+                if queue and (not busy[worker] or len(queue) >= workers.count):
+                    idle.remove(worker)
+                    shard = queue.popleft()
+                    busy[worker][shard.name] = shard
+                    workers.give(worker, shard)
             for outcome in outcomes:
                 left -= 1
                 yield outcome

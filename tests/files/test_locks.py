@@ -162,7 +162,13 @@ def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path, root: Path) 
 
 
 def test_what_a_kill_left_goes_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".page.html.77.tmp", ".page.html.tmp", ".other.html.77.tmp", ".page_html.77.tmp"):
+    for name in (
+        ".page.html.77.tmp",
+        ".page.html.node7-77-0a1b.tmp",
+        ".page.html.tmp",
+        ".other.html.77.tmp",
+        ".page_html.77.tmp",
+    ):
         (tmp_path / name).touch()
     with alone(tmp_path / "page.html") as temporary:
         temporary.touch()

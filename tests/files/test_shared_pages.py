@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from files import shared_pages
-from files.shared_pages import SharedPages
+from files.shared_pages import SharedPages, kept
 from files.workers import begin
 
 
@@ -31,3 +31,7 @@ def test_both_processes_see_it(memory_file: bool, monkeypatch: pytest.MonkeyPatc
     assert here.recv() == 100_000
     process.join()
     assert bytes(pages.bytes[:11]) == b"pagessegap\0"
+
+
+def test_bytes_are_kept_as_they_are() -> None:
+    assert kept(b"pages").bytes[:] == b"pages"

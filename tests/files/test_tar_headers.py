@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from files.tar import Fault, find_files
-from files.tar_headers import BrokenTar, read_any, read_plain, write_end, write_header
+from files.tar_headers import BrokenTar, read_any, read_plain, write_header
 from tests.examples import examples
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=160).filter(lambda n: n.strip("/"))
@@ -89,15 +89,6 @@ def test_what_tarfile_cannot_read_is_broken() -> None:
     for block in (b"", bytes(512), b"x" * 512, bytes(511)):
         with pytest.raises(BrokenTar, match=r"\w"):
             read_any(io.BytesIO(block), 0)
-
-
-@pytest.mark.parametrize("size", [0, 512, 9728, 10240, 20480])
-def test_an_end_fills_a_record(size: int) -> None:
-    file = io.BytesIO()
-    file.write(bytes(size))
-    write_end(file)
-    assert file.tell() % 10240 == 0
-    assert 1024 <= file.tell() - size < 1024 + 10240
 
 
 def extended(kind: bytes, body: bytes) -> bytes:

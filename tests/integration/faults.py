@@ -104,6 +104,9 @@ for line in sys.stdin:
 class WarmCommand:
     """The command in processes that have loaded its libraries already. A context manager; one process at a time."""
 
+    def __init__(self, **more: str) -> None:
+        self._environment = {**ENVIRONMENT, **more}
+
     def __enter__(self) -> WarmCommand:
         self._parent = subprocess.Popen(
             [sys.executable, "-c", WARM],
@@ -111,7 +114,7 @@ class WarmCommand:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=ENVIRONMENT,
+            env=self._environment,
         )
         return self
 
@@ -148,13 +151,13 @@ def running(process: int) -> bool:
     return True
 
 
-def build(shards: object, out: Path, model: str, *options: object) -> tuple[object, ...]:
+def build(shards: object, out: object, model: str, *options: object) -> tuple[object, ...]:
     """Arguments of `cocu index build` for the tiny world."""
     common = ("--precision", "fp32", "--workers", 1, "--device", "cpu")
     return ("index", "build", shards, "--out", out, "--model", model, *common, *options)
 
 
-def curate(index: Path, out: Path, *options: object) -> tuple[object, ...]:
+def curate(index: object, out: object, *options: object) -> tuple[object, ...]:
     """Arguments of `cocu curate run` for the tiny world."""
     return ("curate", "run", index, "--out", out, "--neighbours", 8, *options)
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from curation.reading.shards import Shard
 from curation.runs.ray_workers import joined, ray_workers
 from curation.runs.spread import ATTEMPTS, spread
 from files.errors import CocuError, MisuseError
-from tests.curation.runs.test_spread import SHARDS, recording
+from tests.curation.runs.test_spread import SHARDS, foreseeing, recording
 from tests.integration.faults import ENVIRONMENT, ROOT, build, curate, run, same, start
 from tests.integration.processes import session
 
@@ -137,7 +138,7 @@ def spreads(folder: str) -> None:
     make = partial(recording, there, "3", ATTEMPTS, "")
     counted: list[int] = []
     tried: list[str] = []
-    shards = [*SHARDS, type(SHARDS[0])("bad", "/data/bad.tar", 10)]
+    shards = [*SHARDS, Shard("bad", "/data/bad.tar", 10)]
     with joined(f"127.0.0.1:{PORT}"):
         outcomes = spread(
             *(shards, make, gather, lambda pairs, weight: counted.append(pairs)),
@@ -147,8 +148,14 @@ def spreads(folder: str) -> None:
         assert failed == ["3", "bad"], failed
         assert sorted(tried) == ["3"] * ATTEMPTS + ["bad"], tried
         assert sum(counted) == 3 * (len(shards) - len(failed))
-        begun = {path.name: len(path.read_text().split()) for path in there.iterdir()}
+        begun = {path.name: len(path.read_text().split()) for path in there.iterdir() if path.is_file()}
         assert begun == {shard.name: 1 for shard in shards} | {"3": ATTEMPTS}, begun
+        many = [Shard(f"{i}", f"/data/{i}.tar", 1) for i in range(24)]
+        (there / "ahead").mkdir()
+        make = partial(foreseeing, there / "ahead", "4", len(many))
+        found = dict(spread(many, make, gather, lambda pairs, weight: None))
+        assert set(found) == set(many)
+        assert all(done == ({"ahead": True}, []) for done in found.values()), found
         with pytest.raises(MisuseError, match="wrong option"):
             list(spread(SHARDS, partial(recording, there, "", 0, "0"), gather, lambda pairs, weight: None))
         until(lambda: hands() == 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation import ranks
 from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from tests.integration.commands import cocu, succeed
 from tests.training.curated_world import make_curated
@@ -95,6 +96,25 @@ def test_parts_count_what_one_run_counts(tmp_path: Path, val: Path) -> None:
     assert (refused.code, "holds results" in refused.err) == (2, True)
     refused = cocu(*command, "--part", "3/2", "--overwrite")
     assert (refused.code, "--part 3/2: give I/N" in refused.err) == (2, True)
+
+
+def test_processes_of_its_own_count_what_one_counts(tmp_path: Path, val: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["eval", make_checkpoint(tmp_path / "run"), "--benchmark", f"miniature={val}", "--device", "cpu"]
+    for count in (1, 2):
+        monkeypatch.setattr(ranks, "wanted_ranks", lambda device, gpus, count=count: count)
+        told = succeed(*command, "--gallery", 1, "--out", tmp_path / str(count)).out
+        assert sum(line.startswith("pictures/s") for line in told.splitlines()) == 1
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in "12")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["benchmarks"][0]["mean_iou"] == two["benchmarks"][0]["mean_iou"]
+    with np.load(tmp_path / "1/miniature/counts.npz") as first, np.load(tmp_path / "2/miniature/counts.npz") as second:
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+    parts = ("--batch-size", 1, "--gallery", 0, "--out", tmp_path / "parts", "--part")  # by two processes, and by one
+    for part, count in (("1/2", 2), ("2/2", 1), ("finish", 2)):
+        monkeypatch.setattr(ranks, "wanted_ranks", lambda device, gpus, count=count: count)
+        succeed(*command, *parts, part)
+    parts_of = json.loads((tmp_path / "parts" / "results.json").read_text())["benchmarks"][0]
+    assert parts_of["mean_iou"] == one["benchmarks"][0]["mean_iou"]
 
 
 def test_a_run_is_measured_on_a_benchmark_while_it_trains(tmp_path: Path, val: Path) -> None:

@@ -71,6 +71,13 @@ def given(world: World, folder: Path, out: Path, *more: object) -> tuple[object,
     return ("index", "build", "--embeddings", folder, "--model", world.model, "--out", out, *OPTIONS, *more)
 
 
+def test_a_trial_counts_their_rows(world: World, folder: Path, tmp_path: Path) -> None:
+    said = succeed(*given(world, folder, tmp_path / "index", "--dry-run")).out
+    assert "reads   2 tables, " in said
+    assert "pairs   about 60, by 60 that were read (0 of them rejects)" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_clip_retrievals_layout_gives_the_same_index(world: World, index: Path, folder: Path, tmp_path: Path) -> None:
     answer = succeed(*given(world, folder, tmp_path / "index"))
     assert digests(tmp_path / "index", *PARTS) == digests(index, *PARTS)

@@ -142,6 +142,19 @@ def test_without_its_index_a_page_says_so_and_with_another_there_is_none(
     assert cocu("curate", "show", alone, "k", "--index", index).code == 2
 
 
+@pytest.mark.parametrize("odd", [{"expansion": 7}, {"expansion": None}, {"neighbours": "x"}, {"neighbours": -3}])
+def test_a_manifest_that_does_not_say_how_is_told(
+    odd: dict[str, object], inside: Path, index: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(inside, tmp_path / "curated")
+    manifest = json.loads((inside / "manifest.json").read_text("utf-8"))
+    manifest["parameters"] |= odd
+    (tmp_path / "curated" / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    answer = cocu("curate", "report", tmp_path / "curated", "--out", tmp_path / "page.html", "--index", index)
+    assert answer.code == 1
+    assert f"manifest.json: broken (parameters.{next(iter(odd))}" in answer.err
+
+
 def test_long_captions_are_cut_around_the_word() -> None:
     pieces = _quoted("word " * 3000 + "a Sea-lion " + "more " * 3000, "sea lion")
     assert 150 < sum(len(text) for text, _ in pieces) < 170

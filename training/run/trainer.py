@@ -61,6 +61,7 @@ from training.step.precision import precision
 from training.step.schedule import learning_rate
 
 MOST_SKIPPED_IN_A_ROW = 10
+SCALE_HALVINGS = 16  # of the loss's scale in fp16, which begins at 2**16; a step is skipped for each
 MOST_TOLD_OF = 10  # broken shards, when they are met; the last lines count all
 TOKENS_MULTIPLE = 16  # compiled encoders see texts of a few lengths only
 
@@ -251,7 +252,7 @@ class Run:
         return accumulate(self.encoders, pieces, loss_of, autocast=self.autocast, no_sync=self.no_sync, scale=scale)
 
     def _judge(self, verdict: Verdict | None) -> None:
-        """Count a step that was not taken. Raises CocuError at the tenth in a row."""
+        """Count a step that was not taken. Raises CocuError after too many in a row."""
         if verdict is None:
             return
         progress = self.progress
@@ -264,9 +265,9 @@ class Run:
         keys = [key for some in of_all(verdict.keys, self.place) for key in some]
         if self.log:
             self.log.skipped(verdict.step, loss, keys)
-        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+        if progress.skipped_in_a_row == (most := MOST_SKIPPED_IN_A_ROW + SCALE_HALVINGS * self.scaler.is_enabled()):
             raise CocuError(
-                f"the loss or its gradient was not finite in {MOST_SKIPPED_IN_A_ROW} steps on end, up to step "
+                f"the loss or its gradient was not finite in {most} steps on end, up to step "
                 f"{verdict.step:,}; {self.options.run / SKIPPED} lists their pairs. Look at these, or begin a new run "
                 "from a checkpoint (--init) with a lower optimizer.base_lr, a longer warm-up, or precision=fp32"
             )

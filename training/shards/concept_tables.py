@@ -37,7 +37,9 @@ def table_rows(curated: Path, shard: str) -> Iterator[tuple[str, str, bytes]]:
             owner, waiting = _theirs(batch["key"], waiting, entries)
             kept = _kept(waiting.slice(0, len(owner)).combine_chunks(), owner, len(batch))
             waiting = waiting.slice(len(owner))
-            yield from zip(batch["key"].to_pylist(), batch["caption"].to_pylist(), concepts_json(kept), strict=True)
+            yield from zip(
+                batch["key"].to_pylist(), batch["caption"].to_pylist(), concepts_json(kept).to_pylist(), strict=True
+            )
         if len(waiting) or next(entries, None) is not None:
             raise ValueError("it has concepts of pairs that are not there")
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

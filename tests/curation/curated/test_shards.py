@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from benchmarks.speed.tiny_pairs import write_tar
 from curation.curated.enriched import enriched_captions, with_caption
 from curation.curated.shards import CuratedShard, read_concepts
+from curation.curated.sidecar import Sidecar
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, find_shards, read_pairs
+from files.concepts_json import concepts_json
 from files.errors import CocuError
 from files.tar_headers import BLOCK, tar_member
 from tests.curation.curated_fixture import kept
@@ -172,6 +175,58 @@ def test_a_cut_last_padding_is_made_up(tmp_path: Path) -> None:
         info = tar.getmembers()[-1]
     path.write_bytes(path.read_bytes()[: info.offset_data + 1])
     assert curate(shard_of(path), tmp_path / "out.tar", "a")["a"]["txt"] == b"x"
+
+
+@given(
+    st.integers(512, 6000),
+    st.lists(st.tuples(st.integers(0, 5000), st.booleans()), min_size=1, max_size=8),
+    st.sampled_from([None, "caption"]),
+)
+def test_bytes_do_not_depend_on_the_pieces_that_are_read(
+    piece: int, pairs: list[tuple[int, bool]], field: str | None
+) -> None:
+    made = [
+        [
+            tar_member(f"{i}.jpg", bytes([i]) * size),
+            tar_member(f"{i}.json", b'{"a": 1}'),
+            tar_member(f"{i}.txt", b"a dog"),
+        ]
+        for i, (size, _) in enumerate(pairs)
+    ]
+    chosen = [i for i, (_, kept) in enumerate(pairs) if kept]
+    given = kept([CONCEPTS[: i % 4] for i in chosen])
+    expected = b""
+    for i, concepts in zip(chosen, concepts_json(given).to_pylist(), strict=True):
+        image, described, text = made[i]
+        (caption,) = enriched_captions(["a dog"], kept([CONCEPTS[: i % 4]]))
+        new = tar_member(f"{i}.json", json.dumps({"a": 1, "caption": caption}).encode())
+        expected += image + (text if field else described + text)
+        expected += (new if field else b"") + tar_member(f"{i}.concepts.json", concepts)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("files.stretches.PIECE", piece)
+        path, out = Path(folder, "0.tar"), Path(folder, "out.tar")
+        path.write_bytes(b"".join(part for members in made for part in members) + bytes(1024))
+        with CuratedShard(shard_of(path), out, CaptionOptions(), field) as target:
+            target.write([str(i) for i in chosen], ["a dog"] * len(chosen), given)
+        written = out.read_bytes()
+    assert written[: len(expected)] == expected
+    assert not written[len(expected) :].strip(b"\0")
+    assert len(written) % tarfile.RECORDSIZE == 0
+
+
+@pytest.mark.parametrize("kind", [CuratedShard, Sidecar])
+def test_nothing_is_left_where_writing_fails(kind: type[CuratedShard | Sidecar], tmp_path: Path) -> None:
+    shard = shard_of(write_tar(tmp_path / "0.tar", pair_members("a", 0)))
+
+    def run(field: str | None) -> None:
+        with kind(shard, tmp_path / "out.tar", CaptionOptions(), field) as target:
+            target.write(["a"], ["a dog"], kept([CONCEPTS]))
+            raise KeyboardInterrupt
+
+    for field in (None, "caption"):
+        with pytest.raises(KeyboardInterrupt):
+            run(field)
+        assert [path.name for path in tmp_path.iterdir()] == ["0.tar"]
 
 
 def checksum(shard: Shard) -> int:

@@ -14,7 +14,7 @@ import pytest
 from curation.reading.shards import Shard
 from curation.runs.manifest import read_manifest
 from curation.runs.run_folder import RunFolder
-from files.atomic import MINE, atomic, write_json
+from files.atomic import HOST, MINE, atomic, write_json
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
 
@@ -39,7 +39,7 @@ def test_atomic_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     with atomic(path) as temporary:
         temporary.write_text("whole")
-        assert files(tmp_path) == [f"new/folder/.file.{os.getpid()}-{MINE}.tmp"]
+        assert files(tmp_path) == [f"new/folder/.file.{HOST}-{os.getpid()}-{MINE}.tmp"]
     assert path.read_text() == "whole"
     with pytest.raises(KeyError):
         half_written(path)
@@ -102,7 +102,7 @@ def test_leavings_of_a_killed_run_are_cleared_away(tmp_path: Path) -> None:
     with folder(tmp_path) as run:
         run.commit("0", {})
     (tmp_path / "out/embeddings").mkdir()
-    for name in (".x.parquet.123.tmp", "embeddings/.y.parquet.99.tmp", "state/.t.json.1.tmp"):
+    for name in (".x.parquet.123.tmp", "embeddings/.y.parquet.99.tmp", "state/.t.json.1.tmp", ".z.node7-9-0a1b.tmp"):
         (tmp_path / "out" / name).write_text("half")
     (tmp_path / "out/embeddings/.counting.99.tmp").mkdir()
     (tmp_path / "out/embeddings/.counting.99.tmp/.x.tmp").touch()

@@ -15,9 +15,10 @@ import pytest
 
 from curation.reading.shards import Shard
 from curation.runs.attempts import attempts_at
-from curation.runs.each_shard import ShardStage, each_shard
+from curation.runs.each_shard import each_shard
 from curation.runs.local_workers import local_workers, seen_alone
 from curation.runs.run_folder import RunFolder
+from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import ATTEMPTS, Advance, Done, Gather, Seat, Work, spread
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
@@ -100,6 +101,47 @@ def test_misuse_ends_the_work_at_once(tmp_path: Path) -> None:
 
 def test_no_shards_no_processes(tmp_path: Path) -> None:
     assert list(spread([], partial(recording, tmp_path, "", 0, ""), processes(2), lambda pairs, weight: None)) == []
+
+
+class Foreseeing:
+    """Dies once at a deadly shard; of others it tells whether the next one came before it was through."""
+
+    def __init__(self, folder: Path, deadly: str, count: int) -> None:
+        self.folder, self.deadly, self.count = folder, deadly, count
+        self.heard: list[str] = []
+
+    def soon(self, shard: Shard) -> None:
+        self.heard.append(shard.name)
+
+    def __call__(self, shard: Shard, advance: Advance) -> Done:
+        with (self.folder / shard.name).open("a") as file:
+            file.write("begun\n")
+        assert self.heard[0] == shard.name
+        early = int(shard.name) < self.count // 2
+        end = time.monotonic() + 30
+        while early and len(self.heard) < 2 and time.monotonic() < end:
+            time.sleep(0.001)
+        if shard.name == self.deadly and (self.folder / shard.name).read_text().count("begun") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        del self.heard[0]
+        return {"ahead": not early or bool(self.heard)}, []
+
+
+@contextmanager
+def foreseeing(folder: Path, deadly: str, count: int, seat: Seat) -> Iterator[Work]:
+    yield Foreseeing(folder, deadly, count)
+
+
+def test_the_next_shard_comes_while_one_is_worked_at(tmp_path: Path) -> None:
+    many = [Shard(f"{i}", f"/data/{i}.tar", 1) for i in range(24)]
+    tried: list[str] = []
+    found = spread(
+        *(many, partial(foreseeing, tmp_path, "4", len(many)), processes(2), lambda pairs, weight: None),
+        lambda shard, worker, error: tried.append(shard.name),
+    )
+    assert {shard.name: done for shard, done in found} == {shard.name: ({"ahead": True}, []) for shard in many}
+    assert begun(tmp_path) == {shard.name: 1 for shard in many} | {"4": 2}
+    assert tried == ["4"]
 
 
 @contextmanager

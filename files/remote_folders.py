@@ -1,0 +1,331 @@
+"""Folders that lie elsewhere, such as s3://BUCKET/INDEX: commands work on a copy of them on this machine.
+
+What fills one: each file that is written whole (files/atomic.py) is sent before it takes its place in the copy, one
+after the other. So what holds for a folder here holds there, too: a record stands only after the files it speaks of.
+Neither names that change nor locks are asked of the other side, and what stands there is the truth: a copy to be
+filled begins empty, and goes with its process. What reads one copies what it lacks, and what is another by now.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from files.addresses import filesystem, is_full, no_room
+from files.errors import CocuError, MisuseError, one_line
+from files.locks import LOCK, taken
+from files.printable import CALLED
+from files.saying import say
+from files.scratch import scratch_folder
+from files.synced import remote_address
+
+CACHE = "COCU_CACHE"  # environment variable: a folder where copies of what is read are kept
+MARK = "manifest.json"
+# Folders of many large files, which are copied one by one as they are read.
+LARGE = ("embeddings", "shards")
+OF_SHARDS = ("shards", "pairs", "archives")  # folders with a file for each shard, of a curation
+SMALL = ".concepts.tar"  # of these all the same
+# Where a file appears when it has come whole, and folders are but names.
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+OTHERS = ".others"  # marks a copy that processes of an engine share on a machine where nobody else has it
+AT_ONCE = 256  # files, of many to be copied
+TOLD_BYTES = 100 << 20
+
+
+@dataclass(frozen=True)
+class RemoteCopy:
+    """The copy `here` of the folder at `address`. filled: what is written here goes there.
+
+    sent: what is of single shards is not kept here when it has gone there.
+    """
+
+    address: str
+    here: Path
+    filled: bool = False
+    sent: bool = False
+
+    @property
+    def there(self) -> Any:
+        """The file system of the address."""
+        return filesystem(self.address, use_listings_cache=False)
+
+    def path_there(self, name: str) -> str:
+        """What the other side calls a file or folder; name: below `here`, with slashes, "" for the whole."""
+        root = str(self.there._strip_protocol(self.address)).rstrip("/")
+        return f"{root}/{name}" if name else root
+
+    def listed(self, name: str = "") -> dict[str, Mapping[str, Any]]:
+        """What is known there of each file at or below a name. Raises CocuError for names that no folder here has."""
+        with _asked(self.address, "read"):
+            try:
+                found = self.there.find(self.path_there(name), detail=True)
+            except FileNotFoundError:
+                return {}
+        root, files = self.path_there("") + "/", {}
+        for path, known in found.items():
+            below = str(path).removeprefix(root)
+            if any(part in ("", ".", "..") for part in below.rstrip("/").split("/")) or "\0" in below:
+                raise CocuError(f"{self.address}: holds {below!r:.200}, which no file here can be called; remove it")
+            if not below.endswith("/") and not any(part.startswith(".") for part in below.split("/")):
+                files[below] = known
+        return files
+
+    def noted(self, name: str) -> Path:
+        """Where it is noted of which content the copy of a file is."""
+        return self.here.parent / "noted" / f"{name}.json"
+
+    def came(self, name: str = "") -> set[str]:
+        """Files at or below a name that are copies, and were not made here."""
+        notes = self.here.parent / "noted"
+        found = [path for path in (self.noted(name), *(notes / name).rglob("*.json")) if path.is_file()]
+        return {path.relative_to(notes).as_posix().removesuffix(".json") for path in found}
+
+    def has(self, name: str, known: Mapping[str, Any]) -> bool:
+        """Whether the copy of a file is of this content."""
+        with suppress(OSError):
+            return (self.here / name).exists() and self.noted(name).read_text("utf-8") == _content(known)
+        return False
+
+    def note(self, name: str, known: Mapping[str, Any]) -> None:
+        """Note it."""
+        self.noted(name).parent.mkdir(parents=True, exist_ok=True)
+        self.noted(name).write_text(_content(known), "utf-8")
+
+
+_COPIES: dict[str, RemoteCopy] = {}
+_SCRATCH = ExitStack()
+
+
+def local_folder(given: str | Path, filled: bool = False, sent: bool = False) -> Path:
+    """The folder itself, or the copy of a remote one. What is copied is read, or with `filled` written through.
+
+    sent: as of `RemoteCopy`.
+
+    Raises MisuseError for an address that cannot be listed or, filled, holds other files; CocuError where the other
+    side cannot be reached or refuses.
+    """
+    address = remote_address(given)
+    if address is None:
+        here = Path(re.sub("^file:/+", "/", str(given)))
+        if not filled:
+            bring(here, LARGE)
+        return here
+    found = [copy for copy in _COPIES.values() if copy.address == address and copy.filled >= filled]
+    copy = found[-1] if found else _new_copy(address, filled, sent)
+    if not filled:
+        bring(copy.here, LARGE)
+    elif not copy.listed(MARK) and (strangers := sorted(copy.listed())):
+        raise MisuseError(
+            f"{address}: holds other files ({', '.join(strangers[:3])}) and no {MARK}; give a new or empty folder"
+        )
+    return copy.here
+
+
+def bring(path: Path, but: Collection[str] = ()) -> None:
+    """Make a file, or what is below a folder, what it is there; nothing where it is in no copy.
+
+    but: folders whose files are left out, save small ones. What was made here, and never was there, stays.
+    """
+    copy = copy_of(path)
+    if copy is None:
+        return
+
+    def wanted(name: str) -> bool:
+        return name.endswith(SMALL) or not set(name.split("/")[:-1]) & set(but)
+
+    top = _name(copy, path)
+    there = {name: known for name, known in copy.listed(top).items() if wanted(name)}
+    for name in copy.came(top) - set(there):
+        if wanted(name):
+            (copy.here / name).unlink(missing_ok=True)
+            copy.noted(name).unlink(missing_ok=True)
+    lacking = [name for name, known in there.items() if not copy.has(name, known)]
+    size = sum(_size(there[name]) for name in lacking)
+    if size > TOLD_BYTES:
+        say(f"{copy.address}: copying {len(lacking):,} files, {size / 1e9:.1f} GB, to {copy.here.parent.parent}")
+    for start in range(0, len(lacking), AT_ONCE):
+        _fetch(copy, {name: there[name] for name in lacking[start : start + AT_ONCE]})
+
+
+def at_hand(path: Path) -> Path:
+    """A file that is to be read: brought, if it is of a copy and not here."""
+    if copy_of(path) is not None and not path.exists():
+        bring(path)
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether what is to be written in a copy is there already, by whomever."""
+    copy = copy_of(path)
+    return copy is not None and bool(copy.listed(_name(copy, path)))
+
+
+def remove(path: Path, ignore_errors: bool = False) -> None:
+    """Remove a file or folder that a command fills, here and there; nothing where there is none."""
+    if (copy := copy_of(path)) and copy.filled and (there := copy.listed(_name(copy, path))):
+        with _asked(copy.address, "written"), suppress(FileNotFoundError):
+            copy.there.rm([copy.path_there(name) for name in there])
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def send(whole: Path, path: Path) -> bool:
+    """Send a whole file that is to be `path`; whether it goes there alone, and is not to be kept here."""
+    copy = copy_of(path)
+    if copy is None or not copy.filled:
+        return False
+    name = _name(copy, path)
+    target = copy.path_there(name)
+    with _asked(f"{copy.address}/{name}", "written"):
+        if copy.address.partition(":")[0] in STORES:
+            copy.there.put_file(str(whole), target)
+        else:
+            beside = f"{target.rpartition('/')[0]}/{whole.name}"
+            copy.there.makedirs(target.rpartition("/")[0], exist_ok=True)
+            copy.there.put_file(str(whole), beside)
+            copy.there.mv(beside, target)
+        copy.note(name, copy.there.info(target))
+    return copy.sent and path.parent.name in OF_SHARDS
+
+
+def copy_of(path: Path) -> RemoteCopy | None:
+    """The copy in which a path lies."""
+    for copy in _COPIES.values():
+        if f"{path.absolute()}/".startswith(f"{copy.here}/"):
+            return copy
+    return None
+
+
+def address_of(path: Path) -> str:
+    """What a person calls a path: of one in a copy its address."""
+    copy = copy_of(path)
+    return str(path) if copy is None else f"{copy.address}/{_name(copy, path)}".rstrip("/")
+
+
+def all_copies() -> tuple[RemoteCopy, ...]:
+    """What this process has copies of, to be told to those that it starts."""
+    return tuple(_COPIES.values())
+
+
+def know(copies: Iterable[RemoteCopy]) -> None:
+    """In a process that was started by one that has these copies: read and fill them here, too."""
+    for copy in copies:
+        _COPIES[str(copy.here)] = copy
+        CALLED[str(copy.here)] = copy.address
+
+
+@contextmanager
+def copies_here(copies: Iterable[RemoteCopy]) -> Iterator[None]:
+    """As `know`, in a process of maybe another machine, which begins copies of its own, in the same places.
+
+    They go when the next copy is made there after the last such process has ended.
+    """
+    with ExitStack() as stack:
+        for copy in copies:
+            root = copy.here.parents[1]
+            if not (root / LOCK).exists() or (root / OTHERS).exists():  # not the one of the process that shares them
+                (root / OTHERS).parent.mkdir(parents=True, exist_ok=True)
+                (root / OTHERS).touch()
+                stack.enter_context(taken(root, root / LOCK, begin=lambda alone: None))
+        know(copies)
+        yield
+
+
+# How it is done.
+
+
+def _new_copy(address: str, filled: bool, sent: bool) -> RemoteCopy:
+    if address.startswith(("http://", "https://")):
+        raise MisuseError(f"{address}: a folder on a web server can be neither listed nor filled; give s3:// or gs://")
+    if kept := None if filled else os.environ.get(CACHE):
+        root = Path(kept).absolute() / "cocu-copies" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    else:
+        root = _SCRATCH.enter_context(scratch_folder("cocu-copy-"))
+    here = root / "copy" / (re.sub(r"[^\w.-]", "_", address.rpartition("/")[2]).lstrip(".") or "folder")
+    here = here.absolute()
+    here.mkdir(parents=True, exist_ok=True)
+    know([RemoteCopy(address, here, filled, sent)])
+    return _COPIES[str(here)]
+
+
+atexit.register(_SCRATCH.close)
+
+
+def _name(copy: RemoteCopy, path: Path) -> str:
+    name = path.absolute().relative_to(copy.here).as_posix()
+    return "" if name == "." else name
+
+
+def _fetch(copy: RemoteCopy, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Copy files, each of which takes its place when it is whole."""
+    root = copy.here.parents[1]
+    with scratch_folder("cocu-arriving-", root) as folder:
+        arrived = [folder / str(number) for number in range(len(files))]
+        with _asked(copy.address, "read"):
+            try:
+                copy.there.get([copy.path_there(name) for name in files], list(map(str, arrived)))
+            except OSError as error:
+                if is_full(error):
+                    raise no_room(copy.address, root, f"or set TMPDIR or {CACHE} to a folder with room") from error
+                raise
+        for path, (name, known) in zip(arrived, files.items(), strict=True):
+            if path.stat().st_size != _size(known):
+                raise CocuError(f"{copy.address}/{name}: came with other bytes than it has; run the same command again")
+            if changed := _time(known):
+                os.utime(path, (changed, changed))
+            place = copy.here / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+            copy.note(name, known)
+
+
+def _size(known: Mapping[str, Any]) -> int:
+    return int(known.get("size") or 0)
+
+
+def _content(known: Mapping[str, Any]) -> str:
+    """What tells the content of a file from another: its size, and its tag, or else its time."""
+    tag = next((known[name] for name in ("ETag", "etag", "md5Hash") if known.get(name)), None)
+    return json.dumps([_size(known), str(tag) if tag else _time(known)])
+
+
+def _time(known: Mapping[str, Any]) -> float:
+    """When a file was written, in seconds since 1970; 0 where it is not said."""
+    for name in ("LastModified", "mtime", "last_modified", "updated", "created"):
+        value = known.get(name)
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return 0.0
+
+
+@contextmanager
+def _asked(address: str, verb: str) -> Iterator[None]:
+    """Around asking the other side: what it refuses becomes a CocuError; of what is to be written an OSError, which
+    ends all work, as that of a full disk does."""
+    try:
+        yield
+    except CocuError:
+        raise
+    except Exception as error:  # every driver has kinds of its own
+        said = one_line(getattr(error, "strerror", None) or error).rstrip(".")
+        advice = "check the address and your right to it, then run the same command again: it goes on"
+        if verb == "read":
+            raise CocuError(f"{address}: cannot be read: {said}; {advice}") from error
+        raise OSError(errno.EIO, f"cannot be written: {said}; {advice}", address) from error
