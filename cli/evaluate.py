@@ -10,7 +10,7 @@ from cli.command import DEFAULT, Commands, RunUnlessNamed
 from cli.named_entries import completion
 from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
-from cli.team import GpusOption
+from cli.team import AddressOption, EngineOption, GpusOption
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # of pictures, by their names' endings
 
@@ -49,6 +49,8 @@ def run(
     ] = None,
     device: DeviceOption = "auto",
     gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     precision: PrecisionOption = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that are segmented together.")] = 8,
     windows: Annotated[int, typer.Option(min=1, help="Windows that go through the model together.")] = 8,

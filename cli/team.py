@@ -1,4 +1,4 @@
-"""The options that say who does the shards of `cocu index build` and `cocu curate run`."""
+"""The options that say who does the shards of an index or a curation, or the pictures of an evaluation."""
 
 from typing import Annotated, Literal
 

@@ -20,6 +20,8 @@ def evaluate_as_asked(
     limit: int | None,
     device: str,
     gpus: int | None,
+    engine: str,
+    address: str | None,
     precision: Any,
     batch_size: int,
     windows: int,
@@ -52,6 +54,7 @@ def evaluate_as_asked(
     from evaluation.parts import parse_eval_part
     from evaluation.ranks import by_ranks, wanted_ranks
     from evaluation.setting import Wording
+    from files.engines import RAY, check_engine
     from files.errors import MisuseError, check_numbers
 
     check_numbers(1, limit=limit, batch_size=batch_size, windows=windows, workers=workers, gpus=gpus)
@@ -68,4 +71,9 @@ def evaluate_as_asked(
     options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
     told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
     measure = partial(evaluate_checkpoint, str(named), wanted, *told, pictures, parse_eval_part(part))
+    check_engine(engine, address)
+    if engine == RAY:
+        from evaluation.ray_ranks import by_ray
+
+        return by_ray(measure, device, gpus, address, tokenizer, quiet)
     return by_ranks(wanted_ranks(device, gpus), measure, tokenizer, quiet)

@@ -7,11 +7,8 @@ the cluster, or joins it.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
-import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +20,13 @@ from typing import Any
 from curation.reading.shards import Shard
 from curation.runs.local_workers import sendable
 from curation.runs.spread import Done, Seat, Work
-from files.errors import CocuError, MisuseError, one_line
+from files.errors import CocuError, MisuseError
+from files.ray_cluster import joined, machines, only_on, why_dead
 from files.remote_folders import RemoteCopy, all_copies, copies_here
 from files.saying import say
 
-CALL = 10.0  # seconds for the cluster's head to answer
 LOOK = 1.0  # seconds between looks at who is in the cluster
+LATE = 60.0  # seconds in which workers may begin without a word
 MOST_DEATHS = 3  # in a row of workers at one place, none of which did a shard: no other is begun there
 
 
@@ -105,12 +103,13 @@ class RayWorkers:
         self._ray, self._on_gpus, self._processes, self._gpus = ray, on_gpus, processes, gpus
         self._makings = ray.put(makings)
         self._hand = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)(Hand)
-        self._places: dict[str, tuple[dict[str, Any], int]] = {}  # of each worker: the machine, the number there
+        # Of each worker: the machine, how many are there, and how many GPUs they have.
+        self._places: dict[str, tuple[dict[str, Any], int, int]] = {}
         self._actors: dict[str, Any] = {}
         self._asked: dict[Any, str] = {}  # what is not answered yet, of whom
         self._machines: set[str] = set()
         self._deaths: dict[str, int] = {}
-        self._looked, self._waits = 0.0, False
+        self._looked, self._waits, self._silent_since = 0.0, False, time.monotonic()
         self._look()
 
     @property
@@ -124,6 +123,7 @@ class RayWorkers:
         if not self._asked:
             self._wait_for_machines()
         ready, _ = self._ray.wait(list(self._asked), timeout=LOOK) if self._asked else ([], [])
+        self._tell_of_late_ones(bool(ready))
         found: list[tuple[str, str, Any]] = []
         for answer in ready:
             name = self._asked.pop(answer, "")
@@ -132,7 +132,7 @@ class RayWorkers:
             try:
                 kind, told, *advanced = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
-                kind, told, advanced = "dead", _why(error), []
+                kind, told, advanced = "dead", why_dead(error), []
                 self._deaths[name] = self._deaths.get(name, 0) + 1
             if kind in ("dead", "broken"):
                 self._ray.kill(self._actors.pop(name))
@@ -153,7 +153,7 @@ class RayWorkers:
 
     def replace(self, name: str) -> None:
         """Another one in the place of one that is dead, if its machine is still there."""
-        machine, _ = self._places[name]
+        machine, *_ = self._places[name]
         if machine["NodeID"] in {one["NodeID"] for one in self._alive()} and self._deaths[name] < MOST_DEATHS:
             self._hire(name)
 
@@ -163,8 +163,7 @@ class RayWorkers:
             self._ray.kill(actor)
 
     def _alive(self) -> list[dict[str, Any]]:
-        needs = "GPU" if self._on_gpus else "CPU"
-        return [one for one in self._ray.nodes() if one["Alive"] and one["Resources"].get(needs, 0) >= 1]
+        return machines(self._ray, "GPU" if self._on_gpus else "CPU")
 
     def _look(self) -> None:
         """Begin workers on machines that have joined."""
@@ -178,7 +177,7 @@ class RayWorkers:
                 processes = self._processes or gpus or 1
                 for number in range(processes):
                     name = f"worker {number + 1} of {machine['NodeManagerAddress']} ({machine['NodeID'][:6]})"
-                    self._places[name] = machine, processes
+                    self._places[name] = machine, processes, min(gpus, processes)
                     self._hire(name)
 
     def _wait_for_machines(self) -> None:
@@ -187,80 +186,23 @@ class RayWorkers:
         self._waits = True
         time.sleep(LOOK)
 
-    def _hire(self, name: str) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    def _tell_of_late_ones(self, answered: bool) -> None:
+        if answered:
+            self._silent_since = float("inf")  # those that work may be silent for long
+        elif time.monotonic() - self._silent_since > LATE:
+            self._silent_since = float("inf")
+            say(f"--engine ray: waiting for {len(self._actors)} workers; they load, or the cluster is busy with others")
 
-        machine, processes = self._places[name]
-        resources = machine["Resources"]
-        seat = Seat(processes, max(1, int(resources.get("CPU", 1))))
+    def _hire(self, name: str) -> None:
+        machine, processes, gpus = self._places[name]
+        seat = Seat(processes, max(1, int(machine["Resources"].get("CPU", 1))))
         # As a process of the driver's own machine: one alone takes the cores, and several share them.
         threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(seat.cores)), "OPENBLAS_NUM_THREADS": "1"}
         actor = self._hand.options(
             num_cpus=seat.cores / processes if seat.cores < processes else seat.cores // processes,
-            num_gpus=min(1.0, resources["GPU"] / processes) if self._on_gpus else 0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False),
+            num_gpus=1 / -(-processes // gpus) if gpus else 0,
+            scheduling_strategy=only_on(machine),
             runtime_env={"env_vars": threads},
         ).remote(os.getcwd())
         self._actors[name] = actor
         self._asked[actor.make.remote(self._makings, seat, all_copies())] = name
-
-
-def sought_device(device: str, address: str | None) -> str:
-    """What the towers of workers run on: a GPU where `auto` finds one in the cluster.
-
-    Raises MisuseError where there is none that was asked for, and for no cluster.
-    """
-    from curation.encoding.encoder import DEVICES
-
-    if device not in DEVICES:
-        raise MisuseError(f"--device {device}: expected one of {', '.join(DEVICES)}")
-    with joined(address) as ray:
-        if device == "cpu":
-            return device
-        there = any(one["Alive"] and one["Resources"].get("GPU", 0) >= 1 for one in ray.nodes())
-    if device == "cuda" and not there:
-        raise MisuseError("--device cuda: no machine of the cluster has a GPU; use --device cpu, or auto")
-    return "cuda" if there else "cpu"
-
-
-@contextmanager
-def joined(address: str | None) -> Iterator[Any]:
-    """Ray, with this process in the cluster while the block lasts, or where it was in one, as it was.
-
-    Raises MisuseError where Ray is not installed, or there is no such cluster.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise MisuseError("--engine ray: Ray is not installed; pip install 'cocu[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    address = address or os.environ.get("RAY_ADDRESS")
-    try:
-        if address:
-            _call(address)
-        ray.init(address or "auto", logging_level=logging.ERROR, log_to_driver=True)
-    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-        of = f"--address {address}" if address else "--engine ray"
-        raise MisuseError(
-            f"{of}: no cluster is reached from this machine ({one_line(error)}); begin one by `ray start --head`, join "
-            "it from other machines by `ray start --address HOST:PORT`, and run this on one of them"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _call(address: str) -> None:
-    """Raises OSError where nobody answers, which Ray would take minutes to find, and ValueError for no HOST:PORT."""
-    found = re.fullmatch(r"\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)
-    if not found or int(found[2]) > 65535:
-        raise ValueError("give HOST:PORT")
-    socket.create_connection((found[1], int(found[2])), timeout=CALL).close()
-
-
-def _why(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return one_line(lines[-1] if lines else error)

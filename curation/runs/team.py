@@ -11,10 +11,8 @@ from functools import partial
 from curation.encoding.encoder import resolve_device
 from curation.runs.local_workers import local_workers
 from curation.runs.spread import Gather
+from files.engines import LOCAL, RAY, check_engine
 from files.errors import MisuseError, check_numbers
-
-LOCAL, RAY = "local", "ray"
-ENGINES = (LOCAL, RAY)
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,7 @@ class Team:
 
     def __post_init__(self) -> None:
         check_numbers(1, processes=self.processes, gpus=self.gpus, workers=self.workers)
-        if self.engine not in ENGINES:
-            raise MisuseError(f"--engine {self.engine}: expected one of {', '.join(ENGINES)}")
-        if self.address is not None and self.engine != RAY:
-            raise MisuseError(f"--address {self.address}: is of a Ray cluster; give --engine {RAY}, too")
+        check_engine(self.engine, self.address)
 
     @property
     def said(self) -> str:
@@ -60,7 +55,8 @@ class Team:
     def on(self, device: str) -> WorkingTeam:
         """The crew whose towers run there: auto, cpu or cuda. Raises MisuseError where that cannot be had as asked."""
         if self.engine == RAY:
-            from curation.runs.ray_workers import ray_workers, sought_device
+            from curation.runs.ray_workers import ray_workers
+            from files.ray_cluster import sought_device
 
             found = sought_device(device, self.address)
             self._check(found)

@@ -6,6 +6,7 @@ in_namespaces("job", ...) runs `job(...)` of this file there, and whatever it ha
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -23,9 +24,10 @@ from pathlib import Path
 import pytest
 
 from curation.reading.shards import Shard
-from curation.runs.ray_workers import joined, ray_workers
+from curation.runs.ray_workers import ray_workers
 from curation.runs.spread import ATTEMPTS, spread
 from files.errors import CocuError, MisuseError
+from files.ray_cluster import joined, machines
 from tests.curation.runs.test_spread import SHARDS, foreseeing, recording
 from tests.integration.faults import ENVIRONMENT, ROOT, build, curate, run, same, start
 from tests.integration.processes import session
@@ -197,6 +199,30 @@ def stages(shards: str, model: str, index: str, curated: str, folder: str) -> No
     assert "already finished" in run(*command, *engine)
 
 
+def evaluates(checkpoint: str, benchmark: str, folder: str) -> None:
+    """`cocu eval` by two nodes, one of which dies at the first try, and by one process."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # all that there is
+    Node(1, 1)
+    node = Node(2, 1)
+    out = Path(folder)
+    command = ("eval", checkpoint, "--benchmark", f"miniature={benchmark}", "--device", "cpu", "--gallery", 1)
+    engine = ("--engine", "ray", "--address", f"127.0.0.1:{PORT}")
+    run(*command, "--out", out / "one")
+    with joined(f"127.0.0.1:{PORT}") as ray:
+        until(lambda: len(machines(ray, "CPU")) == 2)
+    run(*command, "--out", out / "two", *engine)
+    one, two = (json.loads((out / name / "results.json").read_text()) for name in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["benchmarks"][0]["mean_iou"] == two["benchmarks"][0]["mean_iou"]
+    process = start(*command, "--out", out / "three", *engine)
+    until(lambda: (out / "three").exists())
+    node.kill()
+    told = "".join(process.communicate(timeout=110))
+    assert process.returncode == 1, told
+    assert "a process of the cluster is gone: " in told, told
+    run(*command, "--out", out / "three", *engine)
+
+
 if __name__ == "__main__":
     loopback_up()
-    {"spreads": spreads, "stages": stages}[sys.argv[1]](*sys.argv[2:])
+    {"spreads": spreads, "stages": stages, "evaluates": evaluates}[sys.argv[1]](*sys.argv[2:])

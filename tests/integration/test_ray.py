@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
+from tests.evaluation.tiny_checkpoints import make_checkpoint, make_miniature
 from tests.integration.faults import Undisturbed
 from tests.integration.ray_cluster import in_namespaces, why_not
 
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 @pytest.mark.timeout(300)
 def test_shards_of_workers_that_died_are_done_by_others(tmp_path: Path) -> None:
     in_namespaces("spreads", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_evaluation_on_two_nodes_counts_what_one_process_counts(tmp_path: Path) -> None:
+    in_namespaces("evaluates", make_checkpoint(tmp_path / "run"), make_miniature(tmp_path / "val", 13), tmp_path)
 
 
 @pytest.mark.slow

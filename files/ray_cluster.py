@@ -1,0 +1,88 @@
+"""A Ray cluster that is there: joined while a command lasts, and what it has of machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from files.errors import MisuseError, one_line
+
+CALL = 10.0  # seconds for the cluster's head to answer
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[Any]:
+    """Ray, with this process in the cluster while the block lasts, or where it was in one, as it was.
+
+    Raises MisuseError where Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MisuseError("--engine ray: Ray is not installed; pip install 'cocu[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _call(address)
+        ray.init(address or "auto", logging_level=logging.ERROR, log_to_driver=True)
+    except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
+        of = f"--address {address}" if address else "--engine ray"
+        raise MisuseError(
+            f"{of}: no cluster is reached from this machine ({one_line(error)}); begin one by `ray start --head`, join "
+            "it from other machines by `ray start --address HOST:PORT`, and run this on one of them"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _call(address: str) -> None:
+    """Raises OSError where nobody answers, which Ray would take minutes to find, and ValueError for no HOST:PORT."""
+    found = re.fullmatch(r"\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)
+    if not found or int(found[2]) > 65535:
+        raise ValueError("give HOST:PORT")
+    socket.create_connection((found[1], int(found[2])), timeout=CALL).close()
+
+
+def machines(ray: Any, needs: str) -> list[dict[str, Any]]:
+    """The machines that are in the cluster and have one CPU, or GPU, at least."""
+    return [one for one in ray.nodes() if one["Alive"] and one["Resources"].get(needs, 0) >= 1]
+
+
+def only_on(machine: dict[str, Any]) -> Any:
+    """The scheduling strategy of what is for one machine."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False)
+
+
+def sought_device(device: str, address: str | None) -> str:
+    """What models of workers run on: a GPU where `auto` finds one in the cluster.
+
+    Raises MisuseError where there is none that was asked for, and for no cluster.
+    """
+    if device not in DEVICES:
+        raise MisuseError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    with joined(address) as ray:
+        if device == "cpu":
+            return device
+        there = machines(ray, "GPU")
+    if device == "cuda" and not there:
+        raise MisuseError("--device cuda: no machine of the cluster has a GPU; use --device cpu, or auto")
+    return "cuda" if there else "cpu"
+
+
+def why_dead(error: Exception) -> str:
+    """What Ray says of an actor that is gone, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1] if lines else error)
