@@ -109,12 +109,6 @@ def test_processes_of_its_own_count_what_one_counts(tmp_path: Path, val: Path, m
     assert one["benchmarks"][0]["mean_iou"] == two["benchmarks"][0]["mean_iou"]
     with np.load(tmp_path / "1/miniature/counts.npz") as first, np.load(tmp_path / "2/miniature/counts.npz") as second:
         assert all(np.array_equal(first[name], second[name]) for name in first)
-    parts = ("--batch-size", 1, "--gallery", 0, "--out", tmp_path / "parts", "--part")  # by two processes, and by one
-    for part, count in (("1/2", 2), ("2/2", 1), ("finish", 2)):
-        monkeypatch.setattr(ranks, "wanted_ranks", lambda device, gpus, count=count: count)
-        succeed(*command, *parts, part)
-    parts_of = json.loads((tmp_path / "parts" / "results.json").read_text())["benchmarks"][0]
-    assert parts_of["mean_iou"] == one["benchmarks"][0]["mean_iou"]
 
 
 def test_a_run_is_measured_on_a_benchmark_while_it_trains(tmp_path: Path, val: Path) -> None:
