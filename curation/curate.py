@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,11 @@ from curation.curated.outputs import PARQUET, shard_writer
 from curation.curated.parquet_shards import check_parquet
 from curation.curated.shard_writer import ShardWriter
 from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator
+from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, group_rows
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
-from curation.index.caption_rows import COLUMNS
+from curation.index.caption_rows import COLUMNS, OWN_COLUMNS
 from curation.index.index_manifest import growth_since, older_version, version_of
 from curation.index.opened import (
     Index,
@@ -300,12 +300,14 @@ def _curate_shard(
     localiser = curator.localiser
 
     def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
-        row = first_row
-        # Pictures are held until they are written, so there are few at a time.
-        for batch in parquet_batches(source, localiser.encoder.encoder.batch_size if localiser else BLOCK, COLUMNS):
-            originals, pictures = tar.originals.with_pictures(batch["key"].to_pylist()) if localiser else (None, None)
-            yield curator.curate(shard.name, batch, row, tally, pictures), originals
-            row += len(batch) if row >= 0 else 0
+        # Pictures are held until they are written, so there are few at a time. Searching runs beside ranking.
+        rows = localiser.encoder.encoder.batch_size if localiser else BLOCK
+        batches = parquet_batches(source, group_rows(total), COLUMNS if first_row < 0 else OWN_COLUMNS)
+        with closing(ahead(curator.search(batches, first_row, tally))) as groups:
+            for pairs in (block for group in groups for block in group.blocks(rows)):
+                keys = pairs.batch["key"].to_pylist() if localiser else []
+                originals, pictures = tar.originals.with_pictures(keys) if localiser else (None, None)
+                yield curator.curate(shard.name, pairs, tally, pictures), originals
 
     least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
     options = curator.options

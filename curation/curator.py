@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,30 @@ from curation.runs.progress import Stopwatch
 from files.concepts_json import REGION, KeptConcepts
 
 BLOCK = 1024
+# Pairs that are searched for together, at most: the more queries, the cheaper each.
+GROUP = 4096
 TOP_RECOVERED = 20
+
+
+@dataclass(frozen=True)
+class SearchedPairs:
+    """Pairs of an embeddings file, and what is retrieved for them."""
+
+    batch: pa.RecordBatch
+    anchors: Anchors
+    retrieved: Retrieved
+
+    def blocks(self, rows: int) -> Iterator[SearchedPairs]:
+        """The same in parts of at most so many pairs."""
+        for start in range(0, len(self.batch), rows):
+            part = slice(start, start + rows)
+            yield SearchedPairs(self.batch.slice(start, rows), self.anchors.part(part), self.retrieved.part(part))
+
+
+def group_rows(pairs: int) -> int:
+    """How many of so many pairs to search for together: whole blocks, in groups about even."""
+    blocks = max(1, -(-pairs // BLOCK))
+    return BLOCK * -(-blocks // -(-blocks * BLOCK // GROUP))
 
 
 @dataclass(frozen=True)
@@ -98,7 +121,7 @@ class CurationTally:
 
 
 class Curator:
-    """Curates blocks of pairs against an open index. Thread-safe only in that one thread calls it at a time.
+    """Curates blocks of pairs against an open index. One thread at a time may search, and one may curate.
 
     fitted: what is fitted to the index. localiser: what says where concepts show. witness: what --tags tell, and how
     reliably.
@@ -116,26 +139,30 @@ class Curator:
         self.filters = filters_of(options, index.rows, fitted.statistics, fitted.families)
         self.clusterer = Clusterer(index.vocabulary.vectors)
 
-    def curate(
-        self,
-        shard: str,
-        batch: pa.RecordBatch,
-        first_row: int,
-        tally: CurationTally,
-        pictures: Sequence[bytes] | None = None,
-    ) -> CuratedBlock:
-        """Curate the pairs of an embeddings batch; `first_row` is their first row in the index, -1 for none.
+    def search(
+        self, batches: Iterable[pa.RecordBatch], first_row: int, tally: CurationTally
+    ) -> Iterator[SearchedPairs]:
+        """Retrieve for the pairs of embeddings batches; `first_row` is their first row in the index, -1 for none."""
+        index, row = self.index, first_row
+        for batch in batches:
+            clock = Stopwatch(tally.seconds)
+            anchors = anchors_of(batch, row, index)
+            clock.lap("read")
+            retrieved = expand(anchors, self.expansions, self.neighbours, index.images, index.captions, index.rows)
+            clock.lap("search")
+            yield SearchedPairs(batch, anchors, retrieved)
+            row += len(batch) if row >= 0 else 0
 
-        pictures: theirs, encoded, for the localiser.
-        """
+    def curate(
+        self, shard: str, pairs: SearchedPairs, tally: CurationTally, pictures: Sequence[bytes] | None = None
+    ) -> CuratedBlock:
+        """Curate a block of pairs. pictures: theirs, encoded, for the localiser."""
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # of this thread: the others are those that search
         options, vocabulary = self.options, self.index.vocabulary
+        batch, anchors, retrieved = pairs.batch, pairs.anchors, pairs.retrieved
         clock = Stopwatch(tally.seconds)
-        anchors = anchors_of(batch, first_row, self.index)
-        clock.lap("read")
-        retrieved = expand(
-            anchors, self.expansions, self.neighbours, self.index.images, self.index.captions, self.index.rows
-        )
-        clock.lap("search")
         archives = gather(anchors, retrieved, self.index.rows, vocabulary.vectors)
         if self.picture:
             archives = with_nearest(archives, anchors, vocabulary.vectors, self.picture, self.nearest)

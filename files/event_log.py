@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from files.errors import MisuseError
+from files.printable import called
 
 _file: TextIO | None = None
 
@@ -41,8 +42,9 @@ def log_event(event: str, **what: Any) -> None:
     global _file
     if _file is None:
         return
+    told = {name: called(value) if isinstance(value, str) else value for name, value in what.items()}
     try:
-        _file.write(json.dumps({"time": round(time.time(), 3), "event": event, **what}) + "\n")
+        _file.write(json.dumps({"time": round(time.time(), 3), "event": event, **told}) + "\n")
     except OSError as error:
         name, _file = _file.name, None
         print(f"note: --log-json {name}: {error.strerror}; nothing more is logged", file=sys.stderr)

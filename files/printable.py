@@ -23,6 +23,11 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """`text` safe to print in its own lines, its tabs kept."""
+    return called(text).translate(_IN_LINES)
+
+
+def called(text: str) -> str:
+    """`text` with the names that a person knows things by."""
     for path, name in CALLED.items():
         text = text.replace(path, name)
-    return text.translate(_IN_LINES)
+    return text

@@ -22,6 +22,7 @@ from files.npy import load_npy
 
 BATCH = 8192
 COLUMNS = ("key", "caption", "image", "concepts", "text_vec", "image_vec")
+OWN_COLUMNS = COLUMNS[0], COLUMNS[1], COLUMNS[3]  # of pairs whose rows hold the others
 _KINDS: dict[str, tuple[type[np.generic], int]] = {
     **{"text_hash": (np.uint64, 1), "image_hash": (np.uint64, 1), "sketch": (np.uint64, 2), "offsets": (np.int64, 1)},
     **{"concept_ids": (np.int32, 1), "similarity": (np.float32, 1)},

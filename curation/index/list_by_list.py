@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-# Queries that one thread takes through the lists, at most, and the fewest that must probe a list, on average.
+# Queries that one thread takes through the lists, at most; those of them that probe a list, on average: enough, and the
+# fewest that are worth it.
 UNIT = 2048
+ENOUGH = 64
 WORTH_IT = 16
 # Bits of a half float, and of a single one into which it is shifted: all but those between sign and exponent.
 _EXPONENT, _KEPT = 0x7C00, np.array(0x8FFFE000, np.uint32).view(np.int32)
@@ -28,7 +30,7 @@ _SCALE = np.float32(2.0**112)  # between the exponents of the two, whose biases 
 
 def worth_it(queries: int, nprobe: int, lists: int) -> bool:
     """Whether so many queries are enough, of which each probes so many of the lists."""
-    return lists > 0 and queries * nprobe >= WORTH_IT * lists * _units(queries)
+    return lists > 0 and queries * nprobe >= WORTH_IT * lists * _units(queries, nprobe, lists)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class HalfLists:
 
     def search(self, queries: np.ndarray, k: int, nprobe: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of the lists nearest to each query float32 [Q, D], as FAISS gives them: [Q, k]."""
-        parts = np.array_split(queries, _units(len(queries)))
+        parts = np.array_split(queries, _units(len(queries), nprobe, self.index.nlist))
         with ThreadPoolExecutor(min(threads, len(parts))) as pool:
             found = list(pool.map(lambda part: self._search_unit(part, k, nprobe), parts))
         similarity, rows = (np.concatenate(side) for side in zip(*found, strict=True))
@@ -107,8 +109,8 @@ def half_lists(index: Any) -> HalfLists | None:
     return HalfLists(index, lists)
 
 
-def _units(queries: int) -> int:
-    return -(-queries // UNIT)
+def _units(queries: int, nprobe: int, lists: int) -> int:
+    return max(-(-queries // UNIT), queries * nprobe // (ENOUGH * lists), 1)
 
 
 def _widen(halves: np.ndarray, out: np.ndarray) -> None:

@@ -29,6 +29,21 @@ class Anchors:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, which: slice) -> Anchors:
+        """Those of a slice."""
+        ends = np.concatenate([[0], np.cumsum(self.concept_counts)])
+        start, stop, _ = which.indices(len(self))
+        return Anchors(
+            self.image_vectors[which],
+            self.text_vectors[which],
+            self.rows[which],
+            self.text_hash[which],
+            self.image_hash[which],
+            self.concept_ids[ends[start] : ends[stop]],
+            self.concept_counts[which],
+            self.sketch[which] if self.sketch is not None else None,
+        )
+
     def take(self, which: np.ndarray) -> Anchors:
         """Some of them, without their concepts: enough to search for."""
         vectors = (self.image_vectors[which], self.text_vectors[which])

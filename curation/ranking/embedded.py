@@ -13,7 +13,10 @@ from curation.runs.parquet_parts import arrow_to_vectors
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
-    """The pairs of an embeddings batch as anchors; first_row: their first row in the index, -1 for none."""
+    """The pairs of an embeddings batch as anchors; first_row: their first row in the index, -1 for none.
+
+    Of the index's own pairs the vectors are those of its rows, and the batch needs none.
+    """
     ids, counts = concept_ids_of(batch["concepts"], index.vocabulary)
     inside = first_row >= 0
     part = slice(first_row, first_row + len(batch))
@@ -21,8 +24,8 @@ def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
     captions = [] if inside else batch["caption"].to_pylist()
     sketch = sketches(captions) if not inside else rows.sketch[part] if rows.sketch is not None else None
     return Anchors(
-        arrow_to_vectors(batch["image_vec"]).astype(np.float32),
-        arrow_to_vectors(batch["text_vec"]).astype(np.float32),
+        np.asarray(rows.image_vectors[part] if inside else arrow_to_vectors(batch["image_vec"]), np.float32),
+        np.asarray(rows.text_vectors[part] if inside else arrow_to_vectors(batch["text_vec"]), np.float32),
         np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
         rows.text_hash[part] if inside else text_hashes(captions),
         rows.image_hash[part] if inside else picture_hashes(batch["image"].to_pylist()),

@@ -98,7 +98,8 @@ def evidence(archives: Archives, rate: np.ndarray, picture: PictureWeight) -> np
 def has_evidence(archives: Archives, score: np.ndarray, pictures: np.ndarray, picture: PictureWeight) -> np.ndarray:
     """bool [P]: whether there is as much of it as for a concept that no caption names, a width above the mean."""
     shown = archives.similarity + picture.lift[archives.concept]
-    q = (pictures @ picture.typical + picture.width - _highest(archives, shown)) / picture.width
+    mean = np.einsum("bd,d->b", pictures, picture.typical)  # too little for BLAS, whose threads would wait for more
+    q = (mean + picture.width - _highest(archives, shown)) / picture.width
     return score >= _score(np.zeros(len(q), np.float32), q, picture.weight)[archives.anchor]
 
 

@@ -39,6 +39,11 @@ class Retrieved:
     counts_anchor: np.ndarray
     left_out: np.ndarray | None = None
 
+    def part(self, which: slice) -> Retrieved:
+        """For the anchors of a slice."""
+        left_out = self.left_out[which] if self.left_out is not None else None
+        return Retrieved(self.rows[which], self.counts_anchor[which], left_out)
+
 
 @dataclass(frozen=True)
 class Expansion:

@@ -33,7 +33,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def parquet_batches(path: Path, rows: int, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Batches of at most so many rows of a Parquet file, which must have these columns.
+    """Batches of at most so many rows of a Parquet file, of these columns, which it must have; none: of all.
 
     Raises CocuError where it is missing or broken, or a vector in it holds what is no number.
     """
@@ -41,7 +41,7 @@ def parquet_batches(path: Path, rows: int, columns: Sequence[str] = ()) -> Itera
         file = pq.ParquetFile(path, pre_buffer=False)
         if lacking := [name for name in columns if name not in file.schema_arrow.names]:
             raise ValueError(f"it has no column {', '.join(lacking)}")
-        for batch in file.iter_batches(rows):
+        for batch in file.iter_batches(rows, columns=list(columns) or None):
             batch.validate(full=True)  # Arrow does not ask by itself whether text is UTF-8
             for field, column in zip(batch.schema, batch.columns, strict=True):
                 if pa.types.is_fixed_size_list(field.type) and pa.types.is_float16(field.type.value_type):

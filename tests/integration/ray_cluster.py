@@ -64,15 +64,20 @@ def in_namespaces(job: str, *arguments: object) -> str:
 
 
 class Node:
-    """A node at an address of the loopback; the one at 127.0.0.1 is the head."""
+    """A node at an address of the loopback; the one at 127.0.0.1 is the head.
 
-    def __init__(self, host: int, cpus: int) -> None:
+    own: a folder that is empty there, and its own.
+    """
+
+    def __init__(self, host: int, cpus: int, own: Path | None = None) -> None:
         self.address = f"127.0.0.{host}"
         place = ["--head", "--port", str(PORT)] if host == 1 else ["--address", f"127.0.0.1:{PORT}"]
         size = ["--num-cpus", str(cpus), "--object-store-memory", "100000000"]
         quiet = ["--include-dashboard", "false"] if host == 1 else []
+        hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs own "$0" && exec "$@"', str(own)] if own else []
         self._process = subprocess.Popen(
             [
+                *hidden,
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
                 *("--node-ip-address", self.address, *place, *size, *quiet),
             ],
@@ -163,6 +168,24 @@ def spreads(folder: str) -> None:
         until(lambda: hands() == 0)
 
 
+def elsewhere(shards: str, model: str, index: str, curated: str, folder: str) -> None:
+    """Both stages, on a node that has no folder in common with the driver but those that lie at an address."""
+    Node(1, 0)
+    own, out = Path(folder) / "own", Path(folder) / "out"
+    own.mkdir()
+    Node(2, 2, own)
+    engine = ("--engine", "ray", "--address", f"127.0.0.1:{PORT}", "--processes", 2)
+    for command, made, expected in (
+        (build(shards, f"local://{out}/index", model), out / "index", Path(index)),
+        (curate(f"local://{out}/index", f"local://{out}/curated"), out / "curated", Path(curated)),
+    ):
+        process = start(*command, *engine, TMPDIR=str(own))
+        told = "".join(process.communicate(timeout=400))
+        assert process.returncode == 0, told
+        same(expected, made)
+    assert not list(own.glob("cocu-*"))
+
+
 def stages(shards: str, model: str, index: str, curated: str, folder: str) -> None:
     """Both stages, by a head that drives alone and nodes that are killed and come: as `index` and `curated` are."""
     Node(1, 0)
@@ -225,4 +248,5 @@ def evaluates(checkpoint: str, benchmark: str, folder: str) -> None:
 
 if __name__ == "__main__":
     loopback_up()
-    {"spreads": spreads, "stages": stages, "evaluates": evaluates}[sys.argv[1]](*sys.argv[2:])
+    parts = {"spreads": spreads, "elsewhere": elsewhere, "stages": stages, "evaluates": evaluates}
+    parts[sys.argv[1]](*sys.argv[2:])

@@ -228,23 +228,31 @@ def test_parquet(reader: Reader, parquet: Damage, folder: Path, place: float, ch
         curated_again(reader, path, folder / "p" / "index", folder)
 
 
-@pytest.mark.parametrize("part", ["rows/text_vectors.npy", "rows/image_vectors.npy", "embeddings/00001.parquet"])
+@pytest.mark.parametrize("part", ["rows/text_vectors.npy", "rows/image_vectors.npy"])
 def test_numbers_of_an_index_that_are_none_end_a_curation(index: Path, tmp_path: Path, part: str) -> None:
     path = shutil.copytree(index, tmp_path / "index") / part
-    if path.suffix == ".npy":
-        vectors = np.load(path)
-        vectors[-1, 2] = np.nan
-        np.save(path, vectors)
-    else:
-        table = pq.read_table(path)
-        vectors = arrow_to_vectors(table["image_vec"].combine_chunks()).copy()
-        vectors[-1, 2] = np.inf
-        place = table.schema.get_field_index("image_vec")
-        pq.write_table(table.set_column(place, "image_vec", vectors_to_arrow(vectors)), path)
+    vectors = np.load(path)
+    vectors[-1, 2] = np.nan
+    np.save(path, vectors)
     answer = cocu("curate", "run", tmp_path / "index", "--out", tmp_path / "out", "--neighbours", 4)
     assert answer.code == 1
     assert f"{path}: broken (" in answer.err
     assert "no number" in answer.err
+
+
+def test_a_curation_takes_vectors_of_the_index_from_its_rows_alone(index: Path, tmp_path: Path) -> None:
+    """So that another copy of them, in the embeddings, may be damaged: nothing comes of it."""
+    path = shutil.copytree(index, tmp_path / "index") / "embeddings" / "00001.parquet"
+    table = pq.read_table(path)
+    vectors = arrow_to_vectors(table["image_vec"].combine_chunks()).copy()
+    vectors[-1, 2] = np.inf
+    place = table.schema.get_field_index("image_vec")
+    pq.write_table(table.set_column(place, "image_vec", vectors_to_arrow(vectors)), path)
+    found = []
+    for whole, out in ((index, tmp_path / "whole"), (tmp_path / "index", tmp_path / "out")):
+        assert cocu("curate", "run", whole, "--out", out, "--neighbours", 4, "--output", "tables").code == 0
+        found.append([pq.read_table(file) for file in sorted((out / "tables").rglob("*.parquet"))])
+    assert found[0] == found[1]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.speed import synthetic
 from curation.index import list_by_list
+from curation.index.inverted_lists import build
 from curation.index.list_by_list import WORTH_IT, half_lists, worth_it
-from curation.index.neighbours import NearestRows, SearchSettings, build
+from curation.index.neighbours import NearestRows, SearchSettings
 from files.errors import CocuError
 from tests.examples import examples
 
@@ -108,8 +109,8 @@ def test_a_list_that_holds_no_number_is_told(tmp_path: Path, value: float) -> No
 
 
 def test_it_is_taken_where_enough_queries_probe_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worth = [(WORTH_IT * 8, 4, 32), (WORTH_IT * 8 - 1, 4, 32), (1 << 20, 1, 1 << 20), (1 << 20, 8, 0)]
-    assert [worth_it(*one) for one in worth] == [True, False, False, False]
+    worth = [(WORTH_IT * 8, 4, 32), (WORTH_IT * 8 - 1, 4, 32), (1 << 20, 1, 1 << 20), (1 << 20, 8, 0), (1 << 20, 8, 9)]
+    assert [worth_it(*one) for one in worth] == [True, False, False, False, True]
     build(tmp_path / "captions.faiss", VECTORS, f"IVF{LISTS},SQfp16")
     nearest = NearestRows(tmp_path / "captions.faiss", VECTORS, SearchSettings(8), gpu=False)
     asked: list[int] = []
