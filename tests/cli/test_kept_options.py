@@ -131,6 +131,7 @@ def test_a_file_that_cannot_be_taken_is_told_with_its_place(tmp_path: Path, text
 def test_files_that_are_not_there_or_cannot_be_written(tmp_path: Path) -> None:
     build = ("index", "build", "x.tar", "--out", tmp_path / "out")
     assert cocu(*build, "--config", tmp_path / "none").err.endswith("none: No such file or directory\n")
+    assert "--config .: Is a directory" in cocu(*build, "--config", "").err
     answer = cocu(*build, "--log-json", tmp_path / "nowhere" / "log")
     assert (answer.code, "nowhere/log: No such file or directory; give a file" in answer.err) == (2, True)
     answer = cocu(*build, "--save-config", tmp_path)
