@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.command import DEFAULT, Commands, RunUnlessNamed
+from cli.kept_options import LongWork
 from cli.named_entries import completion
 from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
@@ -33,7 +34,7 @@ CHECKPOINTS = (
 )
 
 
-@app.command(name=DEFAULT, hidden=True)
+@app.command(name=DEFAULT, cls=LongWork, hidden=True)
 def run(
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
     benchmark: Annotated[
@@ -125,6 +126,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="With --dense auto, choose on these pictures, not on the benchmarks'."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Count part I of N of the pictures. Parts may run at once, on machines that share --out; when all "
+            "have ended, give --part finish.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a checkpoint, on all GPUs of this machine. Under torchrun, on as many as it starts processes for."""
     given = locals()
@@ -132,7 +141,7 @@ def run(
     from cli.printing.results import print_results
 
     measured = cocu.evaluate(**given, command=["cocu", *sys.argv[1:]])
-    if measured.leads:
+    if measured.leads and measured.content["benchmarks"]:
         print_results(measured.content, out, with_gallery=gallery > 0)
 
 
