@@ -253,7 +253,9 @@ def open_index(
         from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(_path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
+        return IndexFolder.opened(
+            _path(path, only="manifest.json"), named_encoder(model, pretrained, trust_remote_code, tokenizer)
+        )
 
 
 def curate(
@@ -359,7 +361,7 @@ def open_curated(path: Named) -> CuratedFolder:
     with _at_work():
         from curation.folders import CuratedFolder
 
-        return CuratedFolder.opened(_path(path))
+        return CuratedFolder.opened(_path(path, only="manifest.json"))
 
 
 @_renamed(k="top")

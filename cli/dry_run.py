@@ -1,4 +1,4 @@
-"""`--dry-run`: what a command would read, and how long it would take, by a trial of at most a minute."""
+"""`--dry-run`: what a command would read, and how long it would take, by a trial of about a minute."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DryRunOption = Annotated[
     typer.Option(
         "--dry-run",
         help="Tell what would be read, how many pairs there are, and what time, memory and disk they take, by a trial "
-        "of at most a minute. Nothing comes into --out.",
+        "of about a minute. Nothing comes into --out.",
     ),
 ]
 
@@ -31,7 +31,7 @@ def try_run(run: Callable[..., Any], given: Mapping[str, Any], disk: Callable[[T
     """Try what `run` would do with these arguments, and print what it takes. disk: what so many pairs leave there."""
     from curation.runs.trial import trying
 
-    tell(f"trying it for at most a minute; nothing comes into {given['out']}", err=True)
+    tell(f"trying it for about a minute; nothing comes into {given['out']}", err=True)
     with TemporaryDirectory(prefix="cocu-trial-") as folder, trying(MOST_SECONDS) as trial:
         run(**{**given, **ONE_PROCESS, "out": Path(folder) / "trial"})
     if not trial.stages:

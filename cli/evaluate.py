@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.command import DEFAULT, Commands, RunUnlessNamed
+from cli.kept_options import LongWork
 from cli.named_entries import completion
 from cli.options import DeviceOption, TrustOption
 from cli.printing.lines import tell
@@ -33,7 +34,7 @@ CHECKPOINTS = (
 )
 
 
-@app.command(name=DEFAULT, hidden=True)
+@app.command(name=DEFAULT, cls=LongWork, hidden=True)
 def run(
     checkpoint: Annotated[str, typer.Argument(help=CHECKPOINTS)],
     benchmark: Annotated[

@@ -1,4 +1,4 @@
-"""Examples under the help of commands: a command line of at most 76 letters, and what it does. Tests run them."""
+"""Examples under the help of commands: lines of at most 74 letters, and what they do. Tests run those of a curation."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "cocu": (

@@ -199,7 +199,7 @@ def build(
         ),
     ] = None,
     decode: Annotated[
-        str,
+        Literal["cpu", "gpu"],
         typer.Option(help="What decodes JPEGs: cpu, or gpu, which spares cores and gives nearly the same vectors."),
     ] = "cpu",
     trust_remote_code: TrustOption = False,

@@ -6,6 +6,7 @@ typed beside it overrules it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ class LongWork(Command):
         """Read --config, too."""
         words = self.today(ctx, args)
         typed, _, _ = self.make_parser(ctx).parse_args(list(words))
-        if typed.get("config") and not ctx.resilient_parsing:
+        if typed.get("config") is not None and not ctx.resilient_parsing:
             given = {name for name, value in typed.items() if value not in (None, ())}
             words = [*_words_of(Path(typed["config"]), self.params, given, ctx), *words]
         return super().parse_args(ctx, words)
@@ -68,10 +69,11 @@ class LongWork(Command):
         config, save, log = (ctx.params.pop(name) for name in KEPT)
         from files.event_log import log_event, logged_to
 
-        if save is not None:
+        leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one
+        if save is not None and leads:
             _save(save, self.params, ctx)
-        with logged_to(log):
-            log_event("begins", command=ctx.command_path, config=str(config) if config else None)
+        with logged_to(log if leads else None):
+            log_event("begins", command=" ".join(ctx.command_path.split()), config=str(config) if config else None)
             try:
                 answer = super().invoke(ctx)
             except BaseException as error:

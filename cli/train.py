@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.command import DEFAULT, Commands, RunUnlessNamed
+from cli.kept_options import LongWork
 from cli.named_entries import completion
 from cli.options import DeviceOption
 from cli.printing.lines import tell
@@ -22,7 +23,7 @@ def _recipes() -> list[str]:
     return sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
 
 
-@app.command(name=DEFAULT, hidden=True)
+@app.command(name=DEFAULT, cls=LongWork, hidden=True)
 def run(
     recipe: Annotated[
         str,

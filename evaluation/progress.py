@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from files.event_log import log_event
 from files.saying import ProgressLine, in_notebook, watched
 
 
@@ -26,6 +27,9 @@ def shown(leads: bool) -> Iterator[Callable[[str, int, int], None]]:
                 tasks[name] = bar.add_task(name, total=total)
             bar.advance(tasks[name], done)
             completed = bar.tasks[tasks[name]].completed
+            log_event(
+                "progress", stage=name, unit="pictures", done=int(completed), share=round(completed / max(1, total), 4)
+            )
             if line and (line.due or completed == total):
                 line.tell(f"{name}: {completed:,.0f} of {total:,} pictures")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_a_run_ends_with_a_summary(tmp_path: Path, data: Path) -> None:
         f"model: {tmp_path / 'run' / 'best'}, step 2, the best, validation loss"
     )
     assert "patch-alignment" in answer.err
+
+
+def test_its_steps_are_logged_and_its_options_kept(tmp_path: Path, data: Path) -> None:
+    log, kept = tmp_path / "log.jsonl", tmp_path / "options.yaml"
+    assert train(data, tmp_path / "run", "--log-json", log, "--save-config", kept).code == 0
+    events = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert (events[0]["command"], events[-1]["event"], events[-1]["exit_code"]) == ("cocu train", "ends", 0)
+    assert [(one["step"], one["of"]) for one in events if one["event"] == "train"][-1] == (2, 2)
+    again = cocu("train", "--config", kept, "--out", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again" / "best").is_dir()
 
 
 def test_what_was_not_validated_is_evaluated_by_the_line_that_names_it(tmp_path: Path, data: Path) -> None:

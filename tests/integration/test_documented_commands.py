@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.speed.tiny_pairs import caption, write_tar
+from cli.examples import EXAMPLES
 from tests.data_cards.benchmark_trees import TREES, picture
 from tests.integration.commands import cocu, succeed
 from tests.tiny_world import make_tiny_clip, pair_members
@@ -87,6 +88,28 @@ def test_the_questions(root: Path, folder: Path) -> None:
     assert len(wanted) >= 8
     for command in wanted:
         run(command, "miniature")
+
+
+def test_the_examples_of_help(folder: Path) -> None:
+    clip = make_tiny_clip(folder / "clip")
+    for name in ("shards", "more", "new"):
+        write_tar(folder / name / "0.tar", [m for i in range(12) for m in pair_members(f"{name}{i:04d}", i)])
+    (folder / "photo.jpg").write_bytes(pair_picture(1))
+    (folder / "photos.csv").write_text("file,caption\nphoto.jpg,a dog on the grass\n")
+    (folder / "captions.csv").write_text("key,caption\na,a dog on the grass\n")
+    keys = {"000000000": "shards0000", "000000001": "shards0001"}
+    wanted = {path: [line for line, _ in lines] for path, lines in EXAMPLES.items() if path.startswith("cocu curate")}
+    build, table = (line for line, _ in EXAMPLES["cocu index build"])
+    for path in ("cocu index add", "cocu index search", "cocu index info"):
+        wanted[path] = [line for line, _ in EXAMPLES[path]]
+    run(build, clip)
+    run(table.replace("runs/index", "runs/a"), clip)
+    for command in (line for path in sorted(wanted, key=list(EXAMPLES).index) for line in wanted[path]):
+        if any(word in command for word in ("score", "--truth", "|")):  # want a truth, judgements or a shell
+            continue
+        for key, ours in keys.items():
+            command = command.replace(key, ours)
+        run(command.replace("--anchors", f"--model {clip} --device cpu --workers 1 --anchors"), clip)
 
 
 @pytest.mark.parametrize("page", ["training", "evaluation"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from tests.integration.faults import Undisturbed, WarmCommand, build, curate, ru
 from tests.integration.processes import workers
 
 PARTS = 3
+HAS_RAY = importlib.util.find_spec("ray") is not None
+NO_CLUSTER = "--address 127.0.0.1:1: no cluster is reached" if HAS_RAY else "--engine ray: Ray is not installed"
 
 
 @pytest.mark.slow
@@ -89,7 +92,7 @@ def test_what_one_process_does_is_not_given_to_several(index: Path, world: World
     for options, message in (
         (("--gpus", 2), "--gpus 2: is of --anchors and --localise"),
         (("--localise", "--device", "cpu", "--gpus", 2), "--gpus 2: there is no GPU for it"),
-        (("--engine", "ray", "--address", "127.0.0.1:1"), "--address 127.0.0.1:1: no cluster is reached"),
+        (("--engine", "ray", "--address", "127.0.0.1:1"), NO_CLUSTER),
         (("--part", "finish", "--retry-failed"), "--part finish --retry-failed: it does none"),
     ):
         answer = cocu("curate", "run", index, "--out", out, *options)

@@ -85,6 +85,7 @@ def test_what_is_printed_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["own-shards", "photographs", "train-and-evaluate", "cluster"])
 def test_a_tutorial(name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,6 +98,7 @@ def test_every_tutorial_is_followed(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_photographs_by_an_encoder_of_photographs(
     root: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

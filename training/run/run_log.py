@@ -16,6 +16,7 @@ from typing import Any
 
 from files.atomic import naming, write_text
 from files.errors import MisuseError
+from files.event_log import log_event
 from files.locks import check_held
 from files.printable import printable_lines
 from files.saying import ProgressLine, say, watched
@@ -115,6 +116,7 @@ class RunLog:
             line = {"event": event, "step": step, "time": round(time.time(), 3), **numbers}
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
+        log_event(event, step=step, of=self.steps, **numbers)
         finite = {f"{event}/{name}": value for name, value in numbers.items() if value is not None}
         if self._tensorboard is not None:
             for name, value in finite.items():

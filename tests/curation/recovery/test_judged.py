@@ -58,5 +58,5 @@ def test_where_no_pair_was_drawn_the_share_is_null(curated: Path, tmp_path: Path
 def test_judgements_of_another_set_are_told(curated: Path, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="none of its 1 judgements"):
         score_judged(curated, judged(tmp_path, ("s", "z", "dog", True, True)))
-    with pytest.raises(MisuseError, match="--k 0"):
+    with pytest.raises(MisuseError, match="--top 0"):
         score_judged(curated, judged(tmp_path), [0])

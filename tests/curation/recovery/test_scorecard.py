@@ -192,8 +192,8 @@ def test_figures_beyond_what_was_kept_are_noted(
     [
         ({"min_area": -1}, "--min-area"),
         ({"min_area": math.nan}, "--min-area"),
-        ({"ks": (0,)}, "--k"),
-        ({"ks": ()}, "--k"),
+        ({"ks": (0,)}, "--top 0"),
+        ({"ks": ()}, "--top"),
         ({"named_by": "guess"}, "--named-by"),
     ],
 )
