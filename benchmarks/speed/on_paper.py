@@ -25,11 +25,11 @@ ENCODERS = {"ViT-B/16": (9_992, 24_276), "ViT-L/14": (2_535, 15_779)}
 # 4,018 pairs a second at 640 x 480 (`gpu_share`).
 FEED_MS = 3.98
 # CPU microseconds a row of what one process does at the end of an index: `scale` at 100,000 pairs.
-VOCABULARY_US, ROWS_US = 12.0, 24.0
-# Multiplications and additions a second and core, of k-means and of finding lists: the same, 7 s for 5.2e11.
-FLOPS = 74e9
+VOCABULARY_US, ROWS_US = 22.0, 34.0
+# Multiplications and additions a second and core, of k-means and of finding lists: the same, 8 s for 5.2e11.
+FLOPS = 65e9
 ITERATIONS = 8
-CURATE_MS = 0.31  # CPU of a pair: `curate_throughput`, default, tables, at 100,000; no more lists probed than there
+CURATE_MS = 0.47  # CPU of a pair: the same, 110,000 to tables; no more lists probed than there
 # Amazon's p5.48xlarge: 8 H100, 192 hardware threads, 2 TiB, 30 TB of NVMe; Capacity Blocks in the US, dollars an hour,
 # as its price page had them until 1 January 2025.
 GPUS, THREADS, CORES, MEMORY, DOLLARS = 8, 192, 96, 1 << 41, 39.33
