@@ -253,7 +253,9 @@ def open_index(
         from curation.encoding.model_names import named_encoder
         from curation.folders import IndexFolder
 
-        return IndexFolder.opened(_path(path), named_encoder(model, pretrained, trust_remote_code, tokenizer))
+        return IndexFolder.opened(
+            _path(path, only="manifest.json"), named_encoder(model, pretrained, trust_remote_code, tokenizer)
+        )
 
 
 def curate(
@@ -359,7 +361,7 @@ def open_curated(path: Named) -> CuratedFolder:
     with _at_work():
         from curation.folders import CuratedFolder
 
-        return CuratedFolder.opened(_path(path))
+        return CuratedFolder.opened(_path(path, only="manifest.json"))
 
 
 @_renamed(k="top")
@@ -513,6 +515,7 @@ def evaluate(
     tokenizer: Named | None = None,
     dense: str | None = None,
     dense_pictures: Named | None = None,
+    part: str | None = None,
     quiet: bool = False,
     command: Sequence[str] = ("cocu.evaluate",),
 ) -> Evaluated:
@@ -522,9 +525,9 @@ def evaluate(
     "CARD=PATH". protocol: whose rules. background_words: words, or "auto" for those of the index `vocabulary`;
     distractors: so many further names of it stand beside the classes in a second measure. dense: how cells of a CLIP
     are read, or "auto": as is best on its benchmarks' pictures without labels, or those of the folder dense_pictures.
-    gpus, engine, address: as of `build_index`. command: what results.json says that it was made by.
-    More: `cocu eval --help`. Raises MisuseError for arguments that are wrong, CocuError for a picture that cannot be
-    read (with skip_bad they are left out).
+    part: "I/N" counts part I of the pictures, "finish" adds up all. gpus, engine, address: as of `build_index`. What
+    results.json says that it was made by is command. More: `cocu eval --help`. Raises MisuseError for arguments that
+    are wrong, CocuError for a picture that cannot be read (with skip_bad they are left out).
 
         cocu.evaluate("runs/mini/best", {"voc2012": "VOCdevkit"}, "runs/results").miou
     """

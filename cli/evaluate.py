@@ -126,6 +126,14 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="With --dense auto, choose on these pictures, not on the benchmarks'."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Count part I of N of the pictures. Parts may run at once, on machines that share --out; when all "
+            "have ended, give --part finish.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a checkpoint, on all GPUs of this machine. Under torchrun, on as many as it starts processes for."""
     given = locals()
@@ -133,7 +141,7 @@ def run(
     from cli.printing.results import print_results
 
     measured = cocu.evaluate(**given, command=["cocu", *sys.argv[1:]])
-    if measured.leads:
+    if measured.leads and measured.content["benchmarks"]:
         print_results(measured.content, out, with_gallery=gallery > 0)
 
 

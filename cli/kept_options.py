@@ -59,7 +59,7 @@ class LongWork(Command):
         """Read --config, too."""
         words = self.today(ctx, args)
         typed, _, _ = self.make_parser(ctx).parse_args(list(words))
-        if typed.get("config") and not ctx.resilient_parsing:
+        if typed.get("config") is not None and not ctx.resilient_parsing:
             given = {name for name, value in typed.items() if value not in (None, ())}
             words = [*_words_of(Path(typed["config"]), self.params, given, ctx), *words]
         return super().parse_args(ctx, words)

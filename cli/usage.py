@@ -13,7 +13,7 @@ def refusal(error: Any) -> str:
     param = getattr(error, "param", None)
     if param is None or getattr(error, "param_hint", None):
         hint = getattr(error, "param_hint", None)
-        said = one_line(error.message)
+        said = one_line(error.message).rstrip(".")
         return f"{hint} {said}" if hint else f"{said[:1].lower()}{said[1:]}{_near(error)}{_where(error)}"
     name = param.metavar if param.param_type_name == "argument" else max(param.opts, key=len)
     if type(error).__name__ == "MissingParameter":

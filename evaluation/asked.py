@@ -41,6 +41,7 @@ def evaluate_as_asked(
     tokenizer: Any,
     dense: str | None,
     dense_pictures: Any,
+    part: str | None,
     quiet: bool,
     command: Sequence[str],
 ) -> Evaluated:
@@ -50,6 +51,7 @@ def evaluate_as_asked(
     wanted = benchmarks_of(benchmark)  # told before PyTorch is loaded
     from evaluation.evaluate import EvaluateOptions, evaluate_checkpoint
     from evaluation.labels.inference import Rules
+    from evaluation.parts import parse_eval_part
     from evaluation.ranks import by_ranks, wanted_ranks
     from evaluation.setting import Wording
     from files.engines import RAY, check_engine
@@ -68,7 +70,7 @@ def evaluate_as_asked(
     shown = (gallery, Rules(windows_at_once=windows, as_released=as_released), wording)
     options = EvaluateOptions(split, limit, batch_size, workers, skip_bad, sweep_background, *shown)
     told = (Path(out), options, device, precision, command, overwrite, trust_remote_code, dense)
-    measure = partial(evaluate_checkpoint, str(named), wanted, *told, pictures)
+    measure = partial(evaluate_checkpoint, str(named), wanted, *told, pictures, parse_eval_part(part))
     check_engine(engine, address)
     if engine == RAY:
         from evaluation.ray_ranks import by_ray

@@ -5,11 +5,13 @@ One process on a CPU or a GPU as it is; under torchrun one process for each GPU.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ import torch
 
 from data_cards.cards import Card
 from data_cards.layouts.benchmark import Benchmark, open_benchmark
-from evaluation.figures.tally import Share, chosen_pictures, merged, refuse_missing, tally
+from evaluation.figures.tally import PictureTally, Share, chosen_pictures, merged, refuse_missing, tally
 from evaluation.labels.inference import Rules
 from evaluation.mode_search import AUTO, ModeSearch
 from evaluation.models.segmenters import Precision, Segmenter, asked_mode, in_dense_mode, load_segmenter
+from evaluation.parts import PARTS, EvalPart, all_counts, keep_counts
 from evaluation.progress import shown
 from evaluation.results import background_sweep, gallery
 from evaluation.results import result as results
@@ -31,7 +34,8 @@ from evaluation.results.text import write_results
 from evaluation.setting import TextSetting, Wording, setting_of
 from files.atomic import sweep
 from files.errors import CocuError, MisuseError
-from files.locks import locked
+from files.locks import locked, locked_file
+from files.saying import say
 from training.processes import Place, by_leader, joined, of_all
 
 # Told the benchmark's name, how many of its pictures were done now, and of how many in this process.
@@ -114,11 +118,13 @@ def evaluate_checkpoint(
     trust_remote_code: bool = False,
     dense: str | None = None,
     dense_pictures: Path | None = None,
+    part: EvalPart | None = None,
 ) -> Evaluated:
     """Measure the model of this name, as `load_segmenter` takes it, in the processes that torchrun started, or alone.
 
-    dense: its dense mode, or AUTO; dense_pictures: a folder of pictures on which AUTO chooses, in place of the
-    benchmarks'. Raises MisuseError where there is no such model or device, and as `evaluate_all`.
+    part: of the pictures, counts of which it leaves; or what adds up those of all. dense: its dense mode, or AUTO;
+    dense_pictures: a folder of pictures on which AUTO chooses, in place of the benchmarks'. Raises MisuseError where
+    there is no such model or device, and as `evaluate_all`.
     """
     source, mode = asked_mode(checkpoint, dense)
     auto = ModeSearch(dense_pictures) if mode == AUTO else None
@@ -129,6 +135,7 @@ def evaluate_checkpoint(
             source if auto else checkpoint, place.device, precision, trust_remote_code, None if auto else dense
         )
         more: dict[str, Any] = {"command": command, "overwrite": overwrite, "progress": progress, "search": auto}
+        more["part"] = part
         content = evaluate_all(segmenter, wanted, out, options, place, **more)
     return Evaluated(out, content, place.leads)
 
@@ -144,6 +151,7 @@ def evaluate_all(
     overwrite: bool = False,
     progress: Progress = lambda name, done, total: None,
     search: ModeSearch | None = None,
+    part: EvalPart | None = None,
 ) -> dict[str, Any]:
     """Measure every benchmark and write the folder `out`; what results.json holds, on every process.
 
@@ -152,10 +160,10 @@ def evaluate_all(
     """
     opened = by_leader(lambda: open_all(wanted, options), place)
     with ExitStack() as stack:
-        by_leader(lambda: stack.enter_context(locked(out, None)), place)
+        by_leader(lambda: _lock(stack, out, part), place)
         segmenter, dense = _in_best_mode(segmenter, opened, options, place, search)
         checkpoint = {"name": segmenter.name, "kind": segmenter.kind, "sha256": segmenter.digest, **dense}
-        by_leader(lambda: _make_room(out, checkpoint, opened, overwrite), place)
+        by_leader(lambda: _make_room(out, checkpoint, opened, overwrite, part), place)
         head = results.header(
             checkpoint,
             command,
@@ -164,7 +172,15 @@ def evaluate_all(
             precision=segmenter.precision,
             processes=place.world,
         )
-        return _measure_all(segmenter, opened, out, options, place, head, progress)
+        return _measure_all(segmenter, opened, out, options, place, head, progress, part)
+
+
+def _lock(stack: ExitStack, out: Path, part: EvalPart | None) -> None:
+    """Take the folder for one run alone; parts stand beside each other, and each takes its own place there."""
+    among = part is not None and part.number > 0
+    stack.enter_context(locked(out, None, (lambda alone: None) if among else None))
+    if part and among:
+        stack.enter_context(locked_file(out / f"part {part.number} of {part.count}"))
 
 
 def _in_best_mode(
@@ -187,12 +203,18 @@ def _measure_all(
     place: Place,
     head: Mapping[str, Any],
     progress: Progress,
+    part: EvalPart | None,
 ) -> dict[str, Any]:
     done: list[dict[str, Any]] = []
     galleries: list[gallery.BenchmarkGallery] = []
     for one in opened:
         setting = setting_of(segmenter, one.card, options.wording, options.rules, place)
-        result = evaluate(segmenter, one, setting, options, place, progress)
+        alike = {"checkpoint": head["checkpoint"], "precision": head["precision"], **_alike(one, setting, options)}
+        if part and part.number:
+            _keep(part, out, one, alike, partial(count, segmenter, one, setting, options), place, progress)
+            continue
+        counts = all_counts(out, one.card.name, alike) if part else None
+        result = evaluate(segmenter, one, setting, options, place, progress, counts)
 
         def write(one: Opened = one, setting: TextSetting = setting, result: Result = result) -> dict[str, Any]:
             folder = out / one.card.name
@@ -208,7 +230,65 @@ def _measure_all(
             return found
 
         done.append(by_leader(write, place))
+    if part and not part.number:
+        by_leader(lambda: shutil.rmtree(out / PARTS), place)
     return {**head, "benchmarks": done}
+
+
+def _keep(
+    part: EvalPart,
+    out: Path,
+    opened: Opened,
+    alike: Mapping[str, Any],
+    counted: Callable[[Share, Progress], PictureTally],
+    place: Place,
+    progress: Progress,
+) -> None:
+    """Leave what a part counts of a benchmark."""
+    started = time.perf_counter()
+    whole = merged(of_all(counted(part.share(place.rank, place.world), progress), place))
+    seconds, name = time.perf_counter() - started, opened.card.name
+    by_leader(lambda: keep_counts(out, part, name, alike, whole, seconds), place)
+    if place.leads:
+        say(
+            f"{out}: part {part.name} has counted {len(whole.indices):,} pictures of {name}, {len(whole.bad):,} were "
+            "bad; --part finish comes when all have ended"
+        )
+
+
+def _alike(opened: Opened, setting: TextSetting, options: EvaluateOptions) -> dict[str, Any]:
+    """What is the same in all parts of a measure."""
+    asked = {"limit": options.limit, "batch": options.batch, "skip bad": options.skip_bad, "sweep": options.sweep}
+    found = {"split": opened.benchmark.split, "pictures": len(opened.benchmark)}
+    return {**setting.said, **asked, **found, "distractors": list(setting.distractors)}
+
+
+def count(
+    segmenter: Segmenter,
+    opened: Opened,
+    setting: TextSetting,
+    options: EvaluateOptions,
+    share: Share,
+    progress: Progress,
+) -> PictureTally:
+    """What is counted of a share of a benchmark's pictures."""
+    benchmark, card = opened.benchmark, opened.card
+    indices = chosen_pictures(len(benchmark), options.limit)
+    rules = setting.rules
+    if options.sweep and card.background:
+        rules = replace(rules, sweep=background_sweep.THRESHOLDS)
+    return tally(
+        segmenter,
+        benchmark,
+        setting.vectors,
+        rules,
+        indices=indices,
+        batch=options.batch,
+        threads=options.threads,
+        skip_bad=options.skip_bad,
+        share=share,
+        progress=lambda done: progress(card.name, done, -(-len(indices) // share.of)),
+    )
 
 
 def evaluate(
@@ -218,28 +298,18 @@ def evaluate(
     options: EvaluateOptions,
     place: Place,
     progress: Progress = lambda name, done, total: None,
+    counts: tuple[PictureTally, float] | None = None,
 ) -> Result:
-    """Measure one benchmark; the result is the same on every process. Raises CocuError where nothing is left."""
+    """Measure one benchmark; the result is the same on every process. Raises CocuError where nothing is left.
+
+    counts: what parts have counted, and in how many seconds.
+    """
     benchmark, card = opened.benchmark, opened.card
-    indices = chosen_pictures(len(benchmark), options.limit)
-    rules = setting.rules
-    if options.sweep and card.background:
-        rules = replace(rules, sweep=background_sweep.THRESHOLDS)
-    started = time.perf_counter()
-    mine = tally(
-        segmenter,
-        benchmark,
-        setting.vectors,
-        rules,
-        indices=indices,
-        batch=options.batch,
-        threads=options.threads,
-        skip_bad=options.skip_bad,
-        share=Share(place.rank, place.world),
-        progress=lambda done: progress(card.name, done, -(-len(indices) // place.world)),
-    )
-    whole = merged(of_all(mine, place))
-    seconds = time.perf_counter() - started
+    if counts is None:
+        started = time.perf_counter()
+        mine = count(segmenter, opened, setting, options, Share(place.rank, place.world), progress)
+        counts = merged(of_all(mine, place)), time.perf_counter() - started
+    whole, seconds = counts
     if not len(whole.indices):
         first = f"; the first: {whole.bad[0].path}: {whole.bad[0].reason}" if whole.bad else ""
         raise CocuError(f"{card.name}={opened.path}: no picture could be measured{first}")
@@ -253,17 +323,26 @@ def evaluate(
         tally=whole,
         rules=setting.said | ({} if options.limit is None else {"limit": options.limit}),
         seconds=seconds,
-        distraction=Distraction(setting.distractors, rules.distractors, str(options.wording.vocabulary)),
+        distraction=Distraction(setting.distractors, setting.rules.distractors, str(options.wording.vocabulary)),
     )
 
 
-def _make_room(out: Path, checkpoint: Mapping[str, Any], opened: Sequence[Opened], overwrite: bool) -> None:
-    """Remove results that may go: of the same checkpoint, where their run was cut short; others if asked to."""
+def _make_room(
+    out: Path, checkpoint: Mapping[str, Any], opened: Sequence[Opened], overwrite: bool, part: EvalPart | None
+) -> None:
+    """Remove results that may go: of the same checkpoint, where their run was cut short; others if asked to.
+
+    A part among others removes nothing.
+    """
     if (out / results.RESULTS).exists():
         there = results.read_results(out)
         if not overwrite and not ("unfinished" in there and there.get("checkpoint") == checkpoint):
             raise MisuseError(f"{out}: holds results; give another --out, or --overwrite to replace them")
+        if part and part.number:
+            return
         _remove_results(out, there)
+    if part and part.number:
+        return
     for folder in (out / one.card.name for one in opened):
         sweep(folder, deep=False)
         sweep(folder / gallery.PICTURES, deep=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,3 +23,13 @@ def load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
     if not isinstance(loaded, np.ndarray):  # a zip by its first bytes
         raise ValueError("is no single array")
     return loaded
+
+
+def let_go(array: np.ndarray) -> None:
+    """Give back the pages of a mapped array, all of it, that were read; of any other array nothing.
+
+    They stay in the system's cache while it has room, but count no longer as this process's memory.
+    """
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)

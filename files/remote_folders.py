@@ -107,10 +107,10 @@ _COPIES: dict[str, RemoteCopy] = {}
 _SCRATCH = ExitStack()
 
 
-def local_folder(given: str | Path, filled: bool = False, sent: bool = False) -> Path:
+def local_folder(given: str | Path, filled: bool = False, sent: bool = False, only: str = "") -> Path:
     """The folder itself, or the copy of a remote one. What is copied is read, or with `filled` written through.
 
-    sent: as of `RemoteCopy`.
+    sent: as of `RemoteCopy`. only: the file of it that is copied; "": all but what is copied as it is read.
 
     Raises MisuseError for an address that cannot be listed or, filled, holds other files; CocuError where the other
     side cannot be reached or refuses.
@@ -119,12 +119,12 @@ def local_folder(given: str | Path, filled: bool = False, sent: bool = False) ->
     if address is None:
         here = Path(re.sub("^file:/+", "/", str(given)))
         if not filled:
-            bring(here, LARGE)
+            bring(here / only, LARGE)
         return here
     found = [copy for copy in _COPIES.values() if copy.address == address and copy.filled >= filled]
     copy = found[-1] if found else _new_copy(address, filled, sent)
     if not filled:
-        bring(copy.here, LARGE)
+        bring(copy.here / only, LARGE)
     elif not copy.listed(MARK) and (strangers := sorted(copy.listed())):
         raise MisuseError(
             f"{address}: holds other files ({', '.join(strangers[:3])}) and no {MARK}; give a new or empty folder"

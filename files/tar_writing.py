@@ -63,6 +63,7 @@ def atomic_tar(path: Path) -> Iterator[BinaryIO]:
 def write_all(file: BinaryIO, parts: Iterable[Part]) -> None:
     """Write parts one after the other as they come, many in a call, and past the buffer of the file."""
     file.flush()
+    start = file.tell()
     waiting: list[Part] = []
     size = 0
     for part in parts:
@@ -72,10 +73,10 @@ def write_all(file: BinaryIO, parts: Iterable[Part]) -> None:
             _write_now(file.fileno(), waiting)
             waiting, size = [], 0
     _write_now(file.fileno(), waiting)
+    begin_sync(file.fileno(), start, file.tell())
 
 
 def _write_now(file: int, left: list[Part]) -> None:
-    start = os.lseek(file, 0, os.SEEK_CUR)
     while left:
         written = os.writev(file, left)
         done = 0
@@ -85,7 +86,6 @@ def _write_now(file: int, left: list[Part]) -> None:
         left = left[done:]
         if written:  # a part is cut where the disk, or a signal, cut the call
             left[0] = left[0][written:]
-    begin_sync(file, start, os.lseek(file, 0, os.SEEK_CUR))
 
 
 def write_end(file: BinaryIO) -> None:

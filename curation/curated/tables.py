@@ -63,7 +63,9 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         self._temporary = self._atomic.__enter__()
         try:
-            self._writer = pq.ParquetWriter(self._temporary, self._schema, compression=self._compression)
+            self._writer = pq.ParquetWriter(
+                self._temporary, self._schema, compression=self._compression, use_dictionary=_repeating(self._schema)
+            )
         except BaseException as error:
             self._atomic.__exit__(type(error), error, error.__traceback__)
             raise
@@ -92,6 +94,13 @@ class TableWriter:
             stack.push(self._atomic)
             self._flush()
             self._writer.close()
+
+
+def _repeating(schema: pa.Schema) -> list[str] | bool:
+    """Columns of which a dictionary is worth making: hardly a score comes twice. Nested ones have no names for it."""
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True
+    return [field.name for field in schema if not pa.types.is_floating(field.type)]
 
 
 def archive_rows(

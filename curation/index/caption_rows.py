@@ -76,7 +76,7 @@ class CaptionRows:
             if named and not (self.concept_ids.min() >= 0 and self.concept_ids.max() < len(vocabulary)):
                 raise ValueError(f"it names others than the {len(vocabulary):,} concepts")
         with reading(folder / "similarity.npy"):
-            if named and not np.abs(self.similarity).max() < 1.1:  # not of what is no number, either
+            if named and not (self.similarity.max() < 1.1 and self.similarity.min() > -1.1):  # nor what is no number
                 raise ValueError("it holds what is no cosine")
         dim = vocabulary.vectors.shape[1]
         for name, array, shape in (
@@ -174,16 +174,15 @@ def write_rows(folder: Path, files: Sequence[Path], images: int, vocabulary: Voc
 
 
 def read_rows(folder: Path) -> CaptionRows:
-    """The arrays of an INDEX, memory-mapped where they are large and read in part."""
-    mapped = ("text_hash", "image_hash", "image_vectors", "text_vectors", "sketch")
+    """The arrays of an INDEX, memory-mapped: processes that have it open share them."""
+    read_in_part = ("text_hash", "image_hash", "image_vectors", "text_vectors", "sketch")
     arrays = {}
     for name, (kind, axes) in _KINDS.items():
         if name == "sketch" and not (folder / "sketch.npy").exists():  # of an index made without
             continue
         with reading(folder / f"{name}.npy"):
-            # Mapped at first: a file that is shorter than it says is told before there is room for it.
             array = load_npy(folder / f"{name}.npy", mmap_mode="r")
             if (array.dtype, array.ndim) != (kind, axes) or not array.flags.c_contiguous:
                 raise ValueError(f"{array.dtype} {list(array.shape)} is not what it holds")
-            arrays[name] = array if name in mapped else np.array(array)
+            arrays[name] = array if name in read_in_part else np.asarray(array)  # which is quicker in small pieces
     return CaptionRows(**arrays)

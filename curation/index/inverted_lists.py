@@ -16,6 +16,7 @@ import numpy as np
 from curation.runs.parquet_parts import reading
 from files.atomic import atomic
 from files.errors import MisuseError
+from files.npy import let_go
 
 ADD_ROWS = 65_536
 WRITE_BYTES = 1 << 20
@@ -58,8 +59,10 @@ def trained(vectors: np.ndarray, factory: str, seed: int = 0) -> Any:
             on_gpu = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(ivf.d))
             ivf.clustering_index = on_gpu
     chosen = np.sort(np.random.default_rng(seed).choice(rows, min(rows, wanted), replace=False))
+    sample = _wide(vectors[chosen])
+    let_go(vectors)  # rows that are chosen are copies
     try:
-        index.train(_wide(vectors[chosen]))
+        index.train(sample)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise MisuseError(f"--factory {factory}: cannot be trained on {rows:,} vectors: {reason}") from error
@@ -203,4 +206,6 @@ def has_gpu() -> bool:
 
 
 def _wide(vectors: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+    wide = np.ascontiguousarray(vectors, dtype=np.float32)
+    let_go(vectors)
+    return wide

@@ -15,6 +15,7 @@ import numpy as np
 from curation.index.inverted_lists import ADD_ROWS, has_gpu, ivf_of
 from curation.index.list_by_list import HalfLists, half_lists, worth_it
 from files.errors import CocuError, MisuseError
+from files.npy import let_go
 
 FLAT_LIMIT = 100_000
 RECALL_K = 8
@@ -179,6 +180,7 @@ class NearestRows:
             part = slice(start, start + step)
             found = self.vectors[np.maximum(rows[part], 0)].astype(np.float32)
             np.einsum("qkd,qd->qk", found, queries[part], out=exact[part])
+        let_go(self.vectors)
         self._check(exact, getattr(self.vectors, "filename", self.path))
         exact[rows < 0] = -np.inf
         order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
@@ -190,6 +192,7 @@ def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray
     best = np.full((len(queries), k), -np.inf, np.float32)
     for start in range(0, len(vectors), ADD_ROWS):
         block = queries @ vectors[start : start + ADD_ROWS].astype(np.float32).T
+        let_go(vectors)
         block = np.partition(block, -k, axis=1)[:, -k:] if block.shape[1] > k else block
         best = np.sort(np.concatenate([best, block], axis=1), axis=1)[:, -k:]
     return best[:, ::-1]

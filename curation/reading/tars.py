@@ -99,7 +99,7 @@ class _StoredSample:
         return pair_checksum(lambda fields: self._content(fields, MAX_IMAGE_BYTES))
 
     def parts(self, without: Collection[str]) -> bytes | memoryview:
-        if not any(field in self._files for field in without):
+        if self._files.keys().isdisjoint(without):
             return self._raw()
         pieces = [self._bytes_of(file, file[0]) for field, file in self._files.items() if field not in without]
         return b"".join(part for piece in pieces for part in (piece, bytes(-len(piece) % BLOCK)))

@@ -16,6 +16,7 @@ from curation.runs.progress import Progress
 from files.event_log import log_event, logged_to
 from files.saying import quietly, say
 from tests.cli.commands_of_cocu import COMMANDS
+from tests.examples import examples
 from tests.integration.commands import cocu
 
 WORKING = [path for path, command in COMMANDS.items() if isinstance(command, LongWork)]
@@ -69,6 +70,7 @@ def test_the_commands_that_work_for_long_have_them() -> None:
 
 
 @pytest.mark.parametrize("path", WORKING)
+@examples(30)
 @given(data=st.data())
 def test_what_is_saved_and_taken_again_is_what_was_typed(
     path: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -129,6 +131,7 @@ def test_a_file_that_cannot_be_taken_is_told_with_its_place(tmp_path: Path, text
 def test_files_that_are_not_there_or_cannot_be_written(tmp_path: Path) -> None:
     build = ("index", "build", "x.tar", "--out", tmp_path / "out")
     assert cocu(*build, "--config", tmp_path / "none").err.endswith("none: No such file or directory\n")
+    assert "--config .: Is a directory" in cocu(*build, "--config", "").err
     answer = cocu(*build, "--log-json", tmp_path / "nowhere" / "log")
     assert (answer.code, "nowhere/log: No such file or directory; give a file" in answer.err) == (2, True)
     answer = cocu(*build, "--save-config", tmp_path)

@@ -26,6 +26,7 @@ EVAL = ["eval", "m", "--benchmark", "a=b", "--out", "o"]
         (["index", "search", "x", "y", "z"], "got unexpected extra argument"),
         (["index", "search", "x", "--top"], "option '--top' requires an argument"),
         (["curate", "score", "x", "--top", "one"], "--top 'one': give whole numbers with commas between"),
+        (["nonsense"], "no such command 'nonsense'; cocu -h shows what it takes"),
         (["--nonsense"], "no such option: --nonsense"),
         (["curate", "run", "x", "--out", "o", "--preset", "papr"], "--preset 'papr': expected one of default, paper"),
     ],

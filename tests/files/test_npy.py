@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.npy import load_npy
+from files.npy import let_go, load_npy
 from tests.examples import examples
 
 WHOLE = np.arange(12, dtype=np.int32).reshape(3, 4)
@@ -29,6 +29,27 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
         assert np.array_equal(load_npy(tmp_path / "a.npy", mode), WHOLE)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         load_npy(tmp_path / "nothing.npy")
+
+
+def mapped_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssFile:"):
+            return int(line.split()[1]) * 1024
+    pytest.skip("needs Linux's /proc")
+
+
+def test_pages_that_were_read_are_given_back_and_read_again(tmp_path: Path) -> None:
+    size = 64 << 20
+    np.save(tmp_path / "large.npy", np.arange(size // 8))
+    before = mapped_bytes()
+    array = load_npy(tmp_path / "large.npy", "r")
+    total = array.sum()
+    assert mapped_bytes() - before > size // 2
+    let_go(array[5:])  # a part of it will do
+    assert mapped_bytes() - before < size // 8
+    assert array.sum() == total
+    let_go(np.array(array))
+    let_go(array[[1, 2]])
 
 
 @examples(200)

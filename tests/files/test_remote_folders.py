@@ -121,7 +121,10 @@ def test_a_copy_becomes_what_is_there() -> None:
     """Whatever changes there, and in what order; what was made here stays."""
     dice = random.Random(0)
     names = ["manifest.json", "rows/a.npy", "rows/b.npy", "tables/pairs/0.parquet", "shards/0.concepts.tar"]
-    folder = local_folder("memory://ix")
+    put("ix/manifest.json", "{}")
+    put("ix/rows/a.npy", "rows")
+    folder = local_folder("memory://ix", only="manifest.json")
+    assert here(folder) == {"manifest.json": "{}"}
     (folder / "fits").mkdir()
     (folder / "fits" / "mine").write_text("made here")
     for step in range(40):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,50 @@ def test_two_ranks_count_what_one_counts(tmp_path: Path, val: Path) -> None:
     for changing in ("seconds", "pictures_per_second"):
         del first[changing], second[changing]
     assert first == second
+
+
+def test_parts_count_what_one_run_counts(tmp_path: Path, val: Path) -> None:
+    options = ["--benchmark", f"miniature={val}", "--device", "cpu", "--batch-size", "3", "--gallery", "1"]
+    command = ["eval", str(make_checkpoint(tmp_path / "run")), *options]
+    one, out = tmp_path / "one", tmp_path / "parts"
+    succeed(*command, "--out", one)
+    command += ["--out", str(out)]
+    missing = cocu(*command, "--part", "finish")
+    assert (missing.code, "parts are missing: all" in missing.err) == (1, True)
+    for number in (3, 1):
+        answer = succeed(*command, "--part", f"{number}/3")
+        assert f"part {number}/3 has counted" in answer.err
+    assert not (out / "results.json").exists()
+    missing = cocu(*command, "--part", "finish")
+    assert (missing.code, "parts are missing: 2/3;" in missing.err) == (1, True)
+    succeed(*command, "--part", "2/3", "--limit", 5)
+    other = cocu(*command, "--part", "finish")
+    assert (other.code, "2 of 3: was counted with other options" in other.err) == (2, True)
+    succeed(*command, "--part", "2/3")
+    wrong = cocu(*command, "--part", "1/4")
+    assert wrong.code == 0
+    other = cocu(*command, "--part", "finish")
+    assert (other.code, "holds parts of 3 and of 4" in other.err) == (2, True)
+    shutil.rmtree(out / "parts" / "miniature" / "1 of 4")
+    broken = out / "parts" / "miniature" / "1 of 3" / "matrix.npy"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:50])
+    other = cocu(*command, "--part", "finish")
+    assert (other.code, "1 of 3: cannot be read" in other.err) == (1, True)
+    broken.write_bytes(whole)
+    succeed(*command, "--part", "finish")
+    with np.load(one / "miniature" / "counts.npz") as first, np.load(out / "miniature" / "counts.npz") as second:
+        assert sorted(first) == sorted(second)
+        assert all(np.array_equal(first[each], second[each]) for each in first)
+    found = [json.loads((folder / "results.json").read_text())["benchmarks"][0] for folder in (one, out)]
+    for each in found:
+        del each["seconds"], each["pictures_per_second"]
+    assert found[0] == found[1]
+    assert {path.name for path in out.iterdir()} == {path.name for path in one.iterdir()}
+    refused = cocu(*command, "--part", "1/3")
+    assert (refused.code, "holds results" in refused.err) == (2, True)
+    refused = cocu(*command, "--part", "3/2", "--overwrite")
+    assert (refused.code, "--part 3/2: give I/N" in refused.err) == (2, True)
 
 
 def test_processes_of_its_own_count_what_one_counts(tmp_path: Path, val: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from benchmarks.speed import (
     ranking_speed,
     search_scaling,
     synthetic,
+    write_speed,
 )
 
 
@@ -48,6 +49,16 @@ def test_curate_throughput_curates_its_corpus(tmp_path, capsys):
     outputs = ("shards", "sidecar", "tables")
     assert list(rates) == [f"{preset}, {output}" for preset in ("paper", "default") for output in outputs]
     assert "| paper, sidecar" in capsys.readouterr().out
+
+
+def test_write_speed_writes_what_it_copies(monkeypatch, capsys):
+    for module in (curate_throughput, write_speed):
+        monkeypatch.setattr(module, "PAIRS_PER_SHARD", 60)
+    ratios = write_speed.main(["--shards", "2", "--bytes", "500", "--repeats", "1"])
+    assert list(ratios) == ["warm", "cold"]
+    printed = capsys.readouterr().out
+    assert "120 pairs of 500 bytes" in printed
+    assert "| writing curated shards, cold |" in printed
 
 
 @pytest.mark.slow

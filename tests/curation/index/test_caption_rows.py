@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,9 @@ def test_similarities_that_are_no_cosines_are_refused(written: tuple, value: flo
     folder, vocabulary, *_ = written
     rows = read_rows(folder)
     rows.check(folder, vocabulary)
-    rows.similarity[1] = value
+    similarity = np.array(rows.similarity)
+    similarity[1] = value
+    rows = replace(rows, similarity=similarity)
     with pytest.raises(CocuError, match=r"similarity\.npy: .*no cosine"):
         rows.check(folder, vocabulary)
 
