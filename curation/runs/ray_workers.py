@@ -195,11 +195,12 @@ class RayWorkers:
 
     def _hire(self, name: str) -> None:
         machine, processes, gpus = self._places[name]
-        seat = Seat(processes, max(1, int(machine["Resources"].get("CPU", 1))))
+        cpus = machine["Resources"].get("CPU", 0.0)  # none where a machine of GPUs brings none
+        seat = Seat(processes, max(1, int(cpus)))
         # As a process of the driver's own machine: one alone takes the cores, and several share them.
         threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(seat.cores)), "OPENBLAS_NUM_THREADS": "1"}
         actor = self._hand.options(
-            num_cpus=seat.cores / processes if seat.cores < processes else seat.cores // processes,
+            num_cpus=cpus // processes or cpus / processes,
             num_gpus=1 / -(-processes // gpus) if gpus else 0,
             scheduling_strategy=only_on(machine),
             runtime_env={"env_vars": threads},

@@ -104,11 +104,17 @@ def _if_there() -> Iterator[None]:
         return
 
 
-def until(true: Callable[[], object], seconds: float = 120.0) -> None:
+def until(true: Callable[[], object], seconds: float = 300.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
+        time.sleep(0.005)
+
+
+def wait_for_shards(process: subprocess.Popen[str], made: Path, count: int) -> None:
+    """Until so many shards are done by a command that is at work still."""
+    until(lambda: process.poll() is not None or len(list((made / "state").glob("[!@]*.json"))) >= count)
+    assert process.poll() is None, "".join(process.communicate())
 
 
 def answers(port: int) -> bool:
@@ -199,11 +205,11 @@ def stages(shards: str, model: str, index: str, curated: str, folder: str) -> No
     ):
         # One node alone, which is killed at its work; the next one joins when the command has none.
         process = start(*command, *engine)
-        until(lambda made=made: len(list((made / "state").glob("[!@]*.json"))) >= 3)  # type: ignore[misc]
+        wait_for_shards(process, made, 3)
         node.kill()
         host += 1
         node = Node(host, 1)
-        told = "".join(process.communicate(timeout=300))
+        told = "".join(process.communicate(timeout=600))
         assert process.returncode == 0, told
         assert " is gone: " in told, told
         assert "waiting for one to join" in told, told
@@ -213,9 +219,9 @@ def stages(shards: str, model: str, index: str, curated: str, folder: str) -> No
         host += 1
         other = Node(host, 1)
         process = start(*command, *engine)
-        until(lambda made=made: len(list((made / "state").glob("[!@]*.json"))) >= 1)  # type: ignore[misc]
+        wait_for_shards(process, made, 1)
         other.kill()
-        told = "".join(process.communicate(timeout=300))
+        told = "".join(process.communicate(timeout=600))
         assert process.returncode == 0, told
         same(expected, made)
         until(lambda: hands() == 0)

@@ -28,14 +28,14 @@ def test_an_evaluation_on_two_nodes_counts_what_one_process_counts(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nodes_die_and_join_and_files_are_those_of_one_process(undisturbed: Undisturbed, tmp_path: Path) -> None:
     made = (undisturbed.index, undisturbed.curated)
     in_namespaces("stages", undisturbed.shards, undisturbed.model, *made, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_remote_folders_are_all_that_nodes_need_in_common(undisturbed: Undisturbed, tmp_path: Path) -> None:
     made = (undisturbed.index, undisturbed.curated)
     in_namespaces("elsewhere", undisturbed.shards, undisturbed.model, *made, tmp_path)
