@@ -146,6 +146,7 @@ def run(told: str, folder: Path, *command: object) -> list[MeasuredStage]:
         told_last = "".join(errors[-20:])
         raise RuntimeError(f"cocu {' '.join(map(str, command))} ended with {process.returncode}:\n{told_last}")
     whole.wall, whole.cpu = time.perf_counter() - started, sum(stage.cpu for stage in stages)
+    print(f"{told}: {whole.cpu:,.0f} CPU s, {whole.wall:,.0f} s, {whole.resident / 1e9:.2f} GB resident", flush=True)
     return [*stages, whole]
 
 
