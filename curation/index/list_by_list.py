@@ -1,4 +1,4 @@
-"""A block of queries against inverted lists of half floats, list by list: each is read once, for all that probe it.
+"""A block of queries against inverted lists of half floats or bytes, list by list: each is read once, for all.
 
 FAISS takes one query after the other and goes through its lists anew each time, vector by vector. Where many queries
 of a block probe a list, a product of matrices does the same in a fraction of the time:
@@ -35,13 +35,15 @@ def worth_it(queries: int, nprobe: int, lists: int) -> bool:
 
 @dataclass(frozen=True)
 class HalfLists:
-    """index: FAISS's own, an `IndexIVFScalarQuantizer` of half floats, on the processor.
+    """index: FAISS's own, an `IndexIVFScalarQuantizer` of half floats or of 8 bits, on the processor.
 
-    lists: those with vectors, by number: the n vectors' bits int16 [n * D], and where FAISS has their n rows.
+    lists: those with vectors, by number: the n vectors' codes [n * D], bits int16 of half floats or uint8, and where
+    FAISS has their n rows. steps: of codes of 8 bits, what a step and the first code are in each dimension, [2, D].
     """
 
     index: Any
     lists: dict[int, tuple[np.ndarray, Any]]
+    steps: np.ndarray | None = None
 
     def search(self, queries: np.ndarray, k: int, nprobe: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of the lists nearest to each query float32 [Q, D], as FAISS gives them: [Q, k]."""
@@ -66,7 +68,7 @@ class HalfLists:
             codes, ids = self.lists[number]
             product.d_out = len(codes) // self.index.d
             product.A.resize(len(codes))
-            _widen(codes, faiss.rev_swig_ptr(product.A.data(), len(codes)))
+            self._decode(codes, faiss.rev_swig_ptr(product.A.data(), len(codes)))
             asking, found = queries[of_list], np.empty((len(of_list), product.d_out), np.float32)
             product.apply_noalloc(len(asking), faiss.swig_ptr(asking), faiss.swig_ptr(found))
             if self.index.by_residual:
@@ -75,6 +77,15 @@ class HalfLists:
             best.addn_query_subset_with_ids(len(of_list), to_query, product.d_out, values, ids, 0)
         best.reorder()
         return similarity, rows
+
+    def _decode(self, codes: np.ndarray, out: np.ndarray) -> None:
+        """The vectors of codes, as FAISS decodes them, into float32 [n * D]."""
+        if self.steps is None:
+            _widen(codes, out)
+            return
+        vectors, (step, first) = out.reshape(-1, self.index.d), self.steps
+        np.multiply(codes.reshape(vectors.shape), step, out=vectors)
+        np.add(vectors, first, out=vectors)
 
     def _probes(self, queries: np.ndarray, nprobe: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Each list that is probed: its number, the queries that probe it int64 [m], and how near they are to it."""
@@ -96,17 +107,27 @@ def half_lists(index: Any) -> HalfLists | None:
     import faiss
 
     index = faiss.downcast_index(index)
-    halves = isinstance(index, faiss.IndexIVFScalarQuantizer) and index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
-    if not halves or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+    kind = index.sq.qtype if isinstance(index, faiss.IndexIVFScalarQuantizer) else -1
+    codes_of = {faiss.ScalarQuantizer.QT_fp16: np.int16, faiss.ScalarQuantizer.QT_8bit: np.uint8}.get(kind)
+    if codes_of is None or index.metric_type != faiss.METRIC_INNER_PRODUCT:
         return None
+    steps = None
+    if codes_of is np.uint8:  # a code stands for the middle of its step
+        trained = faiss.vector_to_array(index.sq.trained)
+        if len(trained) != 2 * index.d:
+            raise ValueError("what its codes stand for is of other dimensions")
+        least, span = trained.reshape(2, -1)
+        steps = np.stack([span / 255, least + span / 510])
+        if not np.isfinite(steps).all():
+            raise ValueError("a vector in it holds what is no number")
     lists = {}
     for number in range(index.nlist):
         if size := index.invlists.list_size(number):
-            codes = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * index.code_size).view(np.int16)
-            if (codes & _EXPONENT == _EXPONENT).any():
+            codes = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * index.code_size).view(codes_of)
+            if steps is None and (codes & _EXPONENT == _EXPONENT).any():
                 raise ValueError("a vector in it holds what is no number")
             lists[number] = codes, index.invlists.get_ids(number)
-    return HalfLists(index, lists)
+    return HalfLists(index, lists, steps)
 
 
 def _units(queries: int, nprobe: int, lists: int) -> int:

@@ -32,6 +32,7 @@ def index_of(vectors: np.ndarray, factory: str = f"IVF{LISTS},SQfp16") -> faiss.
 
 
 INDEX = index_of(VECTORS)
+BYTES = index_of(VECTORS, f"IVF{LISTS},SQ8")
 
 
 def check_same(index: faiss.Index, queries: np.ndarray, k: int, nprobe: int) -> None:
@@ -51,22 +52,26 @@ def check_same(index: faiss.Index, queries: np.ndarray, k: int, nprobe: int) -> 
         assert len(set(mine[mine >= 0])) == (mine >= 0).sum()
 
 
+@pytest.mark.parametrize("index", [INDEX, BYTES])
 @given(queries=st.integers(1, 700), k=st.integers(1, 300), nprobe=st.integers(1, LISTS), unit=st.integers(40, 800))
 @examples(40)
-def test_it_is_what_faiss_finds(queries: int, k: int, nprobe: int, unit: int) -> None:
+def test_it_is_what_faiss_finds(index: faiss.Index, queries: int, k: int, nprobe: int, unit: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(list_by_list, "UNIT", unit)
-        check_same(INDEX, QUERIES[:queries], k, nprobe)
+        check_same(index, QUERIES[:queries], k, nprobe)
 
 
+@pytest.mark.parametrize("codes", ["SQfp16", "SQ8"])
 @pytest.mark.parametrize("rows", [1, 5, 40])
-def test_lists_without_vectors_and_too_few_rows(rows: int) -> None:
-    check_same(index_of(VECTORS[:rows]), QUERIES, 8, 3)
+def test_lists_without_vectors_and_too_few_rows(rows: int, codes: str) -> None:
+    check_same(index_of(VECTORS[:rows], f"IVF{LISTS},{codes}"), QUERIES, 8, 3)
 
 
-def test_codes_that_are_whole_vectors() -> None:
-    index = index_of(VECTORS[:0])
+@pytest.mark.parametrize("codes", ["SQfp16", "SQ8"])
+def test_codes_that_are_whole_vectors(codes: str) -> None:
+    index = faiss.index_factory(DIM, f"IVF{LISTS},{codes}", faiss.METRIC_INNER_PRODUCT)
     index.by_residual = False
+    index.train(VECTORS.astype(np.float32))
     index.add(VECTORS.astype(np.float32))
     check_same(index, QUERIES, 8, 3)
 
@@ -92,7 +97,9 @@ def test_every_finite_half_float_is_widened_exactly() -> None:
     np.testing.assert_array_equal(wide.view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
-@pytest.mark.parametrize("factory", ["Flat", f"IVF{LISTS},Flat", f"IVF{LISTS},SQ8", f"PCA16,IVF{LISTS},SQfp16"])
+@pytest.mark.parametrize(
+    "factory", ["Flat", f"IVF{LISTS},Flat", f"IVF{LISTS},SQ6", f"IVF{LISTS},PQ8", f"PCA16,IVF{LISTS},SQ8"]
+)
 def test_other_indexes_are_left_to_faiss(factory: str) -> None:
     assert half_lists(index_of(VECTORS, factory)) is None
 
@@ -106,6 +113,14 @@ def test_a_list_that_holds_no_number_is_told(tmp_path: Path, value: float) -> No
     nearest = NearestRows(tmp_path / "captions.faiss", VECTORS, SearchSettings(LISTS), gpu=False)
     with pytest.raises(CocuError, match=r"captions\.faiss: broken \(a vector in it holds what is no number\)"):
         nearest.search(QUERIES, 5)
+
+
+@pytest.mark.parametrize("trained", [np.full(2 * DIM, np.nan, np.float32), np.zeros(2 * DIM - 2, np.float32)])
+def test_bytes_that_stand_for_no_number_are_told(trained: np.ndarray) -> None:
+    index = index_of(VECTORS, f"IVF{LISTS},SQ8")
+    faiss.copy_array_to_vector(trained, index.sq.trained)
+    with pytest.raises(ValueError, match=r"no number|other dimensions"):
+        half_lists(index)
 
 
 def test_it_is_taken_where_enough_queries_probe_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
