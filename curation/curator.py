@@ -34,7 +34,7 @@ from files.concepts_json import REGION, KeptConcepts
 
 BLOCK = 1024
 # Pairs that are searched for together, at most: the more queries, the cheaper each.
-GROUP = 4096
+GROUP = 8192
 TOP_RECOVERED = 20
 
 

@@ -37,9 +37,11 @@ from benchmarks.speed import synthetic
 from benchmarks.speed.measure import table
 from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
+from data_cards.prompt import PROMPT
 
 TABLE_ROWS = 50_000
 TRUE_TEXTS = 16  # of each table: `--embeddings` asks the encoder about its first captions
+SOME_TEXTS = 2_000  # that tell what all texts have in common
 NEAR_TOPIC = 0.5  # of a vector lies in the caption of its topic
 POLL = 0.1
 LONG_WORD = re.compile("[a-z]{4,}")
@@ -92,8 +94,8 @@ class MeasuredStage:
 
 def measured(folder: Path, captions: Path, pairs: int, memory: str, words: bool) -> list[MeasuredStage]:
     """One size: every stage of the three commands."""
-    tower = make_tower(folder / "tower")
     texts = pq.read_table(captions, columns=["caption"])["caption"].to_pylist()
+    tower = make_tower(folder / "tower", texts)
     make_pairs(folder / "pairs", texts, pairs, tower, 0)
     make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
     index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
@@ -194,8 +196,9 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def make_tower(folder: Path) -> Path:
-    """A small CLIP with random weights, of 512 dimensions."""
+def make_tower(folder: Path, captions: Sequence[str]) -> Path:
+    """A small CLIP with random weights, of 512 dimensions, without what it would say of all texts alike:
+    that made synonyms of all concepts."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -211,6 +214,13 @@ def make_tower(folder: Path) -> Path:
     with torch.no_grad():
         model.token_embedding.weight[-2:] = 0  # of what all texts begin and end with: words tell them apart
         model.positional_embedding *= 0
+        some = sorted(set(captions))[:: max(1, len(set(captions)) // SOME_TEXTS)]
+        words = sorted({word for text in some for word in LONG_WORD.findall(text.lower())})[:SOME_TEXTS]
+        tokens = open_clip.SimpleTokenizer(context_length=24)
+        prompts = [PROMPT.format(word) for word in words]
+        alike = torch.stack([model.encode_text(tokens(texts)).mean(0) for texts in (some, prompts)])
+        basis = torch.linalg.qr(alike.T).Q
+        model.text_projection -= model.text_projection @ basis @ basis.T
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     mean_std = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": mean_std}))

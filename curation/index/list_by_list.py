@@ -11,16 +11,19 @@ there are does not depend on the threads, so that neither does what is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from curation.index.byte_products import byte_products, byte_queries, one_thread_each
+
 # Queries that one thread takes through the lists, at most; those of them that probe a list, on average: enough, and the
 # fewest that are worth it.
-UNIT = 2048
+UNIT = 4096
 ENOUGH = 64
 WORTH_IT = 16
 # Bits of a half float, and of a single one into which it is shifted: all but those between sign and exponent.
@@ -37,7 +40,7 @@ def worth_it(queries: int, nprobe: int, lists: int) -> bool:
 class HalfLists:
     """index: FAISS's own, an `IndexIVFScalarQuantizer` of half floats or of 8 bits, on the processor.
 
-    lists: those with vectors, by number: the n vectors' codes [n * D], bits int16 of half floats or uint8, and where
+    lists: those with vectors, by number: the n vectors' codes [n, D], bits int16 of half floats or uint8, and where
     FAISS has their n rows. steps: of codes of 8 bits, what a step and the first code are in each dimension, [2, D].
     """
 
@@ -48,10 +51,17 @@ class HalfLists:
     def search(self, queries: np.ndarray, k: int, nprobe: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of the lists nearest to each query float32 [Q, D], as FAISS gives them: [Q, k]."""
         parts = np.array_split(queries, _units(len(queries), nprobe, self.index.nlist))
-        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+        with (
+            one_thread_each() if self._by_bytes else nullcontext() as first,
+            ThreadPoolExecutor(min(threads, len(parts)), initializer=first) as pool,
+        ):
             found = list(pool.map(lambda part: self._search_unit(part, k, nprobe), parts))
         similarity, rows = (np.concatenate(side) for side in zip(*found, strict=True))
         return similarity, rows
+
+    @property
+    def _by_bytes(self) -> bool:
+        return self.steps is not None and byte_products()
 
     def _search_unit(self, queries: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
         import faiss
@@ -62,30 +72,43 @@ class HalfLists:
         best = faiss.float_minheap_array_t()
         best.nh, best.k, best.val, best.ids = *similarity.shape, faiss.swig_ptr(similarity), faiss.swig_ptr(rows)
         best.heapify()
-        product: Any = faiss.LinearTransform(self.index.d, 1)  # FAISS's BLAS: NumPy's may have threads of its own
-        product.is_trained = True
+        products = self._products(queries)
         for number, of_list, nearness in self._probes(queries, nprobe):
             codes, ids = self.lists[number]
-            product.d_out = len(codes) // self.index.d
-            product.A.resize(len(codes))
-            self._decode(codes, faiss.rev_swig_ptr(product.A.data(), len(codes)))
-            asking, found = queries[of_list], np.empty((len(of_list), product.d_out), np.float32)
-            product.apply_noalloc(len(asking), faiss.swig_ptr(asking), faiss.swig_ptr(found))
-            if self.index.by_residual:
-                found += nearness[:, None]
+            found = products(of_list, codes, nearness if self.index.by_residual else np.zeros_like(nearness))
             to_query, values = faiss.swig_ptr(of_list), faiss.swig_ptr(found)
-            best.addn_query_subset_with_ids(len(of_list), to_query, product.d_out, values, ids, 0)
+            best.addn_query_subset_with_ids(len(of_list), to_query, found.shape[1], values, ids, 0)
         best.reorder()
         return similarity, rows
 
+    def _products(self, queries: np.ndarray) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """What gives the products of some queries [m] and the n vectors of codes, and added [m]: float32 [m, n]."""
+        import faiss
+
+        if self.steps is not None and self._by_bytes:
+            return byte_queries(queries, *self.steps).products
+        product: Any = faiss.LinearTransform(self.index.d, 1)  # FAISS's BLAS: NumPy's may have threads of its own
+        product.is_trained = True
+
+        def products(which: np.ndarray, codes: np.ndarray, added: np.ndarray) -> np.ndarray:
+            product.d_out = len(codes)
+            product.A.resize(codes.size)
+            self._decode(codes, faiss.rev_swig_ptr(product.A.data(), codes.size).reshape(codes.shape))
+            asking, found = queries[which], np.empty((len(which), len(codes)), np.float32)
+            product.apply_noalloc(len(asking), faiss.swig_ptr(asking), faiss.swig_ptr(found))
+            found += added[:, None]
+            return found
+
+        return products
+
     def _decode(self, codes: np.ndarray, out: np.ndarray) -> None:
-        """The vectors of codes, as FAISS decodes them, into float32 [n * D]."""
+        """The vectors of codes [n, D], as FAISS decodes them, into float32 [n, D]."""
         if self.steps is None:
             _widen(codes, out)
             return
-        vectors, (step, first) = out.reshape(-1, self.index.d), self.steps
-        np.multiply(codes.reshape(vectors.shape), step, out=vectors)
-        np.add(vectors, first, out=vectors)
+        step, first = self.steps
+        np.multiply(codes, step, out=out)
+        np.add(out, first, out=out)
 
     def _probes(self, queries: np.ndarray, nprobe: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Each list that is probed: its number, the queries that probe it int64 [m], and how near they are to it."""
@@ -126,7 +149,7 @@ def half_lists(index: Any) -> HalfLists | None:
             codes = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * index.code_size).view(codes_of)
             if steps is None and (codes & _EXPONENT == _EXPONENT).any():
                 raise ValueError("a vector in it holds what is no number")
-            lists[number] = codes, index.invlists.get_ids(number)
+            lists[number] = codes.reshape(size, index.d), index.invlists.get_ids(number)
     return HalfLists(index, lists, steps)
 
 
@@ -135,7 +158,7 @@ def _units(queries: int, nprobe: int, lists: int) -> int:
 
 
 def _widen(halves: np.ndarray, out: np.ndarray) -> None:
-    """The bits of finite half floats, int16 [N], as float32 [N]: exact, and several times as fast as NumPy's cast."""
+    """The bits of finite half floats, int16, as float32 of the same shape: exact, in a fraction of NumPy's time."""
     bits = out.view(np.int32)
     bits[:] = halves
     np.left_shift(bits, 13, out=bits)

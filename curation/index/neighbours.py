@@ -20,10 +20,11 @@ from files.npy import let_go
 FLAT_LIMIT = 100_000
 RECALL_K = 8
 RECALL_QUERIES = 1_000
-# What rankings retrieve goes deeper, and deeper down the same lists hold less of it: L of 64, 256 and 1,024, and 16 for
-# the anchor's own captions. Each depth is searched with settings of its own, tuned by so many queries.
-DEPTHS = (80, 272, 1040)
+# What rankings retrieve goes deeper, and deeper down the same lists hold less of it: L of 32 to 1,024, and 16 for the
+# anchor's own captions. Each depth is searched with settings of its own, tuned by so many queries.
+DEPTHS = (48, 80, 144, 272, 528, 1040)
 DEEP_QUERIES = 200
+FEWEST_LISTS = 8  # that are probed, where there are as many
 # Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
 TIE = 2e-4
 # Where an index of FAISS keeps the indexes that it is made of.
@@ -210,25 +211,37 @@ def recall(index: NearestRows, queries: np.ndarray, exact: np.ndarray) -> Recall
 
 
 def tune(
-    index: NearestRows, queries: np.ndarray, target: float, exact: np.ndarray | None = None
+    index: NearestRows, queries: np.ndarray, target: float, exact: np.ndarray | None = None, least: int = FEWEST_LISTS
 ) -> tuple[SearchSettings, Recall]:
     """The cheapest settings that reach the target recall on the queries, else the best there are.
 
-    exact: as `exact_search` gives for the number of neighbours in question, `RECALL_K` unless it is given.
+    exact: as `exact_search` gives for the number of neighbours in question, `RECALL_K` unless it is given. least: lists
+    to begin with; twice as many each time, and where they are enough, so few of these as are about enough.
     """
     if exact is None:
         exact = exact_search(index.vectors, queries, min(RECALL_K, max(1, len(index.vectors))))
+
+    def tried(nprobe: int, rerank: int) -> tuple[SearchSettings, Recall]:
+        index.configure(SearchSettings(nprobe, rerank))
+        return index.settings, recall(index, queries, exact)
+
     lists = index.lists
-    probes = [2**i for i in range(3, 31) if 2**i < lists] + [lists] if lists else [0]
+    probes = [least << i for i in range(31) if least << i < lists] + [lists] if lists else [0]
     best = (index.settings, recall(index, queries, exact))
     for rerank in (1, 4, 16):
         for nprobe in probes:
-            index.configure(SearchSettings(nprobe, rerank))
-            reached = recall(index, queries, exact)
-            if reached.value > best[1].value:
-                best = (index.settings, reached)
-            if reached.value >= target:
-                return index.settings, reached
+            found = tried(nprobe, rerank)
+            best = max(best, found, key=lambda one: one[1].value)
+            if found[1].value >= target:
+                best, few = found, nprobe // 2 if nprobe > least else nprobe
+                while (enough := best[0].nprobe) - few > enough // 8:
+                    found = tried((few + enough) // 2, rerank)
+                    if found[1].value >= target:
+                        best = found
+                    else:
+                        few = found[0].nprobe
+                index.configure(best[0])
+                return best
             if nprobe * 8 > lists and rerank < 16:
                 break  # the code loses them, not the lists
     index.configure(best[0])
@@ -243,7 +256,11 @@ def tune_deeper(index: NearestRows, queries: np.ndarray, target: float) -> list[
     step = max(1, len(queries) // DEEP_QUERIES)
     chosen = queries[::step][:DEEP_QUERIES]
     exact = exact_search(index.vectors, chosen, depths[-1])
-    return [tune(index, chosen, target, np.ascontiguousarray(exact[:, :k])) for k in depths]
+    found, least = [], FEWEST_LISTS
+    for k in depths:
+        found.append(tune(index, chosen, target, np.ascontiguousarray(exact[:, :k]), least))
+        least = max(least, found[-1][0].nprobe)
+    return found
 
 
 def _is_whole(index: Any) -> bool:

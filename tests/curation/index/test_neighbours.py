@@ -174,9 +174,21 @@ def test_tuning_takes_the_cheapest_settings_that_reach_the_target(tmp_path):
     assert reached.value >= 0.97
     assert index.settings == settings_
     assert recall(index, QUERIES, exact).value == reached.value
-    if settings_.nprobe > 8:
-        index.configure(replace(settings_, nprobe=settings_.nprobe // 2))
-        assert recall(index, QUERIES, exact).value < 0.97
+
+
+@pytest.mark.parametrize("target", [0.5, 0.9, 0.95, 0.97, 0.99, 0.999])
+def test_tuning_probes_hardly_more_lists_than_are_enough(tmp_path, target):
+    """An eighth more than the fewest that reach it at the most, of which no fewer than eight are tried."""
+    index = opened(tmp_path, "IVF64,SQfp16")
+    exact = exact_search(VECTORS, QUERIES, 8)
+    chosen, _ = tune(index, QUERIES, target)
+    enough = 8
+    while enough < 64:
+        index.configure(SearchSettings(nprobe=enough))
+        if recall(index, QUERIES, exact).value >= target:
+            break
+        enough += 1
+    assert enough <= chosen.nprobe <= max(8, enough * 8 / 7 + 1)
 
 
 def test_a_deep_search_is_tuned_at_its_depth(tmp_path, monkeypatch):
