@@ -1,6 +1,7 @@
 """What more processes bring: pairs a second of `cocu index build` and `cocu curate run` with --processes 1 and 2.
 
     python -m benchmarks.speed.spread --pairs 4000
+    python -m benchmarks.speed.spread --core-each     # one process has one core, two have two
     python -m benchmarks.speed.spread --engine ray    # as many workers of Ray's, beside processes
 
 Pairs of the miniature and its model, in shards of 100. The peer is one process, which has all cores for its threads, or
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -35,12 +37,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--core-each", action="store_true", help="a process more is a core more")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     given = parser.parse_args(arguments)
     several = ("--processes", str(given.processes))
     ways = [("--processes", "1"), several] if given.engine == "local" else [several, (*several, "--engine", "ray")]
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), given.pairs, ways, given.processes, given.repeats)
+        found = measured(Path(folder), given.pairs, ways, given.processes, given.repeats, given.core_each)
     rows = []
     for stage, (first, second) in found.items():
         ratios = [b / a for a, b in zip(first, second, strict=True)]
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measured(
-    folder: Path, pairs: int, ways: Sequence[Sequence[str]], workers: int, repeats: int
+    folder: Path, pairs: int, ways: Sequence[Sequence[str]], workers: int, repeats: int, core_each: bool = False
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Pairs a second of each stage, and seconds of the whole command: by the first of two ways, and by the second."""
     write_miniature(folder / "pairs", pairs, per_shard=SHARD)
@@ -59,12 +62,14 @@ def measured(
     for number in range(repeats):
         for place, way in enumerate(ways):
             index, curated = (folder / f"{name}-{number}-{place}" for name in ("index", "curated"))
+            processes = 1 if way[:2] == ("--processes", "1") else workers
+            cores = sorted(os.sched_getaffinity(0))[: processes if core_each else None]
             built = ("index", "build", folder / "pairs", "--model", "miniature", "--device", "cpu", "--out", index)
-            seconds = [_cocu(*built, *way), _cocu("curate", "run", index, "--out", curated, *way)]
+            seconds = [_cocu(cores, *built, *way), _cocu(cores, "curate", "run", index, "--out", curated, *way)]
             shards = json.loads((index / "manifest.json").read_text())["shards"]
             counts = {name: record["pairs"] for name, record in shards.items() if not name.startswith("@")}
             written = (index / "embeddings", curated / "tables" / "archives")
-            rates = [rate(one, counts, 1 if way[:2] == ("--processes", "1") else workers) for one in written]
+            rates = [rate(one, counts, processes) for one in written]
             for name, value in zip(names, [*rates, *seconds], strict=True):
                 found[name][place].append(value)
     return found
@@ -77,9 +82,10 @@ def rate(folder: Path, pairs: dict[str, int], processes: int) -> float:
     return sum(count for _, count in later) / (later[-1][0] - done[processes - 1][0])
 
 
-def _cocu(*arguments: object) -> float:
+def _cocu(cores: Sequence[int], *arguments: object) -> float:
+    command = [sys.executable, "-m", "cocu", *map(str, arguments)]
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "cocu", *map(str, arguments)], check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
     return time.perf_counter() - started
 
 
