@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,15 +16,14 @@ import pyarrow.parquet as pq
 
 from curation.concepts.lemmas import lexicon_of
 from curation.curated.curated_manifest import check_finished, record_of
-from curation.curated.outputs import PARQUET, shard_writer
+from curation.curated.outputs import PARQUET
 from curation.curated.parquet_shards import check_parquet
-from curation.curated.shard_writer import ShardWriter
-from curation.curated.tables import ARCHIVES, CONCEPTS, LOCALISED, PAIRS, TableWriter
-from curation.curator import BLOCK, TOP_RECOVERED, CuratedBlock, CurationTally, Curator, group_rows
+from curation.curated.tables import CONCEPTS
+from curation.curating import Curating
+from curation.curator import TOP_RECOVERED, Curator
 from curation.encoding.dense import DenseEncoder
 from curation.encoding.encoder import Encoder
 from curation.index.anchors import AnchorShards, embed_anchors
-from curation.index.caption_rows import COLUMNS, OWN_COLUMNS
 from curation.index.index_manifest import growth_since, older_version, version_of
 from curation.index.opened import (
     Index,
@@ -54,17 +52,15 @@ from curation.ranking.tags import (
     held_out,
     read_tags,
 )
-from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import Shard
 from curation.runs.each_shard import each_shard
-from curation.runs.parquet_parts import count_rows, parquet_batches
+from curation.runs.parquet_parts import parquet_batches
 from curation.runs.part import ALL, Chosen
-from curation.runs.prefetch import ahead
 from curation.runs.progress import Stopwatch
 from curation.runs.run_folder import RunFolder, check_rejects
 from curation.runs.shard_stage import ShardStage
-from curation.runs.spread import Advance, Done, Seat, Work
+from curation.runs.spread import Seat, Work
 from curation.runs.team import USUAL, Team, WorkingTeam
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
@@ -149,10 +145,10 @@ def run_curation(
         of_index = (index.path, index.spacy_pipeline, index_identity(index))
         others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
         known = {shard.name: done[shard.name]["pairs"] for shard in mine}
-        stage = ShardStage(
-            "curate", "pairs", mine, partial(_curated, curator, *what), others, known=lambda shard: known[shard.name]
-        )
-        each_shard(folder, "curated", [stage], crew.gather)
+        curating = Curating(curator, *what)
+        stage = ShardStage("curate", "pairs", mine, curating, others, known=lambda shard: known[shard.name])
+        with closing(curating):
+            each_shard(folder, "curated", [stage], crew.gather)
         if chosen.ends_here(folder, mine, shards):
             return folder.manifest
         details = {"index_version": version_of(index.manifest), **fitted.describe()}
@@ -265,70 +261,12 @@ def _elsewhere(
     localiser = _localiser(index, options, encoder(index, workers=seat.share(workers))) if options.localise else None
     curator = Curator(index, options, unpacked(index, *fitted), localiser)
     curator.witness = witness
-    yield partial(_curated, curator, *what)
+    with closing(Curating(curator, *what)) as curating:
+        yield curating
 
 
 def _localiser(index: Index, options: CurateOptions, encoder: Encoder) -> Localiser:
     return Localiser(DenseEncoder(encoder), index.vocabulary, options.min_peak)
-
-
-def _curated(
-    curator: Curator,
-    out: Path,
-    embeddings: Path,
-    places: Mapping[str, tuple[int | None, int]],
-    captions: CaptionOptions,
-    shard: Shard,
-    advance: Advance,
-) -> Done:
-    return _curate_shard(curator, shard, out, embeddings, *places[shard.name], captions, advance).record(), ()
-
-
-def _curate_shard(
-    curator: Curator,
-    shard: Shard,
-    out: Path,
-    embeddings: Path,
-    checksum: int | None,
-    first_row: int,
-    captions: CaptionOptions,
-    advance: Advance,
-) -> CurationTally:
-    tally = CurationTally()
-    source = embeddings / f"{shard.name}.parquet"
-    total = max(1, count_rows(source))
-    localiser = curator.localiser
-
-    def blocks(tar: ShardWriter) -> Iterator[tuple[CuratedBlock, list[Original] | None]]:
-        # Pictures are held until they are written, so there are few at a time. Searching runs beside ranking.
-        rows = localiser.encoder.encoder.batch_size if localiser else BLOCK
-        batches = parquet_batches(source, group_rows(total), COLUMNS if first_row < 0 else OWN_COLUMNS)
-        with closing(ahead(curator.search(batches, first_row, tally))) as groups:
-            for pairs in (block for group in groups for block in group.blocks(rows)):
-                keys = pairs.batch["key"].to_pylist() if localiser else []
-                originals, pictures = tar.originals.with_pictures(keys) if localiser else (None, None)
-                yield curator.curate(shard.name, pairs, tally, pictures), originals
-
-    least, columns = (BLOCK, LOCALISED) if localiser else (0, ARCHIVES)
-    options = curator.options
-    with (
-        shard_writer(options.left, shard, out, captions, options.write_caption, options.localise) as tar,
-        TableWriter(out / "tables" / "pairs" / f"{shard.name}.parquet", PAIRS, least) as pairs,
-        TableWriter(out / "tables" / "archives" / f"{shard.name}.parquet", columns, least) as archives,
-    ):
-        written = 0.0
-        # Writing is Python and disk, curating is array code without the GIL: they run side by side.
-        for block, originals in ahead(blocks(tar)):
-            start = time.perf_counter()
-            pairs.write(block.pairs)
-            archives.write(block.archives)
-            tar.write(block.pairs["key"].to_pylist(), block.pairs["caption"].to_pylist(), block.concepts, originals)
-            advance(len(block.pairs), shard.size * len(block.pairs) / total)
-            written += time.perf_counter() - start
-        tar.check(checksum)
-        tally.unenriched = tar.unenriched
-        tally.seconds["write"] = written
-    return tally
 
 
 def _tell_of_tags(model: TagModel) -> None:

@@ -62,7 +62,11 @@ def each_shard(folder: RunFolder, verb: str, stages: Iterable[ShardStage], gathe
 def _here(
     shards: Sequence[Shard], work: Work, bar: Progress, failed: Failed
 ) -> Generator[tuple[Shard, Done | CocuError], None, None]:
-    for shard in shards:
+    soon = getattr(work, "soon", None)
+    for number, shard in enumerate(shards):
+        if soon:  # of this one it was told before, but for the first
+            for coming in shards[number + 1 if number else 0 : number + 2]:
+                soon(coming)
         end = bar.done + shard.size
         found: Done | CocuError
         try:

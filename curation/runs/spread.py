@@ -27,8 +27,8 @@ Advance = Callable[[int, float], None]
 class Work(Protocol):
     """What does a shard, telling of the pairs it is through with.
 
-    It may have a method `soon`, told of each shard as it comes, in the order of the work, by another thread: then the
-    next one comes while one is worked at.
+    It may have a method `soon`, told of each shard as it comes, in the order of the work, maybe by another thread: then
+    the next one comes while one is worked at.
     """
 
     def __call__(self, shard: Shard, advance: Advance, /) -> Done:

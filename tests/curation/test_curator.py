@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import curate, curator
+from curation import curating, curator
 from curation.curate import run_curation
 from curation.curator import BLOCK, GROUP, group_rows
 from curation.index.caption_rows import COLUMNS, OWN_COLUMNS
@@ -46,7 +46,7 @@ def test_groups_and_blocks_change_no_table(
     options = CurateOptions(output="tables")
     run_curation(index, tmp_path / "whole", options)
     monkeypatch.setattr(curator, "BLOCK", block)
-    monkeypatch.setattr(curate, "BLOCK", block)
+    monkeypatch.setattr(curating, "BLOCK", block)
     monkeypatch.setattr(curator, "GROUP", group)
     run_curation(index, tmp_path / "parts", options)
     whole = tables(tmp_path / "whole")

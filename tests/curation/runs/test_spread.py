@@ -144,17 +144,26 @@ def test_the_next_shard_comes_while_one_is_worked_at(tmp_path: Path) -> None:
     assert tried == ["4"]
 
 
+def test_the_next_one_is_told_of_where_one_process_does_all(tmp_path: Path) -> None:
+    shards = [Shard(f"{i}", f"/data/{i}.tar", 1) for i in range(5)]
+    with RunFolder(tmp_path / "out", "index", {}, shards) as folder:
+        work = Foreseeing(tmp_path, "", 2 * len(shards) - 2)
+        each_shard(folder, "read", [ShardStage("embed", "pairs", shards, work)])
+        assert [folder.records[shard.name]["ahead"] for shard in shards] == [True] * len(shards)
+    assert not work.heard
+
+
 @contextmanager
 def seeing(folder: Path, broken: str, together: int, seat: Seat) -> Iterator[Work]:
-    """Tells in its record which GPU it sees, once so many do; with a broken one it cannot begin."""
+    """Tells in its record which GPU it sees, once so many have a shard; with a broken one it cannot begin."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
     if gpu in broken.split():
         raise CocuError(f"GPU {gpu} is broken")
     if gpu == "dead":
         os._exit(3)
-    (folder / gpu).touch()
 
     def work(shard: Shard, advance: Advance) -> Done:
+        (folder / gpu).touch()
         while len(list(folder.iterdir())) < together:
             time.sleep(0.01)
         return {"gpu": gpu}, []
