@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from curation.curated.outputs import output_of
+from curation.curated.outputs import PARQUET, output_of
 from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, CaptionOptions
 from curation.reading.shards import Shard
 from curation.reading.tars import Tar
@@ -24,12 +25,14 @@ def shard_of(curated: Path, name: str) -> Shard | None:
     Raises MisuseError for a folder that is no finished curation.
     """
     manifest = read_manifest(curated, "curated")
-    if output_of(manifest) == "shards":
+    if (output := output_of(manifest)) in ("shards", PARQUET):
         # The name may come out of a table: it must not lead elsewhere.
         if Path(name).name != name:
             return None
-        path = at_hand(curated.absolute() / "shards" / f"{name}.tar")
-        return Shard(name, str(path), path.stat().st_size) if path.is_file() else None
+        path = at_hand(curated.absolute() / "shards" / f"{name}{'.tar' if output == 'shards' else '.parquet'}")
+        if not path.is_file():
+            return None
+        return Shard(name, str(path), path.stat().st_size, None if output == "shards" else (0, sys.maxsize))
     known = next((item for item in manifest["inputs"] if item["name"] == name), None)
     if known is None or is_remote(known["url"]) or not Path(known["url"]).is_file():
         return None
