@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from files.pictures import USUAL_FIELDS, BadPicture, field_of
+from files.pictures import FIELDS, USUAL_FIELDS, BadPicture, field_of
 from files.rejects import is_utf8
 
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
@@ -19,6 +19,7 @@ CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description",
 # Columns of pictures, as img2dataset and others call them, and of keys beside those.
 PICTURE_COLUMNS = ("img", "image_bytes", "jpg", "jpeg", "png", "webp")
 KEY_COLUMNS = ("key", "__key__", "uid", "id", "image_id")
+_JPEG = b"\xff\xd8\xff"  # as most are
 # No path has one, or is longer; every picture has one early.
 NO_LETTER, _EARLY, _LONGEST_PATH = b"\0", 64, 4096
 
@@ -39,8 +40,10 @@ def picture_of(cell: Any) -> tuple[bytes | None, str]:
 def picture_field(path: str, data: bytes) -> str:
     """How a picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
     own = PurePosixPath(path).suffix.lower().removeprefix(".")
+    if own in USUAL_FIELDS:
+        return own
     try:
-        return own if own in USUAL_FIELDS else field_of(data)
+        return FIELDS[0] if data.startswith(_JPEG) else field_of(data)
     except BadPicture:  # it is left out as soon as it is decoded
         return own
 

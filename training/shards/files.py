@@ -91,8 +91,8 @@ class ShardFiles:
             self.prefetch([number])
             made = self._coming[number].result()
             if made is not None:
-                if made.fault:
-                    self.faults[number] = made.fault, made.lost
+                if made.fault or not (len(made) or self.shards[number].beside):
+                    self.faults[number] = made.fault or NO_SAMPLES, made.lost
                 return made.spans
         found = self._spans.pop(number, None)
         self._spans[number] = self._index(number).spans if found is None else found

@@ -244,7 +244,8 @@ def _pictures(column: pa.Array) -> tuple[list[bytes | None], list[str]]:
 def _concepts(column: pa.Array) -> list[bytes | None]:
     """The `.concepts.json` of each row; None where the cell is empty."""
     try:
-        made = concepts_json(_kept(column)).to_pylist()
+        with np.errstate(over="ignore"):  # no number then, and told as that
+            made = concepts_json(_kept(column)).to_pylist()
         return [data if there else None for data, there in zip(made, column.is_valid().to_pylist(), strict=True)]
     except (pa.ArrowException, TypeError, KeyError, ValueError):  # one by one: not all of them are broken
         return [_one_by_one(cell) for cell in column]
