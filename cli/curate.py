@@ -152,7 +152,8 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Format of whole shards, webdataset or parquet. The latter is for what came as Parquet with its "
-            "pictures: the same rows and columns, and a column of concepts; --write-caption names a column then.",
+            "pictures: the same rows and columns, a column of concepts, and one of keys where there is none; "
+            "--write-caption names a column then.",
         ),
     ] = "webdataset",
     localise: Annotated[

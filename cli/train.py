@@ -34,7 +34,10 @@ def run(
     ],
     data: Annotated[
         list[str],
-        typer.Option(metavar="SHARDS", help="Tars, folders, patterns or URLs to train on. May be repeated."),
+        typer.Option(
+            metavar="SHARDS",
+            help="Tars, Parquet with its pictures, folders, patterns or URLs to train on. May be repeated.",
+        ),
     ],
     out: Annotated[
         Path,

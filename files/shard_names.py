@@ -18,6 +18,9 @@ from files.plain_names import made_plain
 from files.rejects import is_utf8
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+PARQUET = ".parquet"
+PAIR_SUFFIXES = (*TAR_SUFFIXES, PARQUET)  # of what is trained on
+RUN = "manifest.json"  # in the folder of a run, beside its `shards`
 MOST_NAMED = 5  # tables, in a message
 # What tells parts of a table apart, in its name: numbers, and digests as Hugging Face has them.
 _PART = re.compile(r"\d{5,}|^\d{4}(?=\.)|(?<=-)[0-9a-f]{16}(?=\.)")
@@ -36,8 +39,8 @@ def find_urls(
 
     suffixes: of the shards that are looked for; tables: those among them of tables; by_name: those among these that
     count only where the name itself, a pattern's too, ends so. A folder gives its tars, else those of the folders in
-    it, else its one table; a pattern gives the tars that it matches, else the tables, else what the folders that it
-    matches give.
+    it, else the tables in its `shards`, if it is a run's, else its one table; a pattern gives the tars that it matches,
+    else the tables, else what the folders that it matches give.
     Raises MisuseError for a name that stands for nothing, is a command, or has a scheme that is not read.
     """
     return list(dict.fromkeys(url for name in names for url in expand(name, suffixes, tables, by_name)))
@@ -118,17 +121,21 @@ def _remote(part: str, kinds: Kinds) -> list[str]:
     if shard_suffix(part, [*kinds[0], *kinds[1]]):
         return [part]
     if not part.startswith("http"):  # a web server lists no folder
+        for shards, manifest in _of_a_run(part.rstrip("/")):
+            found = _wanted(remote_glob(f"{shards}/*"), kinds)
+            if found and remote_glob(manifest):
+                return _checked(found)
         for folder in (part.rstrip("/"), f"{part.rstrip('/')}/data"):
             found = _wanted(remote_glob(f"{folder}/*"), kinds)
             if found:
                 return _checked(found if shard_suffix(found[0], kinds[0]) else _one_table(part, found))
-    kind = "neither a tar nor a table" if kinds[1] else "not a tar"
+    kind = "neither a tar nor a table" if len(kinds[1]) > 1 else "not a tar" + " or Parquet" * len(kinds[1])
     example = "'*.tar'" + (" or '*.parquet'" if kinds[1] else "")
     raise MisuseError(f"{part}: {kind}; name the shards, for instance with braces or {example}")
 
 
 def _folder(folder: Path, kinds: Kinds) -> list[str]:
-    """Its tars, else those of the folders in it (a curated folder holds its own in shards/), else its one table.
+    """Its tars, else those of the folders in it, else the tables in shards/, where it is a run's, else its one table.
 
     The table may come in numbered parts, and lie in `data`, as Hugging Face publishes it.
     """
@@ -141,12 +148,22 @@ def _folder(folder: Path, kinds: Kinds) -> list[str]:
     tar, table = kinds
     if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
         return _checked(tars)
+    for shards, manifest in _of_a_run(str(folder)):
+        if os.path.isfile(manifest) and os.path.isdir(shards) and (tables := files(Path(shards).iterdir(), table)):
+            return _checked(tables)
     inner = folder / "data"
     tables = files(folder.iterdir(), table) or (files(inner.iterdir(), table) if inner.is_dir() else [])
     if not tables:
-        lacking = "neither tars nor a table of (image, caption)" if table else "no shards"
-        raise MisuseError(f"{folder}: holds {lacking} ({', '.join(table or tar)})")
+        if len(table) > 1:
+            raise MisuseError(f"{folder}: holds neither tars nor a table of (image, caption) ({', '.join(table)})")
+        raise MisuseError(f"{folder}: holds no shards ({_listed(kinds)})")
     return _checked(_one_table(str(folder), tables))
+
+
+def _of_a_run(folder: str) -> list[tuple[str, str]]:
+    """Where shards lie, and the manifest beside them, if the folder is that of a run, or that of a run's shards."""
+    runs = [folder] + [folder.removesuffix("/shards")] * folder.endswith("/shards")
+    return [(f"{run}/shards", f"{run}/{RUN}") for run in runs]
 
 
 def _one_table(folder: str, tables: Sequence[str]) -> Sequence[str]:

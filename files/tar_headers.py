@@ -224,3 +224,9 @@ def write_header(name: str, size: int) -> bytes:
 def tar_member(name: str, data: bytes) -> bytes:
     """One tar member: header, data, padding."""
     return b"".join((write_header(name, len(data)), data, bytes(-len(data) % BLOCK)))
+
+
+def member_size(name: str, size: int) -> int:
+    """Bytes of a member as `tar_member` makes it, of data of this size."""
+    plain = len(name) <= 100 and name.isascii()
+    return (BLOCK if plain else len(write_header(name, size))) + -(-size // BLOCK) * BLOCK

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +88,13 @@ def _write_now(file: int, left: list[Part]) -> None:
             left[0] = left[0][written:]
 
 
-def write_end(file: BinaryIO) -> None:
+def tar_size(size: int) -> int:
+    """Bytes of a tar whose members take so many."""
+    whole = size + len(END_OF_ARCHIVE)
+    return whole + -whole % tarfile.RECORDSIZE
+
+
+def write_end(file: IO[bytes]) -> None:
     """The end of a tar: two blocks of zeros, and more until a record is full."""
     file.write(END_OF_ARCHIVE)
     file.write(bytes(-file.tell() % tarfile.RECORDSIZE))

@@ -214,7 +214,7 @@ def _training(path: Path, manifest: Mapping[str, Any], output: str) -> str:
     import shlex
 
     recipe = "miniature_cocu" if manifest["parameters"].get("index_model") == "miniature" else "groupvit_cc3m_cocu"
-    if output == "shards":
+    if output in ("shards", "parquet"):
         data = ["--data", str(path / "shards")]
     else:
         urls = [item["url"] for item in manifest["inputs"]]

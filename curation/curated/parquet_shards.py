@@ -1,7 +1,8 @@
 """Curated shards as Parquet: the rows of a source that holds its pictures, as they stood, with their concepts.
 
-Columns and metadata stay; `concepts` comes last, a list of what `.concepts.json` has. Hugging Face's `datasets` finds
-its features in the metadata: those of the source, and that of the new columns.
+Columns and metadata stay; `concepts` comes last, a list of what `.concepts.json` has, and before it, where the source
+has no column of keys, those of the tables. Hugging Face's `datasets` finds its features in the metadata: those of the
+source, and that of the new columns. A note there says how the pairs were read, for `cocu train` (files/shard_note.py).
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parquet_tables import ParquetTable, WholeRows, held_image
 from curation.reading.shards import Shard
-from files.concepts_json import KeptConcepts, concepts_json
+from files.concepts_json import CONCEPTS_FIELD, KeptConcepts, concepts_json
 from files.errors import MisuseError
+from files.picture_tables import key_column
+from files.shard_note import ShardNote
+from files.tar_headers import member_size
+from files.tar_writing import tar_size
 
-CONCEPTS_COLUMN = "concepts"
+CONCEPTS_COLUMN, KEY_COLUMN = "concepts", "key"
 _NUMBERS = {"box": pa.list_(pa.float64()), "area": pa.float64(), "peak": pa.float64()}
 _FEATURES = b"huggingface"  # key of the metadata
 # A row group ends with the pair that fills it.
@@ -49,7 +54,7 @@ def check_parquet(shards: Iterable[Shard], options: CaptionOptions, caption_fiel
         there = {field.name: field.type for field in table.schema}
         if there.get(CONCEPTS_COLUMN, concepts_type(False)) not in (concepts_type(False), concepts_type(True)):
             raise MisuseError(f"{shard.url}: has a column {CONCEPTS_COLUMN} of its own; rename it")
-        if caption_field in (image, CONCEPTS_COLUMN):
+        if caption_field in (image, CONCEPTS_COLUMN, KEY_COLUMN):
             raise MisuseError(f"--write-caption {caption_field}: the column of {caption_field} is no caption's")
 
 
@@ -68,7 +73,10 @@ class ParquetShard(ShardWriter):
         assert isinstance(table, ParquetTable)
         self.originals = _WholePairs(shard, options)
         self.out, self.caption_field = out, caption_field
-        self.schema = _with_columns(table.schema, held_image(table.told(options)), caption_field, localised)
+        self.columns = table.told(options).pair_columns(options)
+        self.schema = _with_columns(table.schema, *self.columns, caption_field, localised)
+        self._keyed = bool(_keys_of(table.schema, *self.columns))
+        self._written = self._pairs = self._size = 0
         self._empty()
 
     @contextmanager
@@ -78,6 +86,8 @@ class ParquetShard(ShardWriter):
         with super().writing(), self.originals.open(), packed as self._target:
             yield
             self._write_group()
+            note = ShardNote(*self.columns, self._written, self._pairs, tar_size(self._size))
+            self._target.note(note.metadata())
 
     def write(
         self,
@@ -89,17 +99,23 @@ class ParquetShard(ShardWriter):
         """As `ShardWriter`."""
         enriched = enriched_captions(captions, kept) if self.caption_field else captions
         members = concepts_json(kept).to_pylist()
-        for caption, original, member in zip(enriched, self._read(keys, originals), members, strict=True):
+        pairs = zip(keys, captions, enriched, self._read(keys, originals), members, strict=True)
+        for key, caption, told, original, member in pairs:
             assert isinstance(original, WholeRows)
             self._rows += original.rows
-            self._captions += [caption] * len(original.rows)
+            self._keys += [key] * len(original.rows)
+            self._captions += [told] * len(original.rows)
             self._concepts += [json.loads(member)["concepts"]] * len(original.rows)
             self._bytes += sum(row.nbytes for row in original.rows)
+            self._pairs += 1
+            held = [*original.members, ("txt", caption.encode()), (CONCEPTS_FIELD, member)]
+            self._size += sum(member_size(f"{key}.{field}", len(data)) for field, data in held)
             if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
                 self._write_group()
 
     def _empty(self) -> None:
         self._rows: list[pa.RecordBatch] = []
+        self._keys: list[str] = []
         self._captions: list[str] = []
         self._concepts: list[list[dict[str, Any]]] = []
         self._bytes = 0
@@ -108,11 +124,14 @@ class ParquetShard(ShardWriter):
         if self._rows:
             table = pa.Table.from_batches(self._rows)
             made = {self.caption_field: self._captions, CONCEPTS_COLUMN: self._concepts}
+            if self._keyed:
+                made[KEY_COLUMN] = self._keys
             columns = [
                 pa.chunked_array([pa.array(made[field.name], field.type)]) if field.name in made else table[field.name]
                 for field in self.schema
             ]
             self._target.write(pa.table(columns, schema=self.schema).combine_chunks())
+            self._written += len(self._rows)
         self._empty()
 
 
@@ -125,16 +144,25 @@ class _WholePairs(Originals):
         return self.shard.reader.originals(self.options, whole=True)
 
 
-def _with_columns(schema: pa.Schema, image: str | None, caption: str | None, localised: bool) -> pa.Schema:
-    """The schema of the source with the new columns, and with the features of Hugging Face's."""
-    new = {**({caption: pa.string()} if caption else {}), CONCEPTS_COLUMN: concepts_type(localised)}
+def _keys_of(schema: pa.Schema, image: str, caption: str) -> dict[str, pa.DataType]:
+    """The column of keys that is added where the source has none."""
+    return {} if key_column(schema.names, image, caption) else {KEY_COLUMN: pa.string()}
+
+
+def _with_columns(schema: pa.Schema, image: str, named: str, caption: str | None, localised: bool) -> pa.Schema:
+    """The schema of the source with the new columns, and with the features of Hugging Face's.
+
+    image, named: its columns of pictures and captions; caption: that of enriched ones.
+    """
+    new = {**({caption: pa.string()} if caption else {}), **_keys_of(schema, image, named)}
+    new[CONCEPTS_COLUMN] = concepts_type(localised)
     fields = [field.with_type(new[field.name]) if field.name in new else field for field in schema]
     fields += [pa.field(name, kind) for name, kind in new.items() if name not in schema.names]
     metadata = dict(schema.metadata or {})
     try:
         described = json.loads(metadata.get(_FEATURES, b"{}"))
         features = described.setdefault("info", {}).setdefault("features", {})
-        if image is not None and schema.field(image).type == pa.struct({"bytes": pa.binary(), "path": pa.string()}):
+        if schema.field(image).type == pa.struct({"bytes": pa.binary(), "path": pa.string()}):
             features.setdefault(image, {"_type": "Image"})
         features |= {name: _feature(kind) for name, kind in new.items()}
     except (ValueError, AttributeError, TypeError, RecursionError):  # not as Hugging Face writes it

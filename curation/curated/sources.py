@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from curation.curated.outputs import output_of
+import pyarrow.parquet as pq
+
+from curation.curated.outputs import PARQUET, output_of
 from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, CaptionOptions
 from curation.reading.shards import Shard
 from curation.reading.tars import Tar
 from curation.runs.manifest import read_manifest
+from curation.runs.parquet_parts import reading
 from files.addresses import is_remote, open_tar
 from files.errors import CocuError
 from files.rejects import Reject
 from files.remote_folders import at_hand
+from files.shard_note import read_note
 from files.tar import read_member, read_samples
 
 
@@ -24,12 +30,14 @@ def shard_of(curated: Path, name: str) -> Shard | None:
     Raises MisuseError for a folder that is no finished curation.
     """
     manifest = read_manifest(curated, "curated")
-    if output_of(manifest) == "shards":
+    if (output := output_of(manifest)) in ("shards", PARQUET):
         # The name may come out of a table: it must not lead elsewhere.
         if Path(name).name != name:
             return None
-        path = at_hand(curated.absolute() / "shards" / f"{name}.tar")
-        return Shard(name, str(path), path.stat().st_size) if path.is_file() else None
+        path = at_hand(curated.absolute() / "shards" / f"{name}{'.tar' if output == 'shards' else '.parquet'}")
+        if not path.is_file():
+            return None
+        return Shard(name, str(path), path.stat().st_size, None if output == "shards" else (0, sys.maxsize))
     known = next((item for item in manifest["inputs"] if item["name"] == name), None)
     if known is None or is_remote(known["url"]) or not Path(known["url"]).is_file():
         return None
@@ -67,12 +75,19 @@ def _tar_pictures(shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, 
 
 
 def _pictures(curated: Path, shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    parameters = read_manifest(curated, "curated")["parameters"]
-    names = [field.name for field in fields(CaptionOptions)]
-    options = CaptionOptions(
-        **{name: parameters[f"caption_{name}"] for name in names if f"caption_{name}" in parameters}
-    )
+    options = _options(read_manifest(curated, "curated"), shard)
     with shard.reader.originals(options) as originals:
         for original in originals:
             if original.key in wanted and (data := original.data(*IMAGE_FIELDS)):
                 yield original.key, data
+
+
+def _options(manifest: Mapping[str, Any], shard: Shard) -> CaptionOptions:
+    """How a shard is read: as it notes of itself, or as the curation's manifest says."""
+    if output_of(manifest) == PARQUET:
+        with reading(Path(shard.url)):
+            note = read_note(pq.read_metadata(shard.url).metadata)
+        return CaptionOptions(image_column=note.image, caption_column=note.caption) if note else CaptionOptions()
+    said = {field.name: f"caption_{field.name}" for field in fields(CaptionOptions)}
+    made = manifest["parameters"]
+    return CaptionOptions(**{name: made[key] for name, key in said.items() if key in made})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,10 @@ class TableWriter:
         self._waiting.append(table)
         if sum(map(len, self._waiting)) >= self._least:
             self._flush()
+
+    def note(self, metadata: Mapping[bytes, bytes]) -> None:
+        """Add to the metadata of the file."""
+        self._writer.add_key_value_metadata(metadata)
 
     def _flush(self) -> None:
         if self._waiting:

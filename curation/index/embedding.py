@@ -20,7 +20,6 @@ from curation.encoding.encoder import Encoder
 from curation.encoding.model_names import EncoderSpec
 from curation.index.blocks import Encoded, Naming, ShardResult, blocks_of
 from curation.index.feed import Feed, encoded_blocks
-from curation.reading.captioned_tables import table_key
 from curation.reading.pairs import CaptionOptions, Pair, checksum_of
 from curation.reading.shards import Shard, read_captions, read_pairs
 from curation.runs.each_shard import each_shard
@@ -31,6 +30,7 @@ from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done, Seat, Work
 from curation.runs.team import ALONE, WorkingTeam
 from files.atomic import atomic
+from files.picture_tables import table_key
 from files.pictures import BadPicture
 from files.rejects import Reject
 

@@ -13,20 +13,24 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from curation.reading.formats import Format, NewMembers, Original
 from curation.reading.pairs import MAX_IMAGE_BYTES, CaptionOptions, Pair, checked_captions
 from files.addresses import filesystem, is_remote, open_bytes
 from files.errors import CocuError, MisuseError
-from files.pictures import USUAL_FIELDS, BadPicture, field_of
+from files.picture_tables import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    as_text,
+    flattened,
+    free_key,
+    picture_field,
+    table_key,
+)
 from files.rejects import Reject, is_utf8
 
-IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "file_name", "filename", "path", "file")
-CAPTION_COLUMNS = ("caption", "text", "title", "sentence", "alt", "description", "captions", "txt")
 SHOWN_NAMES = 300  # letters of what may be no header
 
 
@@ -45,12 +49,8 @@ class ImageRow:
     rows: list[Any] = field(default_factory=list)
 
     def field(self, data: bytes) -> str:
-        """How its picture is called in a tar: by its own ending where every trainer reads that, else by its format."""
-        own = PurePosixPath(self.image).suffix.lower().removeprefix(".")
-        try:
-            return own if own in USUAL_FIELDS else field_of(data)
-        except BadPicture:  # it is left out as soon as it is decoded
-            return own
+        """How its picture is called in a tar."""
+        return picture_field(self.image, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class CaptionedTable(Format):
                 continue
             # A cell with a list is asked for its captions; a picture with several rows has them.
             several = len(row.captions) > 1
-            raw = [one for cell in row.captions for one in (cell if isinstance(cell, list) else [cell])]
+            raw = list(flattened(row.captions))
             captions = checked_captions(row.key, raw if several else row.captions[0], options.all_captions or several)
             if isinstance(captions, Reject):
                 yield captions
@@ -242,24 +242,8 @@ class CaptionedTable(Format):
             if isinstance(image, Reject):
                 yield image
                 continue
-            key = _free(row.key, taken)  # a.jpg and a.png, img.v1.jpg and img_v1.jpg
+            key = free_key(row.key, taken)  # a.jpg and a.png, img.v1.jpg and img_v1.jpg
             yield row, Pair(key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)), row.key)
-
-
-def table_key(path: str) -> str:
-    """Key of an image path: without its suffix; dots would split the key in a WebDataset, so they become "_"."""
-    local = PurePosixPath(urlsplit(path).path if "://" in path else path)
-    return (str(local.with_suffix("")) if local.name else str(local)).lstrip("./").replace(".", "_") or path
-
-
-def _free(key: str, taken: dict[str, int]) -> str:
-    """The key, or the key with the first number that nobody has; it is then taken. taken: the last number of each."""
-    number, free = next(
-        (n, one) for n in count(taken.get(key, 0) + 1) if (one := key if n == 1 else f"{key}-{n}") not in taken
-    )
-    taken[free] = 1
-    taken[key] = number
-    return free
 
 
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:
@@ -327,10 +311,3 @@ def _beside(table: str, path: str) -> str:
     if path.startswith("/"):
         return f"{table.partition('://')[0]}://{path.lstrip('/')}"
     return f"{table.rpartition('/')[0]}/{path}"
-
-
-def as_text(cell: Any) -> str:
-    """A cell that names something, "" where it is empty; bytes that are no UTF-8 become surrogates."""
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", "surrogateescape")
-    return "" if cell is None else str(cell)

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from curation.reading.captioned_tables import CAPTION_COLUMNS, BadRow, CaptionedTable, table_key
+from curation.reading.captioned_tables import BadRow, CaptionedTable
 from curation.reading.pairs import CaptionOptions, Pair, checked_captions
 from curation.reading.shards import Shard
 from files.errors import CocuError, MisuseError, one_line
+from files.picture_tables import CAPTION_COLUMNS, table_key
 from files.rejects import Reject, is_utf8
 from files.shard_names import file_names
 from files.vector_files import VectorFile

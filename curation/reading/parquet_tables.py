@@ -8,23 +8,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import Any
 
-from curation.reading.captioned_tables import IMAGE_COLUMNS, CaptionedTable, ImageRow, Row, as_text, table_key
+from curation.reading.captioned_tables import CaptionedTable, ImageRow, Row
 from curation.reading.formats import FORMATS, NewMembers, Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parts import parts_of
 from files.addresses import open_bytes, unreachable
 from files.errors import CocuError, MisuseError
+from files.picture_tables import (
+    IMAGE_COLUMNS,
+    NO_LETTER,
+    PICTURE_COLUMNS,
+    has_bytes,
+    key_column,
+    picture_of,
+    row_key,
+    text_as_bytes,
+)
 from files.rejects import Reject, is_utf8
 
-# Columns of pictures, as img2dataset and others call them, and of keys beside those.
-PICTURE_COLUMNS = ("img", "image_bytes", "jpg", "jpeg", "png", "webp")
-KEY_COLUMNS = ("key", "__key__", "uid", "id", "image_id")
 ROW = ""  # key of a row as it stands, a record batch of one
-# No path has one, or is longer; every picture has one early.
-_NO_LETTER, _EARLY, _LONGEST_PATH = b"\0", 64, 4096
 _BATCH = 1_000
 _PICTURES, _PICTURE_BYTES = 16, 64 << 20  # rows at a time where these hold pictures, and about their bytes
 _BUFFER = 1 << 20  # bytes of a column at a time, which else is read by whole row groups
@@ -61,7 +65,7 @@ class ParquetTable(CaptionedTable):
             return super().image_column(chosen)
         usual = [name for name in self.usual_images if name in self.columns()]
         held = [name for name in usual if self.holds_pictures(name)]
-        objects = [field.name for field in self.schema if _has_bytes(field.type)]
+        objects = [field.name for field in self.schema if has_bytes(field.type)]
         return next(iter([*held, *usual, *objects]), None)
 
     @property
@@ -76,10 +80,10 @@ class ParquetTable(CaptionedTable):
         if column not in self._held:
             kind = self._kind(column)
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            held = _has_bytes(kind)
+            held = has_bytes(kind)
             if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
                 first = islice(self._rows(0, _PICTURES, (column,), 1), _PICTURES)
-                cell = next((row[column] for row in first if row[column]), _NO_LETTER)
+                cell = next((row[column] for row in first if row[column]), NO_LETTER)
                 held = picture_of(cell)[0] is not None
             self._held[column] = held
         return self._held[column]
@@ -102,7 +106,7 @@ class ParquetTable(CaptionedTable):
         if name not in self.columns() or not self.holds_pictures(name):
             return name
         kind = self._kind(name)
-        return f"{name}.path" if _has_bytes(kind) and kind.get_field_index("path") >= 0 else ""
+        return f"{name}.path" if has_bytes(kind) and kind.get_field_index("path") >= 0 else ""
 
     def name(self, cell: Any) -> str:
         """As `CaptionedTable`."""
@@ -137,7 +141,7 @@ class ParquetTable(CaptionedTable):
         if not self.holds_pictures(image):
             yield from super().image_rows(options)
             return
-        keys = [name for name in KEY_COLUMNS if name in self.columns() and name not in (image, caption)][:1]
+        keys = [name for name in [key_column(self.columns(), image, caption)] if name]
         before = max(0, self.start - 1)
         last: ImageRow | None = None
         same: bytes | str = ""
@@ -161,12 +165,10 @@ class ParquetTable(CaptionedTable):
             yield last
 
     def _held_row(self, number: int, data: bytes | None, path: str, key: Any) -> ImageRow | Reject:
-        """A picture, yet without captions. Its key: that of the table, else its path, else of file and row."""
+        """A picture, yet without captions."""
         if data is None:
             return self.named_row(number + 1, path)
-        own = as_text(key).replace(".", "_").lstrip("/") or (table_key(path) if path else "")
-        if not own or not is_utf8(own) or any(letter < " " for letter in own):
-            own = f"{table_key(PurePosixPath(self.url).name)}-{number:08d}"
+        own = row_key(key, path, self.url, number)
         return ImageRow(own, path if is_utf8(path) else "", [], data)
 
     def _rows(
@@ -207,19 +209,6 @@ def held_image(table: ParquetTable) -> str | None:
     return image if image is not None and table.holds_pictures(image) else None
 
 
-def picture_of(cell: Any) -> tuple[bytes | None, str]:
-    """What a cell of pictures holds: (the picture itself or None, its path or what it is called).
-
-    Hugging Face has pictures as {"bytes": ..., "path": ...}, of which one may be missing; others as bytes alone.
-    """
-    if isinstance(cell, dict):
-        data, path = cell.get("bytes"), cell.get("path")
-        return (data if isinstance(data, bytes) and data else None), as_text(path)
-    if isinstance(cell, bytes) and (_NO_LETTER in cell[:_EARLY] or len(cell) > _LONGEST_PATH):
-        return cell, ""
-    return None, as_text(cell)
-
-
 @contextmanager
 def _parquet(url: str) -> Iterator[Any]:
     import pyarrow as pa
@@ -241,27 +230,9 @@ def _parquet(url: str) -> Iterator[Any]:
 
 def _batch_rows(batch: Any, wanted: Sequence[str], whole: bool) -> Iterator[dict[str, Any]]:
     names = wanted if whole else batch.schema.names
-    columns = [batch[name].cast(_as_bytes(batch[name].type)).to_pylist() for name in names]
+    columns = [batch[name].cast(text_as_bytes(batch[name].type)).to_pylist() for name in names]
     for number, cells in enumerate(zip(*columns, strict=True)):
         yield dict(zip(names, cells, strict=True)) | ({ROW: batch.slice(number, 1)} if whole else {})
-
-
-def _as_bytes(kind: Any) -> Any:
-    """The type with its text as bytes: one cell that is no UTF-8 must not spoil its column."""
-    import pyarrow as pa
-
-    is_a = pa.types
-    if is_a.is_dictionary(kind):
-        return _as_bytes(kind.value_type)
-    if is_a.is_string(kind) or is_a.is_large_string(kind) or is_a.is_string_view(kind):
-        return pa.large_binary()
-    if is_a.is_struct(kind):
-        return pa.struct([kind.field(i).with_type(_as_bytes(kind.field(i).type)) for i in range(kind.num_fields)])
-    if is_a.is_list(kind) or is_a.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_as_bytes(kind.value_type)))
-    if is_a.is_fixed_size_list(kind):
-        return pa.list_(kind.value_field.with_type(_as_bytes(kind.value_type)), kind.list_size)
-    return kind
 
 
 def _may_be_large(kind: Any) -> bool:
@@ -269,13 +240,3 @@ def _may_be_large(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _has_bytes(kind: Any) -> bool:
-    """Whether it is of objects with bytes, as Hugging Face has pictures."""
-    import pyarrow as pa
-
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        return False
-    inner = kind.field("bytes").type
-    return bool(pa.types.is_binary(inner) or pa.types.is_large_binary(inner) or pa.types.is_null(inner))

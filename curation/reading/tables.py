@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import BinaryIO
 
-from curation.reading.captioned_tables import CAPTION_COLUMNS, IMAGE_COLUMNS, BadRow, CaptionedTable, Row
+from curation.reading.captioned_tables import BadRow, CaptionedTable, Row
 from curation.reading.formats import FORMATS
 from curation.reading.parts import parts_of
 from files.addresses import open_bytes
 from files.errors import MisuseError
+from files.picture_tables import CAPTION_COLUMNS, IMAGE_COLUMNS
 
 # Longer lines are read in pieces, which are then bad rows: a file without line breaks must not fill the memory.
 MOST_LINE_BYTES = 8 << 20

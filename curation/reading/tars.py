@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from math import inf
 from typing import Any, BinaryIO
 
-from curation.reading.captioned_tables import CAPTION_COLUMNS, column_by_key
+from curation.reading.captioned_tables import column_by_key
 from curation.reading.formats import FORMATS, Format, Original
 from curation.reading.pairs import (
     CAPTION_FIELDS,
@@ -23,6 +23,7 @@ from curation.reading.pairs import (
 )
 from files.addresses import open_tar
 from files.errors import CocuError
+from files.picture_tables import CAPTION_COLUMNS
 from files.rejects import Reject, is_utf8
 from files.shard_names import TAR_SUFFIXES, shard_suffix
 from files.stretches import Stretches

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.tar_headers import tar_member
-from files.tar_writing import atomic_tar, tar_members, write_all, write_end
+from files.tar_headers import member_size, tar_member
+from files.tar_writing import atomic_tar, tar_members, tar_size, write_all, write_end
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=120)
 MEMBERS = st.tuples(st.text("abc/._", min_size=1, max_size=110) | NAMES, st.binary(max_size=1100))
@@ -24,6 +24,7 @@ MEMBERS = st.tuples(st.text("abc/._", min_size=1, max_size=110) | NAMES, st.bina
 def test_members_are_those_made_one_by_one(members: list[tuple[str, bytes]]) -> None:
     names, data = [name for name, _ in members], pa.array([data for _, data in members], pa.binary())
     assert [bytes(part) for part in tar_members(names, data)] == [tar_member(*member) for member in members]
+    assert [member_size(name, len(data)) for name, data in members] == [len(tar_member(*one)) for one in members]
     half = len(members) // 2  # of a longer array
     found = [bytes(part) for part in tar_members(names[half:], data.slice(half))]
     assert found == [tar_member(*member) for member in members[half:]]
@@ -50,6 +51,7 @@ def test_an_end_fills_a_record(size: int) -> None:
     write_end(file)
     assert file.tell() % 10240 == 0
     assert 1024 <= file.tell() - size < 1024 + 10240
+    assert tar_size(size) == file.tell()
 
 
 def test_a_tar_appears_whole_or_not_at_all(tmp_path: Path) -> None:

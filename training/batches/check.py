@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from files.addresses import open_stream, unpack, unreachable
+from files.addresses import open_bytes, open_stream, unpack, unreachable
 from files.concepts_json import CONCEPTS_FIELD
 from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
@@ -19,6 +19,8 @@ from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, Bad
 from training.shards.beside import matched
 from training.shards.files import NO_SAMPLES
 from training.shards.found import Source, TarShard, find_data
+from training.shards.parquet_tar import BadTable
+from training.shards.parquet_tar import samples as samples_of_table
 from training.shards.tar_index import read_members
 
 LOOKED_AT = 100
@@ -58,7 +60,11 @@ def _check(shards: Sequence[TarShard], concepts: str) -> None:
         if progress.due:
             progress.tell(f"looking for a pair that can be used: none in {len(faults):,} of {len(shards):,} shards")
     else:
-        hint = "; expected WebDataset tars with .jpg and .txt members" if all(NO_SAMPLES in f for f in faults) else ""
+        hint = (
+            "; expected WebDataset tars with .jpg and .txt members, or Parquet of pictures"
+            if all(NO_SAMPLES in f for f in faults)
+            else ""
+        )
         if any(CONCEPTS_FIELD in fault for fault in faults):
             hint = (
                 "; give shards that `cocu curate run` has written, or train without concepts, "
@@ -81,13 +87,15 @@ def _fault(shard: TarShard, concepts: str) -> str:
     try:
         if not shard.needs_copy:
             with open(shard.url, "rb") as file:
-                return _look(file, concepts, shard)[0]
+                return _look(_of_tar(file, shard), concepts)[0]
+        if shard.is_table:
+            return _look(_of_table(shard.url), concepts)[0]
         for most in BEGINNINGS:
             with open_stream(shard.url) as source, tempfile.TemporaryFile(prefix="cocu-") as copy:
                 target = _Beginning(copy, most)
                 with suppress(_Enough):
                     unpack(source, target)  # type: ignore[arg-type]
-                fault, looked_at = _look(copy, concepts, shard, cut=not target.room)
+                fault, looked_at = _look(_of_tar(copy, shard, cut=not target.room), concepts)
             if not fault or looked_at == LOOKED_AT or target.room:
                 return fault
     except CocuError:
@@ -97,23 +105,18 @@ def _fault(shard: TarShard, concepts: str) -> str:
     return fault if looked_at else ""
 
 
-def _look(file: BinaryIO, concepts: str, shard: TarShard, cut: bool = False) -> tuple[str, int]:
-    """Why none of the first pairs of a tar can be used, "" where one can, and how many pairs were looked at.
-
-    cut: it is a beginning only.
-    """
+def _look(samples: Iterable[_Seen], concepts: str) -> tuple[str, int]:
+    """Why none of the first pairs can be used, "" where one can, and how many pairs were looked at."""
     reasons: Counter[str] = Counter()
     broken = ""
-    for files, beside in _samples(file, shard, cut):
-        if isinstance(files, Fault):
-            broken = broken or f" ({files.reason})"
+    for sample, beside in samples:
+        if isinstance(sample, str):
+            broken = broken or f" ({sample})"
             continue
-        start, stop = files[0][0], files[-1][5]
         try:
-            if stop - start > MAX_SAMPLE_BYTES:
-                raise BadPair("oversized sample")
-            file.seek(start)
-            key, members = read_members(file.read(stop - start))
+            if isinstance(sample, BadPair):
+                raise sample
+            key, members = read_members(sample)
             members = with_concepts(key, members, beside) if beside else members
             with_header(read_pair(members, concepts).image)
             return "", reasons.total()
@@ -127,13 +130,36 @@ def _look(file: BinaryIO, concepts: str, shard: TarShard, cut: bool = False) -> 
     return f"none of the first {reasons.total()} pairs can be used: {reason} ({count})", reasons.total()
 
 
+# A sample and what lies beside it; in place of the first a fault of the shard, or why the sample is not read.
+_Seen = tuple[bytes | str | BadPair, bytes]
+
+
+def _of_tar(tar: BinaryIO, shard: TarShard, cut: bool = False) -> Iterator[_Seen]:
+    """cut: it is a beginning only."""
+    for files, beside in _samples(tar, shard, cut):
+        if isinstance(files, Fault):
+            yield files.reason, b""
+            continue
+        start, stop = files[0][0], files[-1][5]
+        if stop - start > MAX_SAMPLE_BYTES:
+            yield BadPair("oversized sample"), b""
+            continue
+        tar.seek(start)
+        yield tar.read(stop - start), beside
+
+
 def _samples(tar: BinaryIO, shard: TarShard, cut: bool) -> Iterator[tuple[list[File] | Fault, bytes]]:
-    """The samples, and what lies beside each."""
     if shard.beside is None:
         yield from ((files, b"") for files in group_files(tar))
         return
     for match in matched(tar, shard.beside, shard.url, tables=True, cut=cut):
         yield match.files, match.made
+
+
+def _of_table(url: str) -> Iterator[_Seen]:
+    with open_bytes(url, seek=True) as table:
+        for sample in samples_of_table(url, table):
+            yield str(sample) if isinstance(sample, BadTable) else sample, b""
 
 
 class _Enough(Exception):

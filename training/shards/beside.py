@@ -19,7 +19,7 @@ from files.addresses import unreachable
 from files.concepts_json import CONCEPTS_FIELD
 from files.errors import CocuError, MisuseError
 from files.shapes import ShapeFault, check_shape
-from files.shard_names import file_names, sizes_of, with_folders
+from files.shard_names import PAIR_SUFFIXES, file_names, sizes_of, with_folders
 from files.strict_json import JsonFault, read_json
 from files.tar import Fault, File, group_files, member_text
 from files.tar_headers import BLOCK, tar_member
@@ -86,7 +86,7 @@ def find_beside(curations: Sequence[Path], urls: Sequence[str], strict: bool = T
     for folder, item in known:
         by_stem.setdefault(_stem(item["url"]), []).append((folder, item))
     found: dict[str, Beside] = {}
-    for url, name, size in zip(urls, file_names(urls), sizes_of(urls), strict=True):
+    for url, name, size in zip(urls, file_names(urls, PAIR_SUFFIXES), sizes_of(urls), strict=True):
         if url in by_url:
             found[url] = by_url[url]
             continue
@@ -130,7 +130,7 @@ def _stranger(url: str, size: int, alike: Sequence[tuple[Path, dict[str, Any]]],
 
 
 def _stem(url: str) -> str:
-    return with_folders([url])[0]
+    return with_folders([url], suffixes=PAIR_SUFFIXES)[0]
 
 
 def matched(source: BinaryIO, beside: Beside, url: str, tables: bool = False, cut: bool = False) -> Iterator[Match]:

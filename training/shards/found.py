@@ -1,4 +1,4 @@
-"""Where the pairs lie: names given by the user -> WebDataset tars in a fixed order, local or remote."""
+"""Where the pairs lie: names given by the user -> tars, or Parquet of pictures, in a fixed order, local or remote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from files.addresses import is_remote
 from files.errors import MisuseError
-from files.shard_names import find_urls, shard_suffix, sizes_of, with_folders
+from files.shard_names import PAIR_SUFFIXES, PARQUET, find_urls, shard_suffix, sizes_of, with_folders
 from training.shards.beside import Beside, find_beside
 
 
@@ -18,10 +18,10 @@ from training.shards.beside import Beside, find_beside
 class Source:
     """Shards that are read as one collection.
 
-    names: tars, folders, globs, brace patterns, URLs. weight: its part of the samples drawn, relative to that of the
-    other sources; None, for all sources at once: the shards of all are one collection, each sample once in an epoch.
-    concepts: curations whose sidecars or tables have the concepts of these shards; strict: of every one of them, else
-    those that no curation knows are read as they are.
+    names: tars, Parquet files, folders, globs, brace patterns, URLs. weight: its part of the samples drawn, relative to
+    that of the other sources; None, for all sources at once: the shards of all are one collection, each sample once in
+    an epoch. concepts: curations whose sidecars or tables have the concepts of these shards; strict: of every one of
+    them, else those that no curation knows are read as they are.
     """
 
     names: tuple[str, ...]
@@ -36,9 +36,9 @@ class Source:
 
 @dataclass(frozen=True)
 class TarShard:
-    """One tar. name: short, unique in the run, the same on every machine. size: bytes, 0 if its server does not say.
+    """One tar, or Parquet file. name: short, unique in the run, the same on every machine.
 
-    beside: where its concepts lie, if not in it.
+    size: bytes, 0 if its server does not say. beside: where its concepts lie, if not in it.
     """
 
     name: str
@@ -48,8 +48,13 @@ class TarShard:
 
     @property
     def needs_copy(self) -> bool:
-        """Whether it cannot be read in place at any offset: it is remote, or packed."""
+        """Whether it cannot be read in place at any offset: it is remote, packed, or no tar."""
         return is_remote(self.url) or shard_suffix(self.url) != ".tar"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a Parquet file."""
+        return shard_suffix(self.url, PAIR_SUFFIXES) == PARQUET
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,11 @@ def find_data(sources: Sequence[str | Source]) -> tuple[list[TarShard], list[Col
     """
     given = [Source((source,)) if isinstance(source, str) else source for source in sources]
     if not given:
-        raise MisuseError("no training data is named; give folders, tars or patterns of tars")
+        raise MisuseError("no training data is named; give folders, shards or patterns of shards")
     weights = [source.weight for source in given]
     if None in weights and any(weight is not None for weight in weights):
         raise MisuseError("some data sources have a weight and others have none; give one to each, or to none")
-    urls = [find_urls(source.names) for source in given]
+    urls = [find_urls(source.names, PAIR_SUFFIXES, (PARQUET,)) for source in given]
     beside: dict[str, Beside] = {}
     for source, some in zip(given, urls, strict=True):
         if source.concepts:
@@ -95,6 +100,9 @@ def find_data(sources: Sequence[str | Source]) -> tuple[list[TarShard], list[Col
 
 def _short_names(urls: Sequence[str]) -> list[str]:
     """Of shards in reports: their stems, with folders where needed, and endings where nothing else differs."""
-    names = with_folders(urls)
+    names = with_folders(urls, suffixes=PAIR_SUFFIXES)
     count = Counter(names)
-    return [name if count[name] == 1 else name + shard_suffix(url) for name, url in zip(names, urls, strict=True)]
+    return [
+        name if count[name] == 1 else name + shard_suffix(url, PAIR_SUFFIXES)
+        for name, url in zip(names, urls, strict=True)
+    ]

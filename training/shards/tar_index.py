@@ -54,7 +54,7 @@ def index_tar(path: str | Path) -> TarIndex:
                 starts.append(files[0][0])
                 stops.append(min(files[-1][5], length))
     if not faults:
-        return TarIndex(_between(np.array([*starts, *stops[-1:]], np.int64)))
+        return TarIndex(between(np.array([*starts, *stops[-1:]], np.int64)))
     spans = np.array([starts, stops], np.int64).T
     lost = sum(fault.lost for fault in faults)
     size = float(np.diff(spans, axis=1).mean()) if starts else 1.0
@@ -62,7 +62,7 @@ def index_tar(path: str | Path) -> TarIndex:
     return TarIndex(spans, faults[0].reason + more, -(-lost // max(1, int(size))) if starts else 0)
 
 
-def _between(edges: np.ndarray) -> np.ndarray:
+def between(edges: np.ndarray) -> np.ndarray:
     """Edges [n + 1] as spans [n, 2] of the same memory; what lies between two samples is the first one's."""
     return np.lib.stride_tricks.sliding_window_view(edges, 2) if len(edges) else np.empty((0, 2), np.int64)
 
@@ -112,7 +112,7 @@ class TarIndexFolder:
         try:
             blocks = load_npy(kept)
             if blocks.dtype == np.uint32 and blocks.ndim == 1 and len(blocks):
-                return TarIndex(_between(blocks.astype(np.int64) * BLOCK))
+                return TarIndex(between(blocks.astype(np.int64) * BLOCK))
         except (OSError, ValueError):
             pass
         index = index_tar(path)

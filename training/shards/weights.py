@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from files.errors import CocuError, MisuseError
-from files.shard_names import with_folders
+from files.shard_names import PAIR_SUFFIXES, with_folders
 from training.shards.found import TarShard
 
 ROWS_AT_ONCE = 1 << 17
@@ -90,7 +90,7 @@ def read_weights(path: Path, shards: Sequence[TarShard]) -> PairWeights:
 
 def _known(shards: Sequence[TarShard]) -> dict[str, str]:
     """What a table may call the shards -> their names in the run."""
-    stems = [with_folders([shard.url])[0] for shard in shards]
+    stems = [with_folders([shard.url], suffixes=PAIR_SUFFIXES)[0] for shard in shards]
     lone = {stem: shard.name for stem, shard in zip(stems, shards, strict=True) if stems.count(stem) == 1}
     return lone | {shard.name: shard.name for shard in shards}
 

@@ -17,7 +17,7 @@ from curation.index.identity import (
     sketches,
     text_hashes,
 )
-from curation.reading.captioned_tables import table_key
+from files.picture_tables import table_key
 
 STAIRS = "A child in a pink dress is climbing up a set of stairs in an entry way ."
 DOGS = "A big brown dog plays with a smaller grey dog on the grass ."

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from curation.reading import captioned_tables, shards
 from curation.reading import tables as table_files
-from curation.reading.captioned_tables import CaptionRow, ImageRow, table_key
+from curation.reading.captioned_tables import CaptionRow, ImageRow
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.parquet_tables import ParquetTable
 from curation.reading.shards import find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
+from files.picture_tables import table_key
 from files.pictures import FIELDS
 from files.rejects import Reject
 from tests.curation.reading.written_tables import FORMS, caption_rows, read, reasons, write

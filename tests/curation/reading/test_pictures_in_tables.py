@@ -18,9 +18,10 @@ from PIL import Image
 
 from curation.reading import shards
 from curation.reading.pairs import CaptionOptions, Pair
-from curation.reading.parquet_tables import ParquetTable, picture_of
+from curation.reading.parquet_tables import ParquetTable
 from curation.reading.shards import find_caption_tables, find_shards, read_pairs
 from files.errors import CocuError, MisuseError
+from files.picture_tables import picture_of
 from files.rejects import Reject
 from tests.curation.reading.written_tables import caption_rows, read, reasons, write
 from tests.tiny_world import picture

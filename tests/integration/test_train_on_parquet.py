@@ -1,0 +1,134 @@
+"""One index curated into tars and into Parquet: training, weights and pages see the same pairs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.commands import World, succeed
+from tests.integration.test_parquet_shards import SCHEMA, curated, rows
+from tests.integration.training_processes import Running, arguments, losses
+from tests.training.loader_world import digest, loader, take
+from training.batches.loader import Loader
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+# Columns of the source: with keys of its own; with paths alone; and neither, under names that nobody expects.
+FORMS = {"keys": SCHEMA.names, "paths": ["image", "caption"], "bytes": ["data", "words"]}
+
+
+@dataclass(frozen=True)
+class Both:
+    """The two curations, and the folder that they were made of."""
+
+    tars: Path
+    tables: Path
+    source: Path
+
+    @property
+    def pairs(self) -> list[Path]:
+        return [self.tars, self.tables]
+
+
+def made(folder: Path, model: str, form: str, *options: object) -> Both:
+    source = folder / "hub" / "data"
+    source.mkdir(parents=True)
+    named: Sequence[object] = ()
+    for part in range(2):
+        table = pa.Table.from_pylist(rows(part), SCHEMA)
+        if form == "bytes":
+            data = [row["image"]["bytes"] for row in rows(part)]
+            table = pa.table(
+                {"data": pa.array(data), "words": table["caption"], "caption": table["day"].cast("string")}
+            )
+            named = ("--image-column", "data", "--caption-column", "words")
+        else:
+            table = table.select(FORMS[form])
+        pq.write_table(table, source / f"train-{part:05d}-of-00002.parquet", row_group_size=7)
+    index = folder / "index"
+    succeed("index", "build", source.parent, "--model", model, "--out", index, "--min-count", 1, *named)
+    tars = curated(index, folder / "tars", *options)
+    return Both(tars, curated(index, folder / "tables", "--shards-format", "parquet", *options), source.parent)
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def both(request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    folder = tmp_path_factory.mktemp(request.param)
+    localised = ("--localise", "--model", world.model) if request.param == "paths" else ()
+    return made(folder, world.model, request.param, *localised)
+
+
+def digests(batches: Loader, count: int) -> list[str]:
+    return [digest(batch) for batch in take(batches, count)]
+
+
+def test_they_are_the_same_tars(both: Both) -> None:
+    with loader([str(both.tables)], streams=2) as batches:
+        files = batches._files
+        for number, shard in enumerate(files.shards):
+            files.spans(number)
+            whole = (both.tars / "shards" / f"{shard.name}.tar").read_bytes()
+            assert Path(files.path(number)).read_bytes() == whole
+            assert shard.size == len(whole)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"streams": 4}, {"streams": 2, "workers": 2, "rank": 1, "world_size": 2}, {"concepts": "none"}]
+)
+def test_batches_are_the_same(both: Both, options: dict[str, object]) -> None:
+    found = []
+    for folder in (*both.pairs, both.tables / "shards", both.tables / "shards" / "*.parquet"):
+        with loader([str(folder)], **options) as batches:
+            assert batches.samples == 48
+            found.append(digests(batches, 20))
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_a_place_in_the_one_is_a_place_in_the_other(both: Both) -> None:
+    with loader([str(both.tars)], streams=2) as batches:
+        expected = digests(batches, 16)[10:]
+    with loader([str(both.tables)], streams=2) as batches:
+        take(batches, 10)
+        state = batches.state()
+    with loader([str(both.tars)], streams=2, resume=state) as batches:
+        assert digests(batches, 6) == expected
+
+
+def test_weights_are_of_the_same_pairs(both: Both, tmp_path: Path) -> None:
+    found = []
+    for folder in both.pairs:
+        weights = tmp_path / f"{folder.name}.parquet"
+        succeed("curate", "balance", folder, "--out", weights, "--cap", 2)
+        with loader([str(folder)], weights=weights) as batches:
+            found.append(digests(batches, 20))
+            assert batches.counts.not_drawn
+            assert not batches.counts.unweighted
+    assert found[0] == found[1]
+
+
+def test_the_command_trains_alike_and_goes_on(both: Both, tmp_path: Path) -> None:
+    for name, folder in (("tars", both.tars), ("tables", both.tables)):
+        succeed(*arguments(tmp_path / name, folder, "steps=5", "data.streams=2"))
+    assert losses(tmp_path / "tables") == losses(tmp_path / "tars")
+    assert list(losses(tmp_path / "tables")) == [1, 2, 3, 4, 5]
+    ranks = Running(tmp_path / "ranks", both.tables, "steps=5", "data.streams=2", ranks=2)
+    ranks.end()
+    assert losses(tmp_path / "ranks") == pytest.approx(losses(tmp_path / "tars"), rel=1e-4)
+
+
+def test_pages_show_pictures_though_the_source_is_gone(both: Both, tmp_path: Path) -> None:
+    pages = []
+    moved = both.source.with_name("moved")
+    shutil.move(both.source, moved)
+    try:
+        for folder in both.pairs:
+            succeed("curate", "report", folder, "--out", tmp_path / "report.html")
+            pages.append((tmp_path / "report.html").read_text().count("data:image/jpeg"))
+    finally:
+        shutil.move(moved, both.source)
+    assert pages[0] == pages[1] > 0

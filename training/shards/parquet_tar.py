@@ -1,0 +1,308 @@
+"""A Parquet shard as the tar that holds the same: of each pair its picture, its caption and its concepts.
+
+Pairs are read in another order than they lie in, any of them at any time. A tar gives one for nothing, a row group only
+whole; so a shard is written out as a tar while it is in use, row group by row group. One that was curated gives, byte
+for byte, the curated tar of the same pairs (`cocu curate run` without --write-caption), and so the same batches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from files.addresses import open_bytes
+from files.concepts_json import CONCEPTS_FIELD, CONCEPTS_VERSION, KeptConcepts, concepts_json
+from files.errors import one_line
+from files.picture_tables import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    PICTURE_COLUMNS,
+    as_text,
+    flattened,
+    free_key,
+    has_bytes,
+    key_column,
+    picture_field,
+    row_key,
+    text_as_bytes,
+)
+from files.pictures import FIELDS
+from files.shard_note import ShardNote, read_note
+from files.tar_headers import tar_member
+from files.tar_writing import write_end
+from training.shards.tar_index import TarIndex, between
+
+CONCEPTS_COLUMN = "concepts"
+# Rows at a time, and about their bytes; and bytes of a column, which else is read by whole row groups.
+_ROWS, _BYTES, _BUFFER = 256, 16 << 20, 1 << 20
+_BROKEN = (pa.ArrowException, OSError, ValueError, NotImplementedError)
+_NAMED = ("concept", "score", "cluster", "in_caption")
+
+
+class BadTable(Exception):
+    """A file, or a part of it, of which nothing can be read; the message says why. lost: rows."""
+
+    def __init__(self, reason: str, lost: int = 0) -> None:
+        super().__init__(reason)
+        self.lost = lost
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that make pairs; None where there is none."""
+
+    image: str
+    caption: str | None
+    key: str | None
+    concepts: str | None
+
+    def all(self) -> list[str]:
+        """Those that there are."""
+        return [name for name in (self.image, self.caption, self.key, self.concepts) if name is not None]
+
+
+def pair_columns(schema: pa.Schema, note: ShardNote | None = None) -> Columns:
+    """The columns of pairs: as the shard notes, or the usual ones. Raises BadTable."""
+    names = schema.names
+    pictures = [found.name for found in schema if _holds_pictures(found.type)]
+    usual = [note.image] if note and note.image in pictures else (*IMAGE_COLUMNS, *PICTURE_COLUMNS)
+    objects = [name for name in pictures if has_bytes(schema.field(names.index(name)).type)]
+    image = next((name for name in (*usual, *objects) if name in pictures), None)
+    if image is None:
+        has = ", ".join(names)[:300] or "none"
+        raise BadTable(f"no column holds pictures, as bytes or {{bytes, path}} (it has {has})")
+    noted = [note.caption] if note and note.caption in names else CAPTION_COLUMNS
+    caption = next((name for name in noted if name in names and name != image), None)
+    concepts = CONCEPTS_COLUMN if CONCEPTS_COLUMN in names and CONCEPTS_COLUMN not in (image, caption) else None
+    found = Columns(image, caption, key_column(names, image, caption), concepts)
+    for name in found.all():
+        if names.count(name) > 1:
+            raise BadTable(f"has {names.count(name)} columns named {name}")
+    if caption is not None and not _is_text(kind := schema.field(caption).type):
+        raise BadTable(f"its column of captions, {caption}, is of {kind}, not of text")
+    return found
+
+
+def write_tar(url: str, source: IO[bytes], target: IO[bytes]) -> TarIndex:
+    """Write the tar of an open Parquet file. What cannot be read of it is told in the index, which is of the target.
+
+    Raises OSError where the target cannot be written.
+    """
+    edges, faults, lost = [0], list[str](), 0
+    for sample in samples(url, source):
+        if isinstance(sample, BadTable):
+            faults.append(str(sample))
+            lost += sample.lost
+            continue
+        target.write(sample)
+        edges.append(edges[-1] + len(sample))
+    write_end(target)
+    more = f"; and {len(faults) - 1:,} more faults" if len(faults) > 1 else ""
+    return TarIndex(between(np.array(edges[len(edges) == 1 :], np.int64)), f"{faults[0]}{more}" if faults else "", lost)
+
+
+def read_footer(url: str) -> tuple[int, ShardNote | None]:
+    """Rows of a file, 0 where it cannot be read, and its note, if that is of as many. Raises CocuError."""
+    with open_bytes(url, seek=True) as source:
+        try:
+            file = _opened(source)
+        except BadTable:
+            return 0, None
+        rows, note = file.metadata.num_rows, read_note(file.metadata.metadata)
+        return rows, note if note and note.rows == rows else None
+
+
+def samples(url: str, source: IO[bytes]) -> Iterator[bytes | BadTable]:
+    """The members of each pair of a Parquet file, in order; between them what cannot be read.
+
+    Rows of one picture that follow each other are one pair, with the first caption that is one.
+    """
+    try:
+        file = _opened(source)
+        columns = pair_columns(file.schema_arrow, read_note(file.metadata.metadata))
+    except BadTable as fault:
+        yield fault
+        return
+    taken: dict[str, int] = {}
+    pair: _Pair | None = None
+    for row in _rows(url, file, columns):
+        if isinstance(row, BadTable):
+            yield row
+        elif pair is not None and pair.picture and pair.picture == row.picture:
+            pair.captions += row.captions
+        else:
+            if pair is not None:
+                yield pair.members(taken)
+            pair = row
+    if pair is not None:
+        yield pair.members(taken)
+
+
+@dataclass
+class _Pair:
+    """A pair as its first row has it. captions: cells."""
+
+    key: str
+    data: bytes | None
+    path: str
+    captions: list[Any] = field(default_factory=list)
+    concepts: bytes | None = None
+
+    @property
+    def picture(self) -> bytes | str:
+        return self.data or self.path
+
+    def members(self, taken: dict[str, int]) -> bytes:
+        """Its members. taken: as of `free_key`."""
+        key = free_key(self.key, taken)
+        made = []
+        if self.data:
+            ending = picture_field(self.path, self.data)
+            made.append(tar_member(f"{key}.{ending if ending in FIELDS else FIELDS[0]}", self.data))
+        caption = _caption(self.captions)
+        if caption is not None or not made:  # the key needs a member
+            made.append(tar_member(f"{key}.txt", caption or b""))
+        if self.concepts is not None:
+            made.append(tar_member(f"{key}.{CONCEPTS_FIELD}", self.concepts))
+        return b"".join(made)
+
+
+def _caption(cells: Sequence[Any]) -> bytes | None:
+    """The first text that is one; else the first of any, of which a reader says why it is none."""
+    first: bytes | None = None
+    for cell in flattened(cells):
+        if not isinstance(cell, bytes):
+            continue
+        try:
+            if text := cell.decode("utf-8-sig").strip():
+                return text.encode()
+        except UnicodeDecodeError:
+            pass
+        first = cell if first is None else first
+    return first
+
+
+def _opened(source: IO[bytes]) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
+        _ = file.schema_arrow.names
+        return file
+    except _BROKEN as error:
+        raise BadTable(f"cannot be read as Parquet: {one_line(error, 200)}") from error
+
+
+def _rows(url: str, file: pq.ParquetFile, columns: Columns) -> Iterator[_Pair | BadTable]:
+    first = 0
+    for group in range(file.num_row_groups):
+        described = file.metadata.row_group(group)
+        rows, done = max(0, described.num_rows), 0
+        fit = _BYTES * rows // max(1, described.total_byte_size)
+        try:
+            for batch in file.iter_batches(min(_ROWS, max(1, fit)), row_groups=[group], columns=columns.all()):
+                yield from _pairs(batch, columns, url, first + done)
+                done += len(batch)
+        except _BROKEN as error:
+            reason = f"row group {group + 1:,} of {file.num_row_groups:,} cannot be read: {one_line(error, 200)}"
+            yield BadTable(reason, max(0, rows - done))
+        first += rows
+
+
+def _pairs(batch: pa.RecordBatch, columns: Columns, url: str, number: int) -> list[_Pair]:
+    """The rows of a batch, the first of which has this number in its file."""
+
+    def cells(name: str | None) -> Sequence[Any]:
+        column = batch[name] if name is not None else pa.nulls(len(batch))
+        return column.cast(text_as_bytes(column.type)).to_pylist()
+
+    data, paths = _pictures(batch[columns.image])
+    concepts = _concepts(batch[columns.concepts]) if columns.concepts else [None] * len(batch)
+    return [
+        _Pair(row_key(key, path, url, number + i), picture or None, path, [caption], described)
+        for i, (key, path, picture, caption, described) in enumerate(
+            zip(cells(columns.key), paths, data, cells(columns.caption), concepts, strict=True)
+        )
+    ]
+
+
+def _pictures(column: pa.Array) -> tuple[list[bytes | None], list[str]]:
+    """Bytes and paths of the cells of a column of pictures."""
+    column = column.cast(text_as_bytes(column.type))
+    if not pa.types.is_struct(column.type):
+        return column.to_pylist(), [""] * len(column)
+    fields = {column.type.field(i).name: part for i, part in enumerate(column.flatten())}
+    paths = fields["path"].to_pylist() if "path" in fields else [None] * len(column)
+    return fields["bytes"].to_pylist(), [as_text(path) for path in paths]
+
+
+def _concepts(column: pa.Array) -> list[bytes | None]:
+    """The `.concepts.json` of each row; None where the cell is empty."""
+    try:
+        with np.errstate(over="ignore"):  # no number then, and told as that
+            made = concepts_json(_kept(column)).to_pylist()
+        return [data if there else None for data, there in zip(made, column.is_valid().to_pylist(), strict=True)]
+    except (pa.ArrowException, TypeError, KeyError, ValueError):  # one by one: not all of them are broken
+        return [_one_by_one(cell) for cell in column]
+
+
+def _kept(column: pa.Array) -> KeptConcepts:
+    """What a column of concepts holds. Raises KeyError, TypeError or ValueError where it is not as curation left it."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    values = column.flatten()
+    if not pa.types.is_struct(values.type):
+        raise TypeError("a concept is no object")
+    parts = {values.type.field(i).name: part for i, part in enumerate(values.flatten())}
+    if any(parts[name].null_count for name in _NAMED) or not pa.types.is_boolean(parts["in_caption"].type):
+        raise ValueError("a concept lacks something")
+
+    def numbers(name: str) -> np.ndarray:
+        return parts[name].cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
+
+    return KeptConcepts(
+        np.concatenate([[0], np.cumsum(lengths)]),
+        parts["concept"].cast(pa.string()),
+        numbers("score"),
+        parts["cluster"].cast(pa.int32()).to_numpy(),
+        parts["in_caption"].to_numpy(zero_copy_only=False),
+        numbers("confidence") if "confidence" in parts else np.full(len(values), np.nan, np.float32),
+        _regions(parts) if "peak" in parts else None,
+    )
+
+
+def _regions(parts: dict[str, pa.Array]) -> np.ndarray:
+    seen = parts["peak"].is_valid().to_numpy(zero_copy_only=False)
+    made = np.full((len(seen), 6), np.nan, np.float32)
+    made[seen, :4] = parts["box"].filter(pa.array(seen)).flatten().to_numpy().reshape(-1, 4)
+    for i, name in enumerate(("area", "peak"), 4):
+        made[seen, i] = parts[name].to_numpy(zero_copy_only=False)[seen]
+    return made
+
+
+def _one_by_one(cell: pa.Scalar) -> bytes | None:
+    """Of a cell that may be anything; who parses it says what is wrong."""
+    try:
+        listed = cell.as_py()
+        if listed is None:
+            return None
+        return json.dumps({"version": CONCEPTS_VERSION, "concepts": listed}, default=str).encode()
+    except ValueError as error:
+        return one_line(error).encode()
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or has_bytes(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether it is of text, or of lists of it, or of nothing at all."""
+    kind = text_as_bytes(kind)
+    if pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_null(kind))
