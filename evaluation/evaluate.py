@@ -180,7 +180,7 @@ def _lock(stack: ExitStack, out: Path, part: EvalPart | None) -> None:
     among = part is not None and part.number > 0
     stack.enter_context(locked(out, None, (lambda alone: None) if among else None))
     if part and among:
-        stack.enter_context(locked_file(out / f"part {part.number} of {part.count}"))
+        stack.enter_context(locked_file(out / f"part {part.number} of {part.count}", part.name))
 
 
 def _in_best_mode(

@@ -60,6 +60,7 @@ def keep_counts(
     arrays = {name: getattr(tally, name) for name in ARRAYS}
     told = {"setting": setting, "bad": [asdict(one) for one in tally.bad], "seconds": seconds}
     folder = out / PARTS / benchmark / f"{part.number} of {part.count}"
+    (folder / "told.json").unlink(missing_ok=True)  # of an earlier run, maybe with other options
     for name, array in arrays.items():
         with atomic(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, array)
@@ -73,11 +74,14 @@ def all_counts(out: Path, benchmark: str, setting: Mapping[str, Any]) -> tuple[P
     there = {path.parent.name: path for path in folder.glob("* of */told.json")}
     counts = {name.partition(" of ")[2] for name in there}
     if len(counts) > 1:
-        raise MisuseError(f"{folder}: holds parts of {' and of '.join(sorted(counts))}; remove those of another number")
+        listed = ", ".join(f"'{min(name for name in there if name.endswith(f' of {one}'))}'" for one in sorted(counts))
+        raise MisuseError(
+            f"{folder}: holds parts of {' and of '.join(sorted(counts))}, such as {listed}; keep those of one number"
+        )
     wanted = [f"{number} of {count}" for count in counts for number in range(1, int(count) + 1)]
     missing = [name.replace(" of ", "/") for name in wanted if name not in there]
     if missing or not wanted:
-        raise CocuError(f"{folder}: parts are missing: {', '.join(missing[:10]) or 'all'}; run them, again or at all")
+        raise CocuError(f"{folder}: parts are missing: {', '.join(missing[:10]) or 'all'}; run them, and this again")
     tallies, seconds = [], 0.0
     for name in wanted:
         try:

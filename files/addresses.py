@@ -239,5 +239,5 @@ def _check_size(url: str, found: int, expected: int) -> None:
     if expected and found != expected:
         raise CocuError(
             f"{url}: has {found:,} bytes, but had {expected:,} when the work began: it has changed; put the old one "
-            "back and run the same command again, or begin anew in another --out"
+            "back, or let the new one be written to its end, and run the same command again"
         )

@@ -52,10 +52,13 @@ def locked(folder: Path, mark: str | None, begin: Callable[[bool], None] | None 
 
 
 @contextmanager
-def locked_file(path: Path) -> Iterator[None]:
-    """A file, which need not be there, for this block alone. Raises CocuError as `locked`."""
+def locked_file(path: Path, part: str = "") -> Iterator[None]:
+    """A file, which need not be there, for this block alone. Raises CocuError as `locked`.
+
+    part: "I/N", of work that fills the folder of the file, which stands for it.
+    """
     beside = path.with_name(f".{path.name}{LOCK}")
-    with taken(path, beside):
+    with taken(path, beside, part=part):
         try:
             yield
         finally:
@@ -107,20 +110,20 @@ def check_held(path: Path) -> Path | None:
 
 
 @contextmanager
-def taken(path: Path, lock: Path, begin: Callable[[bool], None] | None = None) -> Iterator[Held]:
+def taken(path: Path, lock: Path, begin: Callable[[bool], None] | None = None, part: str = "") -> Iterator[Held]:
     """The file `lock`, made if need be, for this block alone, in the name of `path`. Raises CocuError as `locked`.
 
-    begin: as of `locked`.
+    begin: as of `locked`. part: as of `locked_file`.
     """
     while True:
         # Not opened a second time: closing any handle of a file gives up a process's locks on it.
         if _place(str(lock)) in _HELD:
-            raise _busy(path, "this process")
+            raise _busy(path, part, "this process")
         opened = _opened(path, lock)
         try:
             status = os.fstat(opened)
             held = Held(os.path.abspath(path), os.path.abspath(lock), (status.st_dev, status.st_ino))
-            mine = _lock(opened, path, begin is not None)
+            mine = _lock(opened, path, part, begin is not None)
             if _place(held.lock) != held.place:  # removed while it was waited for
                 continue
             _HELD[held.place] = held
@@ -142,7 +145,7 @@ def taken(path: Path, lock: Path, begin: Callable[[bool], None] | None = None) -
             os.close(opened)
 
 
-def _lock(opened: int, path: Path, shared: bool) -> bool:
+def _lock(opened: int, path: Path, part: str, shared: bool) -> bool:
     """Lock it, and whether for this process alone; shared: beside others if need be, which are waited for a while."""
     end = time.monotonic() + WAIT_SECONDS
     while True:
@@ -156,7 +159,7 @@ def _lock(opened: int, path: Path, shared: bool) -> bool:
                 pass  # some network file systems have no locks; the folder is then the user's to keep single
             return kind == fcntl.LOCK_EX
         if not shared or time.monotonic() > end:
-            raise _busy(path, _holder(opened))
+            raise _busy(path, part, _holder(opened))
         time.sleep(0.05)
 
 
@@ -180,7 +183,9 @@ def _place(lock: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _busy(path: Path, holder: str) -> Busy:
+def _busy(path: Path, part: str, holder: str) -> Busy:
+    if part:
+        return Busy(f"{path.parent}: another run is at work on part {part} ({holder}); wait for it to end")
     return Busy(
         f"{path}: another run is at work on this {'folder' if path.is_dir() else 'file'} ({holder}); wait for it to "
         "end, or give another --out"

@@ -13,6 +13,10 @@ from typing import Any
 from files.errors import MisuseError, one_line
 
 CALL = 10.0  # seconds for the cluster's head to answer
+AUTO = "auto"  # Ray's name for the cluster that this machine is in
+# How HTTP/2, which Ray's head speaks, begins: frames of 9 bytes and more, the fourth of which is their type.
+SETTINGS = b"\4"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + bytes(5)
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -29,13 +33,13 @@ def joined(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or AUTO
     try:
-        if address:
+        if address != AUTO:
             _call(address)
-        ray.init(address or "auto", logging_level=logging.ERROR, log_to_driver=True)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=True)
     except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-        of = f"--address {address}" if address else "--engine ray"
+        of = f"--address {address}" if address != AUTO else "--engine ray"
         raise MisuseError(
             f"{of}: no cluster is reached from this machine ({one_line(error)}); begin one by `ray start --head`, join "
             "it from other machines by `ray start --address HOST:PORT`, and run this on one of them"
@@ -47,11 +51,20 @@ def joined(address: str | None) -> Iterator[Any]:
 
 
 def _call(address: str) -> None:
-    """Raises OSError where nobody answers, which Ray would take minutes to find, and ValueError for no HOST:PORT."""
+    """Raises OSError where no head of Ray's answers, for which Ray waits without end, MisuseError for no HOST:PORT."""
     found = re.fullmatch(r"\[?([^/\[\]]+?)\]?:([0-9]{1,5})", address)
     if not found or int(found[2]) > 65535:
-        raise ValueError("give HOST:PORT")
-    socket.create_connection((found[1], int(found[2])), timeout=CALL).close()
+        raise MisuseError(f"--address {address}: give HOST:PORT of the head, such as 10.0.0.1:6379")
+    with socket.create_connection((found[1], int(found[2])), timeout=CALL) as head:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):  # it speaks to those with a key alone
+            return
+        head.sendall(PREFACE)
+        try:
+            answer = head.recv(9, socket.MSG_WAITALL)
+        except TimeoutError:
+            answer = b""
+    if answer[3:4] != SETTINGS:
+        raise ConnectionError("what answers there is no head of a Ray cluster, whose port is 6379 by default")
 
 
 def machines(ray: Any, needs: str) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ def _expand_one(part: str, kinds: Kinds) -> list[str]:
     found = sorted(glob.glob(path, recursive=True))
     if not found:
         raise MisuseError(f"{part}: no such file or folder, and no file matches it as a pattern")
-    chosen = _wanted([url for url in found if os.path.isfile(url)], kinds)
+    chosen = _files(_wanted([url for url in found if not os.path.isdir(url)], kinds))
     if not chosen:
         chosen = [url for folder in found if os.path.isdir(folder) for url in _folder(Path(folder), kinds)]
     if not chosen:
@@ -142,8 +142,9 @@ def _folder(folder: Path, kinds: Kinds) -> list[str]:
 
     def files(paths: Iterable[Path], kind: Sequence[str]) -> list[str]:
         # Hidden files are leavings of other programs, "._00000.tar" for instance.
-        shards = (path for path in paths if not path.name.startswith(".") and shard_suffix(path.name, kind))
-        return sorted(str(path) for path in shards if path.is_file())
+        names = (path for path in paths if not path.name.startswith(".") and shard_suffix(path.name, kind))
+        shards = [path for path in names if not path.is_dir()]
+        return _files([str(path) for path in sorted(shards)])
 
     tar, table = kinds
     if tars := files(folder.iterdir(), tar) or files(folder.rglob("*"), tar):
@@ -164,6 +165,15 @@ def _of_a_run(folder: str) -> list[tuple[str, str]]:
     """Where shards lie, and the manifest beside them, if the folder is that of a run, or that of a run's shards."""
     runs = [folder] + [folder.removesuffix("/shards")] * folder.endswith("/shards")
     return [(f"{run}/shards", f"{run}/{RUN}") for run in runs]
+
+
+def _files(paths: list[str]) -> list[str]:
+    """The paths. Raises MisuseError for one that nothing can be read from, which is not left out in silence."""
+    for path in paths:
+        if not os.path.isfile(path):
+            what = "a link to nothing" if os.path.islink(path) and not os.path.exists(path) else "no regular file"
+            raise MisuseError(f"{path}: is {what}; put a shard there, or take it away, or name the others alone")
+    return paths
 
 
 def _one_table(folder: str, tables: Sequence[str]) -> Sequence[str]:

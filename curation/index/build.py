@@ -233,7 +233,7 @@ def finish_index(
         write_rows(out / "rows", files, pairs, vocabulary)
     rows = read_rows(out / "rows")
     clock.lap("rows")
-    indexes = {}
+    indexes, listed = {}, False
     memory = options.memory or physical_memory() // 2
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
@@ -241,12 +241,13 @@ def finish_index(
             factory = options.factory
             factory = auto_factory(len(vectors), vectors.shape[1], share) if factory == "auto" else factory
             if only_train:
-                train_lists(folder, name, vectors, factory)
+                listed |= train_lists(folder, name, vectors, factory)
             else:
                 least = options.min_recall
                 indexes[name] = build_one(folder, name, vectors, rows, factory, least, share, grown_from)
     if only_train:
-        say(f"{out}: lists are trained; each part again finds those of its rows, and --part finish comes next")
+        finds = "lists are trained; each part again finds those of its rows, and --part finish comes next"
+        say(f"{out}: " + (finds if listed else "its FAISS indexes have no lists to train; --part finish comes next"))
         return
     forget_lists(folder)
     clock.lap("faiss")

@@ -79,7 +79,7 @@ class Chosen:
     def ends_here(self, folder: RunFolder, mine: Sequence[Shard], shards: Sequence[Shard]) -> bool:
         """Whether shards are left to others, which is said then: what comes after all of them is not done."""
         if self.part and self.name:
-            tell_part(folder, self.part, mine, shards)
+            tell_part(folder, self.part, shards)
             return True
         missing = folder.missing(shards) if self.retry_failed else ()
         if missing:
@@ -104,11 +104,14 @@ def parse_part(text: str | None, trains: bool = False) -> RunPart | None:
     return RunPart(int(found[1]), int(found[2]))
 
 
-def tell_part(folder: RunFolder, part: RunPart, mine: Sequence[Shard], shards: Sequence[Shard]) -> None:
+def tell_part(folder: RunFolder, part: RunPart, shards: Sequence[Shard]) -> None:
     """Say how far a part has come, and all of them."""
-    missing = folder.missing(shards)
+    missing = set(folder.missing(shards))
     left = f"{len(missing):,} are missing still" if missing else f"none is missing: --part {FINISH} comes next"
-    say(f"{folder.path}: part {part.name} has its {len(mine):,} of {len(shards):,} shards; {left}")
+    mine = part.of(shards)
+    done = sum(shard.name not in missing for shard in mine)
+    its = f"{done:,} of its {len(mine):,}" if done < len(mine) else f"its {done:,}"
+    say(f"{folder.path}: part {part.name} has {its} of {len(shards):,} shards; {left}")
 
 
 def check_all_there(folder: RunFolder, shards: Sequence[Shard]) -> None:

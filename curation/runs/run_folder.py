@@ -81,7 +81,8 @@ class RunFolder:
         with ExitStack() as stack:
             stack.enter_context(locked(self.path, "manifest.json", self._load if self.part else None))
             if self.part:
-                stack.enter_context(locked_file(self.path / f"part {self.part.replace('/', ' of ')}"))
+                mine = self.path / f"part {self.part.replace('/', ' of ')}"
+                stack.enter_context(locked_file(mine, self.part))
             else:
                 self._load()
                 sweep(self.path)
@@ -97,11 +98,11 @@ class RunFolder:
         """Begin the folder, or see what is done; alone: nobody else is at work there."""
         path, states = self.path / "manifest.json", self.path / "state"
         manifest = parsed_manifest(path) if path.is_file() and not (alone and self._is_blank()) else None
-        if manifest is not None and (reason := self._check(manifest)):
-            if not alone:
-                raise CocuError(
-                    f"{self.path}: others are at work there on what it was begun with; wait for them to end"
-                )
+        reason = self._check(manifest) if manifest is not None else ""
+        mended = self._mended(manifest) if manifest is not None and not reason else ()
+        if (reason or mended) and not alone:
+            raise CocuError(f"{self.path}: others are at work there on what it was begun with; wait for them to end")
+        if reason:
             say(reason)
             remove(states)  # before the manifest is of other parameters: these are of the old ones
             forget_attempts(self.path)
@@ -132,7 +133,9 @@ class RunFolder:
                     f"{self.path}: was begun with other versions of libraries than this machine has; results may differ"
                 )
             return
-        if self._manifest["parameters"] != self.parameters or self._manifest.get("versions") != now:
+        for old, new in mended:
+            old["size"] = new["size"]
+        if mended or self._manifest["parameters"] != self.parameters or self._manifest.get("versions") != now:
             self._manifest["parameters"] = self.parameters  # late ones, of a run that did not reach them
             if self._manifest.get("versions") != now:
                 self._manifest["resumed_with_versions"] = now
@@ -172,7 +175,8 @@ class RunFolder:
             for name in sorted({*before, *self.parameters})
             if before.get(name) != self.parameters.get(name) and name not in free
         ]
-        gone, added, other = self._changed_inputs(manifest["inputs"])
+        mended = {old["name"] for old, _ in self._mended(manifest)}
+        gone, added, other = self._changed_inputs(manifest["inputs"], mended)
         changes += [line for lines in (gone, added, other) for line in _first(lines)]
         reason = self.renewed(before) if changes and not (gone or other) else ""
         if changes and not reason:
@@ -183,7 +187,9 @@ class RunFolder:
             )
         return reason
 
-    def _changed_inputs(self, before: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str], list[str]]:
+    def _changed_inputs(
+        self, before: Sequence[Mapping[str, Any]], mended: Collection[str]
+    ) -> tuple[list[str], list[str], list[str]]:
         """What is told of inputs that are gone, of those that are new, and of other ones by the same name."""
         old, new = ({item["name"]: item for item in items} for items in (before, self.inputs))
         return (
@@ -192,11 +198,23 @@ class RunFolder:
             [
                 f"input {name}: {key} {old[name].get(key)} there, {new[name][key]} now"
                 for name in old
-                if name in new
+                if name in new and name not in mended
                 for key in ("url", "size", "rows")
                 if json.dumps(old[name].get(key)) != json.dumps(new[name][key])
             ],
         )
+
+    def _mended(self, manifest: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Inputs, as they were and are, of another size now, of which nothing is done: they may have been mended."""
+        new = {item["name"]: item for item in self.inputs if item["rows"] is None}
+        return [
+            (old, new[old["name"]])
+            for old in (() if manifest.get("finished") else manifest["inputs"])
+            if old["name"] in new
+            and old == {**new[old["name"]], "size": old["size"]}  # as JSON keeps it: of tars, which have no rows
+            and old["size"] != new[old["name"]]["size"]
+            and not (self.path / "state" / f"{old['name']}.json").exists()
+        ]
 
     def done(self, name: str) -> bool:
         """Whether a shard, or a step with a name of its own, is finished."""
@@ -228,7 +246,11 @@ class RunFolder:
         """Those that failed, and what is said of them."""
         again = [shard for shard in failed_shards(self.path, shards) if not self.done(shard.name)]
         tried = sum(len(attempts_at(self.path, shard.name)) for shard in again)
-        say(f"{self.path}: {len(again):,} of {len(shards):,} shards failed, at {tried:,} attempts, and are tried again")
+        say(
+            f"{self.path}: {len(again):,} of {len(shards):,} shards failed, at {tried:,} attempts, and are tried again"
+            if again
+            else f"{self.path}: none of {len(shards):,} shards failed before; there is nothing to try again"
+        )
         return again
 
     def undo(self, name: str) -> None:

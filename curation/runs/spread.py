@@ -110,21 +110,26 @@ def spread(
     busy: dict[str, dict[str, Shard]] = defaultdict(dict)  # of each worker, the shards that it has, by their names
     idle: list[str] = []
     left = len(shards)
+    counted: dict[str, float] = defaultdict(float)  # of each worker, what it has told of the weight of its shard
     why: CocuError | None = None
     with gather(pickle.dumps(make), left) as workers:
         while left:
             outcomes: list[tuple[Shard, Done | CocuError]] = []
             for worker, kind, told in workers.told():
                 if kind == "advance":
-                    advance(*told)
+                    pairs, weight = told
+                    counted[worker] += weight
+                    advance(pairs, weight)
                 elif kind == "ready":
                     idle.append(worker)
                 elif kind == "done":
                     name, outcome = told
                     outcomes.append((busy[worker].pop(name), outcome))
+                    advance(0, outcomes[-1][0].size - counted.pop(worker, 0.0))  # weights are estimates
                     if isinstance(outcome, CocuError):
                         failed(outcomes[-1][0], worker, str(outcome))
                 else:
+                    advance(0, -counted.pop(worker, 0.0))
                     has = list(busy.pop(worker, {}).values())
                     idle = [name for name in idle if name != worker]
                     if kind == "broken":
@@ -146,6 +151,7 @@ def spread(
                     else:
                         lost = CocuError(f"{shard.url}: {ATTEMPTS} worker processes died at it; the last: {told}")
                         outcomes.append((shard, lost))
+                        advance(0, shard.size)
                     workers.replace(worker)
             for worker in list(idle):
                 # One more than it is at only where there is one for each.

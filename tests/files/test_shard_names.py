@@ -68,6 +68,12 @@ def test_only_the_wanted_kinds_are_found(tmp_path: Path) -> None:
     tars = [str(write_tar(tmp_path / "deep" / f"{i}.tar", [("a.jpg", bytes(i))])) for i in range(2)]
     assert expand(str(tmp_path)) == expand(str(tmp_path), *both) == tars
     assert find_urls([tars[1], str(tmp_path)], *both) == tars[::-1]
+    (tmp_path / "deep" / "2.tar").mkdir()
+    assert expand(str(tmp_path)) == tars
+    (tmp_path / "deep" / "3.tar").symlink_to(tmp_path / "gone")
+    for name in (tmp_path, tmp_path / "deep", tmp_path / "deep" / "*.tar", tmp_path / "d*"):  # nothing is left out
+        with pytest.raises(MisuseError, match=r"deep/3.tar: is a link to nothing; "):
+            expand(str(name))
     assert sizes_of(tars) == [Path(tar).stat().st_size for tar in tars]
 
 

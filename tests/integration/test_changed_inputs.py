@@ -78,14 +78,20 @@ def test_a_shard_that_goes_before_an_index_is_done(world: World, warm: WarmComma
         time.sleep(0.001)
     os.kill(process, signal.SIGKILL)
     warm.wait()
-    paths[1].write_bytes(whole)
     if (out / "state" / "00001.json").exists():
         pytest.skip("the second shard was done before the kill came")
     arguments = build(shards, out, world.model)
-    refused(cocu(*arguments), 2, out, f"input 00001: size {len(whole) - 100} there, {len(whole)} now")
     paths[1].unlink()
     refused(cocu(*arguments), 2, out, "input 00001: there, not now")
     refused(cocu(*build(f"{shards}/{{00000..00002}}.tar", out, world.model)), 2, paths[1], "no such file")
+    paths[1].write_bytes(whole)
+    done = paths[0].read_bytes()
+    paths[0].write_bytes(done + bytes(10_240))
+    refused(cocu(*arguments), 2, out, f"input 00000: size {len(done)} there, {len(done) + 10_240} now")
+    paths[0].write_bytes(done)
+    assert cocu(*arguments).code == 0  # nothing was done of the one that has changed
+    assert cocu(*build(shards, tmp_path / "anew", world.model)).code == 0
+    same(tmp_path / "anew", out)
 
 
 def test_an_index_of_another_model(world: World, tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_a_large_index_is_finished_in_parts(world: World, tmp_path: Path, monkey
     for part in ("1/2", "2/2"):
         answer = world.build(index, *options, "--part", part)
         assert "blocks" not in answer.err
+    answer = world.build(index, *options[:-1], "Flat", "--part", "train")
+    assert "its FAISS indexes have no lists to train; --part finish comes next" in answer.err
     answer = world.build(index, *options, "--part", "train")
     assert "each part again" in answer.err
     assert not (index / "captions.faiss").exists()

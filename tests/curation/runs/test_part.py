@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_parts_work_beside_each_other_and_a_whole_run_keeps_out(tmp_path: Path) 
             mine.commit("2", {})
         with pytest.raises(CocuError, match="another run is at work on this folder"):
             folder(tmp_path).__enter__()
-        with pytest.raises(CocuError, match=r"part 2 of 3: another run is at work"):
+        with pytest.raises(
+            CocuError, match=r"out: another run is at work on part 2/3 \(process .*\); wait for it to end$"
+        ):
             folder(tmp_path, "2/3").__enter__()
         with pytest.raises(MisuseError, match="model"):
             folder(tmp_path, "3/3", model="b").__enter__()
@@ -94,6 +97,7 @@ def test_what_failed_is_chosen_and_the_rest_left(tmp_path: Path, capsys: pytest.
     retry = Chosen(retry_failed=True)
     with folder(tmp_path) as mine:
         assert retry.of(mine, SHARDS) == []
+        assert "none of 6 shards failed before" in capsys.readouterr().err
         for name in ("4", "1", "1", "2"):
             mine.failed(SHARDS[int(name)], "a worker", "no room \udcff")
         (mine.path / "failed" / "2.json").write_text("{broken")
@@ -104,6 +108,8 @@ def test_what_failed_is_chosen_and_the_rest_left(tmp_path: Path, capsys: pytest.
             shard for shard in RunPart(1, 3).of(SHARDS) if shard in (SHARDS[1], SHARDS[2])
         ]
         mine.commit("1", {})
+        assert Chosen(RunPart(1, 2), retry_failed=True).ends_here(mine, SHARDS[1:2], SHARDS)  # it has 5, 2, and 1
+        assert "part 1/2 has 1 of its 3 of 6 shards; 4 are missing still" in capsys.readouterr().err
         assert retry.ends_here(mine, SHARDS[1:3], SHARDS)
         assert "4 of 6 shards are missing still: leave out --retry-failed" in capsys.readouterr().err
         assert not Chosen().ends_here(mine, SHARDS, SHARDS)
@@ -120,3 +126,23 @@ def test_a_folder_of_nothing_but_failures_may_begin_anew(tmp_path: Path) -> None
         mine.failed(SHARDS[0], "a worker", "gone")
     with folder(tmp_path, model="b") as again:
         assert again.parameters == {"model": "b"}
+
+
+def test_a_shard_that_was_mended_is_taken_as_it_is_now(tmp_path: Path) -> None:
+    def begun(size: int, part: str = "") -> RunFolder:
+        shards = [replace(shard, size=size) if shard.name == "2" else shard for shard in SHARDS]
+        return RunFolder(tmp_path / "out", "index", {"model": "a"}, shards, part=part)
+
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(CocuError, match="others are at work there on what it was begun with"):
+            begun(13, "1/3").__enter__()
+        other.kill()
+    with begun(13) as again:
+        assert [item["size"] for item in again.manifest["inputs"]] == [10, 11, 13, 13, 14, 15]
+        assert again.done("1")
+        again.commit("2", {})
+    with pytest.raises(MisuseError, match="input 2: size 13 there, 12 now"):
+        begun(12).__enter__()

@@ -43,7 +43,7 @@ def recording(folder: Path, deadly: str, deaths: int, wrong: str, seat: Seat) ->
             raise CocuError("bad: cannot be had")
         if shard.name == wrong:
             raise MisuseError("wrong option")
-        advance(3, shard.size)
+        advance(3, shard.size / 3)  # weights are estimates
         return {"pairs": 3}, [Reject(shard.name, "told")]
 
     yield work
@@ -56,11 +56,17 @@ def begun(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize("deaths", [0, 1, ATTEMPTS])
 def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths: int) -> None:
     counted: list[int] = []
+    weights: list[float] = []
     tried: list[tuple[str, str]] = []
+
+    def advance(pairs: int, weight: float) -> None:
+        counted.append(pairs)
+        weights.append(weight)
+
     make = partial(recording, tmp_path, "3", deaths, "")
     found = dict(
         spread(
-            *(SHARDS, make, processes(2), lambda pairs, weight: counted.append(pairs)),
+            *(SHARDS, make, processes(2), advance),
             lambda shard, worker, error: tried.append((shard.name, error)),
         )
     )
@@ -70,6 +76,7 @@ def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths
     assert begun(tmp_path) == {shard.name: 1 for shard in SHARDS} | {"3": min(deaths + 1, ATTEMPTS)}
     assert tried == [("3", "the worker is gone: killed by signal 9, maybe for want of memory")] * deaths
     assert sum(counted) == 3 * (len(SHARDS) - len(failed))
+    assert sum(weights) == 10 * len(SHARDS)
     assert not active_children()
 
 
