@@ -328,10 +328,12 @@ def _unit(vectors: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 def resolve_device(device: str) -> str:
     """ "auto" -> "cuda" where there is one, else "cpu". Raises MisuseError for cuda without one."""
-    import torch
-
     if device not in DEVICES:
         raise MisuseError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return device
+    import torch  # it takes a second to load
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -263,6 +265,13 @@ def test_anchors_from_outside_the_index(index: Path, world: World, tmp_path: Pat
     assert json.loads(names["pictures/p3.concepts.json"])["version"] == 1
     stray = cocu("curate", "run", index, "--out", tmp_path / "stray", "--all-captions")
     assert (stray.code, "--anchors" in stray.err) == (2, True)
+
+
+def test_it_goes_without_pytorch(index: Path, tmp_path: Path) -> None:
+    """What is embedded needs no tower, and PyTorch a second to load."""
+    code = "import sys, cocu; cocu.curate(*sys.argv[1:], output='tables'); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, str(index), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "False"
 
 
 def test_two_runs_are_equal_to_the_byte(index: Path, curated: Path, tmp_path: Path) -> None:
