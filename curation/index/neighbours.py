@@ -18,6 +18,8 @@ from files.errors import CocuError, MisuseError
 from files.npy import let_go
 
 FLAT_LIMIT = 100_000
+# From here on 8 bits, which are searched faster (byte_products.py) and lose a fraction of a percent of the neighbours.
+BYTES_LIMIT = 500_000
 RECALL_K = 8
 RECALL_QUERIES = 1_000
 # What rankings retrieve goes deeper, and deeper down the same lists hold less of it: L of 32 to 1,024, and 16 for the
@@ -64,7 +66,8 @@ def index_bytes(factory: str, rows: int, dim: int) -> int:
 
 
 def auto_factory(rows: int, dim: int, memory: int) -> str:
-    """Flat under `FLAT_LIMIT` rows, then IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow.
+    """Flat under `FLAT_LIMIT` rows, then IVF with about 4 sqrt(n) lists, coded as exactly as `memory` bytes allow, but
+    by no more than 8 bits from `BYTES_LIMIT` rows on.
 
     Raises MisuseError when even the smallest code does not fit.
     """
@@ -73,7 +76,7 @@ def auto_factory(rows: int, dim: int, memory: int) -> str:
     lists = max(1, min(2 ** round(math.log2(4 * math.sqrt(rows))), rows // 39))
     # fp16 loses nothing: the vectors are stored so. 4-bit codes are scanned in registers, then re-ranked exactly.
     product = [f"PQ{dim // part}x4fs" for part in (2, 4, 8) if dim % part == 0]
-    for code in ("SQfp16", "SQ8", *product):
+    for code in (*(("SQfp16",) if rows < BYTES_LIMIT else ()), "SQ8", *product):
         factory = f"IVF{lists},{code}"
         if index_bytes(factory, rows, dim) <= memory:
             return factory

@@ -15,6 +15,7 @@ from benchmarks.speed import synthetic
 from curation.index import inverted_lists, neighbours
 from curation.index.inverted_lists import build
 from curation.index.neighbours import (
+    BYTES_LIMIT,
     FLAT_LIMIT,
     TIE,
     NearestRows,
@@ -54,8 +55,9 @@ def test_small_sets_are_searched_exactly_and_large_ones_by_lists():
     assert auto_factory(10, 512, GB) == "Flat"
     assert auto_factory(FLAT_LIMIT - 1, 512, GB) == "Flat"
     assert auto_factory(FLAT_LIMIT, 512, GB) == "IVF1024,SQfp16"
-    assert auto_factory(1_000_000, 512, 2 * GB) == "IVF4096,SQfp16"
-    assert auto_factory(10_000_000, 512, 64 * GB) == "IVF16384,SQfp16"
+    assert auto_factory(BYTES_LIMIT - 1, 512, 2 * GB) == "IVF2048,SQfp16"
+    assert auto_factory(BYTES_LIMIT, 512, 2 * GB) == "IVF2048,SQ8"
+    assert auto_factory(10_000_000, 512, 64 * GB) == "IVF16384,SQ8"
 
 
 @examples(200)
@@ -76,7 +78,8 @@ def test_too_little_memory_is_refused_with_what_is_needed():
 
 def test_less_memory_gives_shorter_codes():
     factories = [
-        auto_factory(10**6, 512, memory) for memory in (GB, GB * 9 // 10, GB // 2, GB // 7, GB // 10, GB // 20)
+        auto_factory(4 * 10**5, 512, 4 * memory // 10)
+        for memory in (GB, GB * 9 // 10, GB // 2, GB // 7, GB // 10, GB // 20)
     ]
     codes = [factory.partition(",")[2] for factory in factories]
     assert codes == ["SQfp16", "SQ8", "SQ8", "PQ256x4fs", "PQ128x4fs", "PQ64x4fs"]
