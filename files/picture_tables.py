@@ -89,6 +89,18 @@ def flattened(cells: Sequence[Any]) -> Iterator[Any]:
     return (one for cell in cells for one in (cell if isinstance(cell, list) else [cell]))
 
 
+def picture_paths(column: Any) -> list[str]:
+    """What the pictures of an Arrow column are called, "" where nobody says so."""
+    if not has_bytes(column.type) or (place := column.type.get_field_index("path")) < 0:
+        return [""] * len(column)
+    return [as_text(path) for path in as_cells(column.flatten()[place])]
+
+
+def as_cells(column: Any) -> list[Any]:
+    """What an Arrow column holds, its text as bytes."""
+    return list(column.cast(text_as_bytes(column.type)).to_pylist())
+
+
 def has_bytes(kind: Any) -> bool:
     """Whether an Arrow type is of objects with bytes, as Hugging Face has pictures."""
     import pyarrow as pa

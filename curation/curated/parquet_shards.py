@@ -25,7 +25,7 @@ from curation.reading.parquet_tables import ParquetTable, WholeRows, held_image
 from curation.reading.shards import Shard
 from files.concepts_json import CONCEPTS_FIELD, KeptConcepts, concepts_json
 from files.errors import MisuseError
-from files.picture_tables import key_column
+from files.picture_tables import as_cells, free_key, key_column, picture_paths, row_key
 from files.shard_note import ShardNote
 from files.tar_headers import member_size
 from files.tar_writing import tar_size
@@ -77,6 +77,9 @@ class ParquetShard(ShardWriter):
         self.schema = _with_columns(table.schema, *self.columns, caption_field, localised)
         self._keyed = bool(_keys_of(table.schema, *self.columns))
         self._written = self._pairs = self._size = 0
+        self._taken: dict[str, int] = {}
+        self._untold: dict[str, str] = {}
+        self._last = b""
         self._empty()
 
     @contextmanager
@@ -86,7 +89,7 @@ class ParquetShard(ShardWriter):
         with super().writing(), self.originals.open(), packed as self._target:
             yield
             self._write_group()
-            note = ShardNote(*self.columns, self._written, self._pairs, tar_size(self._size))
+            note = ShardNote(*self.columns, self._written, self._pairs, tar_size(self._size), self._untold)
             self._target.note(note.metadata())
 
     def write(
@@ -102,6 +105,9 @@ class ParquetShard(ShardWriter):
         pairs = zip(keys, captions, enriched, self._read(keys, originals), members, strict=True)
         for key, caption, told, original, member in pairs:
             assert isinstance(original, WholeRows)
+            picture = original.members[0][1]
+            self._begins.append((len(self._rows), key, picture == self._last))
+            self._last = picture
             self._rows += original.rows
             self._keys += [key] * len(original.rows)
             self._captions += [told] * len(original.rows)
@@ -115,6 +121,7 @@ class ParquetShard(ShardWriter):
 
     def _empty(self) -> None:
         self._rows: list[pa.RecordBatch] = []
+        self._begins: list[tuple[int, str, bool]] = []
         self._keys: list[str] = []
         self._captions: list[str] = []
         self._concepts: list[list[dict[str, Any]]] = []
@@ -130,9 +137,22 @@ class ParquetShard(ShardWriter):
                 pa.chunked_array([pa.array(made[field.name], field.type)]) if field.name in made else table[field.name]
                 for field in self.schema
             ]
-            self._target.write(pa.table(columns, schema=self.schema).combine_chunks())
+            whole = pa.table(columns, schema=self.schema).combine_chunks()
+            self._note_keys(whole)
+            self._target.write(whole)
             self._written += len(self._rows)
         self._empty()
+
+    def _note_keys(self, table: pa.Table) -> None:
+        """Keep the keys of pairs of a row group that who reads its rows would not give them."""
+        image, caption = self.columns
+        paths = picture_paths(table[image].chunk(0))
+        cells = as_cells(table[key_column(table.column_names, image, caption)].chunk(0))
+        for place, key, as_before in self._begins:
+            row = self._written + place
+            found = free_key(row_key(cells[place], paths[place], "", row), self._taken)
+            if as_before or found != key:
+                self._untold[str(row)] = key
 
 
 class _WholePairs(Originals):

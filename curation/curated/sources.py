@@ -8,19 +8,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from curation.curated.outputs import PARQUET, output_of
 from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, CaptionOptions
+from curation.reading.parquet_tables import ParquetTable
 from curation.reading.shards import Shard
 from curation.reading.tars import Tar
 from curation.runs.manifest import read_manifest
-from curation.runs.parquet_parts import reading
 from files.addresses import is_remote, open_tar
 from files.errors import CocuError
 from files.rejects import Reject
 from files.remote_folders import at_hand
-from files.shard_note import read_note
 from files.tar import read_member, read_samples
 
 
@@ -84,10 +81,8 @@ def _pictures(curated: Path, shard: Shard, wanted: Collection[str]) -> Iterator[
 
 def _options(manifest: Mapping[str, Any], shard: Shard) -> CaptionOptions:
     """How a shard is read: as it notes of itself, or as the curation's manifest says."""
-    if output_of(manifest) == PARQUET:
-        with reading(Path(shard.url)):
-            note = read_note(pq.read_metadata(shard.url).metadata)
-        return CaptionOptions(image_column=note.image, caption_column=note.caption) if note else CaptionOptions()
+    if output_of(manifest) == PARQUET and isinstance(shard.reader, ParquetTable) and (note := shard.reader.noted):
+        return CaptionOptions(image_column=note.image, caption_column=note.caption)
     said = {field.name: f"caption_{field.name}" for field in fields(CaptionOptions)}
     made = manifest["parameters"]
     return CaptionOptions(**{name: made[key] for name, key in said.items() if key in made})

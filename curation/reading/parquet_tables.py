@@ -27,6 +27,7 @@ from files.picture_tables import (
     text_as_bytes,
 )
 from files.rejects import Reject, is_utf8
+from files.shard_note import ShardNote, read_note
 
 ROW = ""  # key of a row as it stands, a record batch of one
 _BATCH = 1_000
@@ -49,11 +50,20 @@ class ParquetTable(CaptionedTable):
                 return parts_of(((0, row.get(image)) for row in whole if isinstance(row, dict)), rows, self.picture)
         return [(start, min(start + rows, total), 0) for start in range(0, total, rows)]
 
-    @cached_property
+    @property
     def schema(self) -> Any:
         """Arrow's schema of the file, metadata and all."""
+        return self._footer[0]
+
+    @property
+    def noted(self) -> ShardNote | None:
+        """How the pairs of a curated shard are read; None of any other file."""
+        return self._footer[1]
+
+    @cached_property
+    def _footer(self) -> tuple[Any, ShardNote | None]:
         with _parquet(self.url) as file:
-            return file.schema_arrow
+            return file.schema_arrow, read_note(file.metadata.metadata, file.metadata.num_rows)
 
     def columns(self) -> list[str]:
         """Those of the schema."""
@@ -143,18 +153,21 @@ class ParquetTable(CaptionedTable):
             return
         keys = [name for name in [key_column(self.columns(), image, caption)] if name]
         before = max(0, self.start - 1)
+        noted = self.noted.keys if self.noted else {}
         last: ImageRow | None = None
         same: bytes | str = ""
         rows = self._rows(before, sys.maxsize, (image, caption, *keys), whole=whole)
         for number, row in enumerate(rows, before):
             data, path = picture_of(row[image])
-            goes_on, same = bool(same) and same == (data or path), data or path
+            goes_on = bool(same) and same == (data or path) and str(number) not in noted
+            same = data or path
             if not goes_on:
                 if last is not None:
                     yield last
                 if number >= self.stop:
                     return
-                found = self._held_row(number, data, path, row[keys[0]] if keys else None)
+                key = noted.get(str(number), row[keys[0]] if keys else None)
+                found = self._held_row(number, data, path, key)
                 last = found if isinstance(found, ImageRow) and number >= self.start else None
                 if isinstance(found, Reject) and number >= self.start:
                     yield found

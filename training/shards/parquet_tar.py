@@ -8,7 +8,7 @@ for byte, the curated tar of the same pairs (`cocu curate run` without --write-c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -24,12 +24,13 @@ from files.picture_tables import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
     PICTURE_COLUMNS,
-    as_text,
+    as_cells,
     flattened,
     free_key,
     has_bytes,
     key_column,
     picture_field,
+    picture_paths,
     row_key,
     text_as_bytes,
 )
@@ -115,8 +116,7 @@ def read_footer(url: str) -> tuple[int, ShardNote | None]:
             file = _opened(source)
         except BadTable:
             return 0, None
-        rows, note = file.metadata.num_rows, read_note(file.metadata.metadata)
-        return rows, note if note and note.rows == rows else None
+        return file.metadata.num_rows, _note(file)
 
 
 def samples(url: str, source: IO[bytes]) -> Iterator[bytes | BadTable]:
@@ -126,29 +126,32 @@ def samples(url: str, source: IO[bytes]) -> Iterator[bytes | BadTable]:
     """
     try:
         file = _opened(source)
-        columns = pair_columns(file.schema_arrow, read_note(file.metadata.metadata))
+        note = _note(file)
+        columns = pair_columns(file.schema_arrow, note)
     except BadTable as fault:
         yield fault
         return
     taken: dict[str, int] = {}
+    keys = note.keys if note else {}
     pair: _Pair | None = None
     for row in _rows(url, file, columns):
         if isinstance(row, BadTable):
             yield row
-        elif pair is not None and pair.picture and pair.picture == row.picture:
+        elif pair is not None and pair.picture and pair.picture == row.picture and row.number not in keys:
             pair.captions += row.captions
         else:
             if pair is not None:
-                yield pair.members(taken)
+                yield pair.members(taken, keys)
             pair = row
     if pair is not None:
-        yield pair.members(taken)
+        yield pair.members(taken, keys)
 
 
 @dataclass
 class _Pair:
-    """A pair as its first row has it. captions: cells."""
+    """A pair as its first row has it. number: of that, from 0, in digits. captions: cells."""
 
+    number: str
     key: str
     data: bytes | None
     path: str
@@ -159,9 +162,10 @@ class _Pair:
     def picture(self) -> bytes | str:
         return self.data or self.path
 
-    def members(self, taken: dict[str, int]) -> bytes:
-        """Its members. taken: as of `free_key`."""
+    def members(self, taken: dict[str, int], keys: Mapping[str, str]) -> bytes:
+        """Its members. taken: as of `free_key`; keys: as of `ShardNote`."""
         key = free_key(self.key, taken)
+        key = keys.get(self.number, key)
         made = []
         if self.data:
             ending = picture_field(self.path, self.data)
@@ -198,6 +202,10 @@ def _opened(source: IO[bytes]) -> pq.ParquetFile:
         raise BadTable(f"cannot be read as Parquet: {one_line(error, 200)}") from error
 
 
+def _note(file: pq.ParquetFile) -> ShardNote | None:
+    return read_note(file.metadata.metadata, file.metadata.num_rows)
+
+
 def _rows(url: str, file: pq.ParquetFile, columns: Columns) -> Iterator[_Pair | BadTable]:
     first = 0
     for group in range(file.num_row_groups):
@@ -218,27 +226,19 @@ def _pairs(batch: pa.RecordBatch, columns: Columns, url: str, number: int) -> li
     """The rows of a batch, the first of which has this number in its file."""
 
     def cells(name: str | None) -> Sequence[Any]:
-        column = batch[name] if name is not None else pa.nulls(len(batch))
-        return column.cast(text_as_bytes(column.type)).to_pylist()
+        return as_cells(batch[name]) if name is not None else [None] * len(batch)
 
-    data, paths = _pictures(batch[columns.image])
+    pictures = batch[columns.image]
+    paths = picture_paths(pictures)
+    if has_bytes(pictures.type):
+        pictures = pictures.flatten()[pictures.type.get_field_index("bytes")]
     concepts = _concepts(batch[columns.concepts]) if columns.concepts else [None] * len(batch)
     return [
-        _Pair(row_key(key, path, url, number + i), picture or None, path, [caption], described)
+        _Pair(str(number + i), row_key(key, path, url, number + i), picture or None, path, [caption], described)
         for i, (key, path, picture, caption, described) in enumerate(
-            zip(cells(columns.key), paths, data, cells(columns.caption), concepts, strict=True)
+            zip(cells(columns.key), paths, as_cells(pictures), cells(columns.caption), concepts, strict=True)
         )
     ]
-
-
-def _pictures(column: pa.Array) -> tuple[list[bytes | None], list[str]]:
-    """Bytes and paths of the cells of a column of pictures."""
-    column = column.cast(text_as_bytes(column.type))
-    if not pa.types.is_struct(column.type):
-        return column.to_pylist(), [""] * len(column)
-    fields = {column.type.field(i).name: part for i, part in enumerate(column.flatten())}
-    paths = fields["path"].to_pylist() if "path" in fields else [None] * len(column)
-    return fields["bytes"].to_pylist(), [as_text(path) for path in paths]
 
 
 def _concepts(column: pa.Array) -> list[bytes | None]:

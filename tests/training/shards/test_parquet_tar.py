@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import training.shards.files
 from benchmarks.speed.tiny_pairs import caption, write_tar
+from files.errors import CocuError
 from files.shard_note import ShardNote
 from tests.examples import examples
 from tests.tiny_world import picture
@@ -96,6 +97,21 @@ def test_what_is_noted_goes_before_what_is_usual(tmp_path: Path) -> None:
         [(key, found)], _ = read(tmp_path / "0.parquet")
         assert (found["jpg"], found["txt"], key) == (*expected, "0-00000000")
         assert read_footer(str(tmp_path / "0.parquet")) == (1, note if metadata else None)
+
+
+def test_keys_that_are_noted_begin_their_pairs(tmp_path: Path) -> None:
+    seeds = [0, 0, 0, 1, 2]
+    table = pa.table({"image": [picture(s) for s in seeds], "caption": [f"text {i}" for i in range(5)]})
+    for rows, expected in ((5, {"a": 0, "0-00000002": 2, "b": 3, "0-00000004": 4}), (4, {})):
+        with pq.ParquetWriter(tmp_path / "0.parquet", table.schema) as writer:
+            writer.write_table(table, row_group_size=2)
+            keys = {"0": "a", "2": "0-00000002", "3": "b"}
+            writer.add_key_value_metadata(ShardNote("image", "caption", rows, 4, 1, keys).metadata())
+        found, _ = read(tmp_path / "0.parquet")
+        if expected:
+            assert {key: int(members["txt"][-1:]) for key, members in found} == expected
+        else:  # of other rows
+            assert [key for key, _ in found] == ["0-00000000", "0-00000003", "0-00000004"]
 
 
 def test_a_note_that_is_broken_or_of_other_rows_is_none(tmp_path: Path) -> None:
@@ -244,3 +260,16 @@ def test_what_is_made_of_a_shard_at_hand_is_never_kept(tmp_path: Path) -> None:
         files.release(0)
         assert not Path(files.path(0)).exists()
         files.close()
+
+
+def test_no_room_for_the_tar_is_said_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training.shards.files, "write_tar", full)
+    files = ShardFiles(find_data([str(write(tmp_path / "0.parquet", rows_of(tar_of(tmp_path, 3))))])[0])
+    folder = Path(files.path(0)).parent
+    with pytest.raises(CocuError, match=f"no room in {folder}"):
+        files.spans(0)
+    assert not list(folder.glob("*.tar")) + list(folder.glob("*.part"))
+    files.close()
