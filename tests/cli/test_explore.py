@@ -34,7 +34,7 @@ def test_without_its_packages_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(explore, "find_spec", lambda name: None if name == "uvicorn" else object())
     assert run("explore", curated) == 2
-    assert "pip install 'cocu[explore]' (uvicorn missing)" in capsys.readouterr().err
+    assert "pip install -c constraints.txt '.[explore]' (uvicorn missing)" in capsys.readouterr().err
 
 
 def test_judgements_are_scored_with_an_interval(curated: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_cluster, "CALL", 0.5)
 
 
-def begin(address: str) -> None:
+def begin(address: str | None) -> None:
     with ray_cluster.joined(address):
         pass
 
@@ -66,3 +66,13 @@ def test_a_head_is_joined() -> None:
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(MisuseError, match=f"--address {address}: give HOST:PORT of the head"):
         begin(address)
+
+
+def test_a_head_that_has_died_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        left = f"127.0.0.1:{server.getsockname()[1]}"
+    services = SimpleNamespace(get_ray_address_from_environment=lambda address, folder: left)
+    monkeypatch.setattr(sys.modules["ray"], "_private", SimpleNamespace(services=services), raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(MisuseError, match=rf"--engine ray, which left its head at {left}: .*refused"):
+        begin(None)

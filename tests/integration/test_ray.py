@@ -24,14 +24,15 @@ def test_shards_of_workers_that_died_are_done_by_others(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_evaluation_on_two_nodes_counts_what_one_process_counts(tmp_path: Path) -> None:
-    in_namespaces("evaluates", make_checkpoint(tmp_path / "run"), make_miniature(tmp_path / "val", 13), tmp_path)
+    made = (make_checkpoint(tmp_path / "run"), make_miniature(tmp_path / "val", 13))
+    in_namespaces("evaluates", *made, tmp_path, kills=True)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_nodes_die_and_join_and_files_are_those_of_one_process(undisturbed: Undisturbed, tmp_path: Path) -> None:
     made = (undisturbed.index, undisturbed.curated)
-    in_namespaces("stages", undisturbed.shards, undisturbed.model, *made, tmp_path)
+    in_namespaces("stages", undisturbed.shards, undisturbed.model, *made, tmp_path, kills=True)
 
 
 @pytest.mark.slow
