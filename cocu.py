@@ -167,14 +167,18 @@ def add_to_index(
     trust_remote_code: bool = False,
     tokenizer: Named | None = None,
     spacy_pipeline: str | None = None,
+    processes: int | None = None,
+    gpus: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     quiet: bool = False,
 ) -> IndexFolder:
     """Add what is new to an index, which becomes what it would be if it had been built of all at once: a new version.
 
     shards, extra_captions, embeddings: as in `build_index`; what the index has is left out. Options that shape an index
-    are its own; model and those after it only name again what its manifest alone must not name. Until all is done
-    the index is as it was, and killed, the same call goes on. More: `cocu index add --help`. Raises MisuseError for
-    shards that have changed since, or another model; else as `build_index`.
+    are its own; model to spacy_pipeline only name again what its manifest alone must not name. processes to address:
+    as there. Until all is done the index is as it was, and killed, the same call goes on. More: `cocu index add
+    --help`. Raises MisuseError for shards that have changed since, or another model; else as `build_index`.
 
         index = cocu.add_to_index("runs/index", "shards/train-{00100..00149}.tar")
     """
@@ -184,6 +188,7 @@ def add_to_index(
         from curation.index import growth
         from curation.index.opened import open_index
         from curation.ranking.kept_fits import fit_default
+        from curation.runs.team import Team
         from files.errors import check_numbers
 
         check_numbers(1, batch_size=batch_size, workers=workers)
@@ -191,8 +196,8 @@ def add_to_index(
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
         named = (_path(index), _names(shards), _names(extra_captions))
-        vectors = None if embeddings is None else Path(embeddings)
-        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, vectors)
+        more = (None if embeddings is None else Path(embeddings), Team(engine, address, processes, gpus, workers))
+        made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, *more)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))
         return IndexFolder(_path(index), made, encoder)
 

@@ -253,13 +253,22 @@ def add(
         int, typer.Option(min=1, help="Pictures or captions that go through the model at once.")
     ] = 64,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads and parsing processes.", show_default="the cores")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Decoding threads and parsing processes; with a GPU, processes for both.",
+            show_default="the cores",
+        ),
     ] = None,
     model: IndexModelOption = None,
     pretrained: PretrainedOption = None,
     trust_remote_code: TrustOption = False,
     tokenizer: TokenizerOption = None,
     spacy_pipeline: IndexPipelineOption = None,
+    processes: ProcessesOption = None,
+    gpus: GpusOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
 ) -> None:
     """Add shards to an index: only what is new is embedded. The index stays as it was until all is done."""
     given = locals()

@@ -129,9 +129,7 @@ def build_index(
     done) and for a recall under `min_recall`.
     """
     given = None
-    if options.embeddings and team.said:
-        raise MisuseError(f"{team.said}: --embeddings are worked by one process; leave it out, and give --part")
-    crew = WorkingTeam(resolve_device(device)) if options.embeddings else team.on(device)
+    crew = crew_for(team, device, options.embeddings is not None)
     if options.embeddings:
         given = GivenVectors(options.embeddings, find_parts(options.embeddings), bool(shards), options.captions)
         shards = shards or [part.table for part in given.parts]
@@ -173,6 +171,13 @@ def build_index(
                 return folder.manifest
         check_rejects(folder.manifest["summary"], options.max_rejects, out)
         return folder.manifest
+
+
+def crew_for(team: Team, device: str, given: bool) -> WorkingTeam:
+    """Who embeds; given: the vectors are there already. Raises MisuseError where a team is asked for these."""
+    if given and team.said:
+        raise MisuseError(f"{team.said}: --embeddings are worked by one process; leave it out")
+    return WorkingTeam(resolve_device(device)) if given else team.on(device)
 
 
 def told_apart(new: Sequence[Sequence[Shard]], taken: Iterable[str] = ()) -> tuple[list[Shard], list[Shard]]:

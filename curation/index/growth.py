@@ -16,7 +16,7 @@ from curation.concepts.extractor import ConceptExtractor
 from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import read_vocabulary
 from curation.encoding.model_names import EncoderSpec, weights_digest
-from curation.index.build import finish_index, options_of, told_apart
+from curation.index.build import crew_for, finish_index, options_of, told_apart
 from curation.index.embedding import embed_all
 from curation.index.given_vectors import GivenVectors, embed_all_given
 from curation.index.index_manifest import RECORD, read_index_manifest, version_of
@@ -35,6 +35,7 @@ from curation.reading.shards import Shard, find_caption_tables, find_shards
 from curation.runs.manifest import versions
 from curation.runs.parquet_parts import parquet_batches
 from curation.runs.run_folder import RunFolder, check_rejects
+from curation.runs.team import USUAL, Team, WorkingTeam
 from files.errors import MisuseError
 from files.locks import locked
 from files.remote_folders import copy_of
@@ -54,13 +55,14 @@ def add_to_index(
     batch_size: int = 64,
     workers: int = 4,
     embeddings: Path | None = None,
+    team: Team = USUAL,
 ) -> dict[str, Any]:
     """Add shards of pairs, and tables of captions without pictures, to the index at `path`; returns its manifest.
 
     encoder, spacy_pipeline: the index's own, where its manifest alone must not name them. Shards that it has are left
     out. Killed, the same call goes on; until all is done the index is as it was. embeddings: a folder of vectors of
-    what is new, for an index that was built so. Raises MisuseError for a model that is another now and for shards that
-    are no longer as they were indexed, CocuError as `build_index`.
+    what is new, for an index that was built so. team: that shares the new shards. Raises MisuseError for a model that
+    is another now and for shards that are no longer as they were indexed, CocuError as `build_index`.
     """
     if not shards and not extra and not embeddings:
         raise MisuseError("nothing to add: name shards, or --embeddings, or --extra-captions")
@@ -69,6 +71,7 @@ def add_to_index(
             f"{path}: an index grows on a disk only; copy it to one and back, or build another one of what is new, and "
             "join them by `cocu index merge`"
         )
+    crew = crew_for(team, device, embeddings is not None)
     read_index_manifest(path)  # told before a lock is made where no index is
     with locked(path, MANIFEST):
         put_in_place(path)
@@ -81,7 +84,8 @@ def add_to_index(
         pairs, captions = told_apart(new, index.manifest["order"])
         manifest = index.manifest
         if pairs or captions:
-            manifest = _grow(index, pairs, captions, encoder, device, batch_size, workers, given)
+            at_once = (team.here(device), batch_size, workers)
+            manifest = _grow(index, pairs, captions, encoder, *at_once, given, crew)
             put_in_place(path)
     added = [[shard.name for shard in some] for some in (pairs, captions)]
     rows = [sum(manifest["shards"][name]["pairs"] for name in some) for some in added]
@@ -141,6 +145,7 @@ def _grow(
     batch_size: int,
     workers: int,
     given: GivenVectors | None,
+    crew: WorkingTeam,
 ) -> dict[str, Any]:
     """Fill the folder of the next version, or go on; returns its manifest."""
     path, built = index.path, index.manifest["parameters"]
@@ -163,7 +168,7 @@ def _grow(
         with ConceptExtractor(nouns, workers) as extractor:
             if given and new:
                 embed_all_given(folder, given, new, encoder, extractor, listed)
-            embed_all(folder, [] if given else new, new_extra, encoder, extractor, captions, listed)
+            embed_all(folder, [] if given else new, new_extra, encoder, extractor, captions, listed, crew)
         version, older = version_of(index.manifest), index.manifest.get("older_versions", [])
         more: dict[str, Any] = {"version": version + 1, "older_versions": [*older, _as_older(index)]}
         of_vectors = index.manifest["summary"].get("embeddings", 0)

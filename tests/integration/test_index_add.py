@@ -100,6 +100,16 @@ def same(grown: Path, whole: Path, version: int) -> None:
         assert value.equals(right[name]) if hasattr(value, "equals") else value == right[name], name
 
 
+def test_processes_share_what_is_new(growing: Growing, begun: Path) -> None:
+    tables = [word for table in growing.tables for word in ("--extra-captions", table)]
+    told = succeed(*growing.words(begun, *growing.tars), *tables, "--processes", 2)
+    same(begun, growing.whole, 2)
+    assert "3 shards that it had already" in told.err
+    refused = cocu("index", "add", begun, "--embeddings", growing.folder, "--processes", 2)
+    assert refused.code == 2
+    assert "--processes 2: --embeddings are worked by one process; leave it out" in refused.err
+
+
 @given(data=st.data())
 @examples(3)
 def test_however_it_is_cut_it_is_the_index_of_all(
