@@ -76,7 +76,7 @@ def balance_curated(
     if write is _write_shards and output != "shards":
         option = "--shards-format" if output == PARQUET else "--output"
         raise MisuseError(
-            f"--out {out}: a folder of shards is drawn from whole curated shards, and {curated} has none (its {option} "
+            f"--out {out}: a folder of shards is drawn from whole curated tars, and {curated} has none (its {option} "
             f"is {output}); give FILE.parquet, for `cocu train --weights`"
         )
     found = count_concepts(curated, concepts)

@@ -17,14 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.speed.tiny_pairs import write_tar
 from curation.index.inverted_lists import build
 from curation.reading.pairs import CaptionOptions
 from curation.reading.shards import find_shards, read_pairs
 from curation.runs.parquet_parts import arrow_to_vectors, vectors_to_arrow
 from evaluation.results.comparison import compare
+from files.shard_note import ShardNote
 from tests.examples import examples
 from tests.integration.commands import World, cocu, make_table, succeed
 from tests.integration.damage import CHANGES, Change, Reader, damaged
+from tests.training.loader_world import members
+from tests.training.parquet_world import SCHEMA, rows_of, write
 
 PLACES = st.floats(0, 0.999)  # which of several files is damaged
 
@@ -61,6 +65,21 @@ def read_table(path: str) -> None:
     """All pairs of a table."""
     for shard in find_shards([path]):
         list(read_pairs(shard, CaptionOptions()))
+
+
+def read_shard(path: str) -> None:
+    """A Parquet shard, as training reads it."""
+    from training.batches.check import check_data
+    from training.shards.files import ShardFiles
+
+    files = ShardFiles(check_data([path], "curated-cluster"))
+    try:
+        files.measure()
+        files.hold(0)
+        assert len(files.spans(0)) <= files.count()
+        assert files.faults or len(files.spans(0)) == PAIRS
+    finally:
+        files.close()
 
 
 def read_checkpoint(path: str) -> None:
@@ -226,6 +245,32 @@ def test_parquet(reader: Reader, parquet: Damage, folder: Path, place: float, ch
         reader.check(path, folder / "log", "curate", "report", curated, "--out", folder / "report.html")
     else:
         curated_again(reader, path, folder / "p" / "index", folder)
+
+
+@pytest.mark.timeout(900)
+@examples(30)
+@given(st.sampled_from(["noted", "plain"]), CHANGES)
+def test_parquet_of_training(
+    reader: Reader, trained_on: dict[str, bytes], folder: Path, name: str, changes: list[Change]
+) -> None:
+    path = folder / "shard.parquet"
+    path.write_bytes(damaged(trained_on[name], changes))
+    reader.check(path, folder / "log", path, reader=f"{HERE}.read_shard")
+
+
+PAIRS = 18
+
+
+@pytest.fixture(scope="module")
+def trained_on(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A shard, with what curation notes of it and without."""
+    place = tmp_path_factory.mktemp("shard")
+    rows = rows_of(write_tar(place / "0.tar", [one for i in range(PAIRS) for one in members(f"{i:03d}", i)]))
+    noted = pa.Table.from_pylist(rows, SCHEMA)
+    with pq.ParquetWriter(place / "noted.parquet", SCHEMA) as writer:
+        writer.write_table(noted, row_group_size=5)
+        writer.add_key_value_metadata(ShardNote("image", "caption", PAIRS, PAIRS, 4096, {"3": "a"}).metadata())
+    return {"plain": write(place / "0.parquet", rows).read_bytes(), "noted": (place / "noted.parquet").read_bytes()}
 
 
 @pytest.mark.parametrize("part", ["rows/text_vectors.npy", "rows/image_vectors.npy"])

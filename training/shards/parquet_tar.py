@@ -216,10 +216,14 @@ def _rows(url: str, file: pq.ParquetFile, columns: Columns) -> Iterator[_Pair | 
             for batch in file.iter_batches(min(_ROWS, max(1, fit)), row_groups=[group], columns=columns.all()):
                 yield from _pairs(batch, columns, url, first + done)
                 done += len(batch)
+            if done < rows:
+                raise ValueError("it ends early")
         except _BROKEN as error:
             reason = f"row group {group + 1:,} of {file.num_row_groups:,} cannot be read: {one_line(error, 200)}"
             yield BadTable(reason, max(0, rows - done))
         first += rows
+    if (told := file.metadata.num_rows) != first:
+        yield BadTable(f"its row groups have {first:,} rows of the {told:,} that it tells of", max(0, told - first))
 
 
 def _pairs(batch: pa.RecordBatch, columns: Columns, url: str, number: int) -> list[_Pair]:
