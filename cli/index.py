@@ -227,6 +227,16 @@ def build(
         print_index(made.path, made.manifest)
 
 
+class _Finish(working(parser=_parsers)):  # type: ignore[misc]
+    """`cocu index finish ...`: `cocu index build ... --part finish`, which is what its help is of."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--part", "finish", *args])
+
+
+app.command("finish", cls=_Finish, hidden=True)(build)
+
+
 @app.command(cls=LongWork)
 def add(
     index: IndexArgument,

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from cli.command import DEFAULT
 from cli.main import app
 
 
@@ -14,7 +15,8 @@ def _commands(command: Any, path: str) -> dict[str, Any]:
         return {path: command}
     found: dict[str, Any] = {}
     for name, one in command.commands.items():
-        found |= _commands(one, path if one.hidden else f"{path} {name}")
+        if not one.hidden or name == DEFAULT:
+            found |= _commands(one, path if one.hidden else f"{path} {name}")
     return found
 
 

@@ -126,7 +126,7 @@ def test_a_large_index_is_finished_in_parts(world: World, tmp_path: Path, monkey
     found = {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
     world.build(index, *options, "--part", "train")  # once more: all is there
     assert found == {path: path.stat().st_mtime_ns for path in (index / "lists").iterdir()}
-    world.build(index, *options, "--part", "finish")
+    succeed("index", "finish", world.shards, "--model", world.model, "--out", index, *options)
     parts = ("concepts.parquet", "rows", "images.faiss", "captions.faiss")
     assert digests(index, *parts) == digests(tmp_path / "whole", *parts)
     assert not (index / "lists").exists()
