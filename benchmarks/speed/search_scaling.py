@@ -1,6 +1,7 @@
 """FAISS indexes of growing size under one `--memory`: build time, bytes, peak memory, recall and search time.
 
     python -m benchmarks.speed.search_scaling --write docs/scaling
+    python -m benchmarks.speed.search_scaling --rows 1000000 --factory IVF4096,SQfp16 auto
 
 Every size runs in a process of its own. The peer is exact search by matrix products (NumPy) over the same vectors, in
 the same process. Search times are for batches of queries, as curation searches.
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     """Measure and print, and write the table and the plot; returns one record per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--factory", nargs="+", default=["auto"], help="of FAISS's, each measured")
     parser.add_argument("--dim", type=int, default=synthetic.DIM)
     parser.add_argument("--memory", type=int, default=2_000_000_000, help="bytes that an index may take")
     parser.add_argument("--queries", type=int, default=1_000)
@@ -52,12 +55,14 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.inside:
-        print(json.dumps(measure(given.rows[0], given.dim, given.memory, given.queries, given.repeats)))
+        how = (given.factory[0], given.dim, given.memory, given.queries, given.repeats)
+        print(json.dumps(measure(given.rows[0], *how)))
         return []
     records = []
-    for rows in given.rows:
+    for rows, factory in product(given.rows, given.factory):
         options = [f"--{name}={getattr(given, name)}" for name in ("dim", "memory", "queries", "repeats")]
-        command = [sys.executable, "-m", "benchmarks.speed.search_scaling", "--inside", f"--rows={rows}", *options]
+        options += [f"--rows={rows}", f"--factory={factory}"]
+        command = [sys.executable, "-m", "benchmarks.speed.search_scaling", "--inside", *options]
         answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         records.append(json.loads(answer.stdout.splitlines()[-1]))
         print(as_table(records[-1:]), flush=True)
@@ -68,11 +73,11 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     return records
 
 
-def measure(rows: int, dim: int, memory: int, count: int, repeats: int) -> dict[str, Any]:
+def measure(rows: int, factory: str, dim: int, memory: int, count: int, repeats: int) -> dict[str, Any]:
     """One size: every figure of the table."""
     with tempfile.TemporaryDirectory() as folder:
         vectors = synthetic.write_vectors(Path(folder) / "vectors.npy", rows, dim)
-        factory = auto_factory(rows, dim, memory)
+        factory = auto_factory(rows, dim, memory) if factory == "auto" else factory
         path = Path(folder) / "index.faiss"
         start = time.perf_counter()
         build(path, vectors, factory)

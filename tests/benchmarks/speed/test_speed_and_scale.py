@@ -27,7 +27,7 @@ def test_ranking_speed_agrees_with_the_loop(capsys):
 
 
 def test_search_scaling_measures_each_size(tmp_path, capsys):
-    records = [search_scaling.measure(rows, 32, 10**7, count=50, repeats=1) for rows in (300, 600)]
+    records = [search_scaling.measure(rows, "auto", 32, 10**7, count=50, repeats=1) for rows in (300, 600)]
     assert [record["factory"] for record in records] == ["Flat", "Flat"]
     assert all(record["recall"] == 1 for record in records)
     assert "600" in search_scaling.as_table(records)
