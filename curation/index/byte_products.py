@@ -27,7 +27,8 @@ def byte_products() -> bool:
     """Whether this processor multiplies bytes so, and PyTorch gives their sums exactly."""
     import torch
 
-    if not (hasattr(torch, "_int_mm") and getattr(torch.cpu, "_is_vnni_supported", bool)()):
+    known = hasattr(torch, "_int_mm") and torch.backends.mkldnn.is_available()  # without that it goes number by number
+    if not (known and getattr(torch.cpu, "_is_vnni_supported", bool)()):
         return False
     extremes = torch.tensor([-LARGEST - 1, LARGEST, -1, 1], dtype=torch.int8).repeat(32, 64)
     extremes[::3] = -LARGEST - 1
