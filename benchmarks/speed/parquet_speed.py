@@ -32,6 +32,7 @@ from training.shards.parquet_tar import write_tar
 from training.shards.tar_index import index_tar, read_members
 
 GROUP_ROWS = 1_000
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 CONCEPT = {"concept": pa.string(), "score": pa.float64(), "cluster": pa.int32(), "in_caption": pa.bool_()}
 SCHEMA = pa.schema(
     [("image", pa.binary()), ("caption", pa.string()), ("key", pa.string()), ("concepts", pa.list_(pa.struct(CONCEPT)))]
@@ -114,14 +115,14 @@ def turn(shards: list[str], options: BatchOptions, batches: int) -> tuple[float,
         before, start = _cpu(), time.perf_counter()
         for _ in islice(loader, batches):
             pass
-        return time.perf_counter() - start, _cpu() - before
+        return time.perf_counter() - start, max(_cpu() - before, TICK)
 
 
 def _cpu() -> float:
     """CPU seconds of this process and those that its threads have begun, by what the kernel says of each."""
     children = {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in ("self", *children)]
-    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+    return sum(int(one[11]) + int(one[12]) for one in fields) * TICK
 
 
 def written(table: str) -> tuple[float, float]:

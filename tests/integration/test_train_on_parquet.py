@@ -142,6 +142,7 @@ def test_weights_are_of_the_same_pairs(both: Both, tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("both", ["odd"], indirect=True)
 def test_the_command_trains_alike_and_goes_on(both: Both, tmp_path: Path) -> None:
     for name, folder in (("tars", both.tars), ("tables", both.tables)):
         succeed(*arguments(tmp_path / name, folder, "steps=5", "data.streams=2"))
