@@ -108,14 +108,16 @@ def test_batches_are_the_same(both: Both, options: dict[str, object]) -> None:
     assert found[0] == found[1] == found[2] == found[3]
 
 
-def test_a_place_in_the_one_is_a_place_in_the_other(both: Both) -> None:
-    with loader([str(both.tars)], streams=2) as batches:
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_place_in_the_one_is_a_place_in_the_other(both: Both, streams: int) -> None:
+    with loader([str(both.tars)], streams=streams) as batches:
         expected = digests(batches, 16)[10:]
-    with loader([str(both.tables)], streams=2) as batches:
-        take(batches, 10)
-        state = batches.state()
-    with loader([str(both.tars)], streams=2, resume=state) as batches:
-        assert digests(batches, 6) == expected
+    for first, then in (both.pairs, both.pairs[::-1]):
+        with loader([str(first)], streams=streams) as batches:
+            take(batches, 10)
+            state = batches.state()
+        with loader([str(then)], streams=streams, resume=state) as batches:
+            assert digests(batches, 6) == expected
 
 
 def test_it_is_read_again_under_the_same_keys(both: Both) -> None:

@@ -137,8 +137,7 @@ class Loader:
         digest = thinned.digest if thinned else None
         self._streams: dict[int, Stream] = {}
         try:
-            if options.streams > 1:
-                self._files.measure(options.workers)
+            self._files.measure(options.workers, beside=options.streams > 1)
             for share in options.shares:
                 slot = Slot(options.seed, share.stream, options.streams, shuffle_buffer)
                 at = resume[share.stream] if resume else None

@@ -154,13 +154,13 @@ class ShardFiles:
             if beside := self.beside(number):
                 Path(beside).unlink(missing_ok=True)
 
-    def measure(self, processes: int = 0) -> None:
+    def measure(self, processes: int = 0, beside: bool = True) -> None:
         """Let what is no whole curated tar, but holds the same, be as long as that is: by that, streams share it alike.
 
-        Of shards at hand with their concepts beside them that takes a walk over the headers of each, of Parquet a look
-        at its footer, which tells it of curated shards. Raises as `spans`.
+        Of Parquet that takes a look at its footer, which tells it of curated shards; of shards at hand with their
+        concepts beside them, if `beside`, a walk over the headers of each. Raises as `spans`.
         """
-        todo = [i for i, shard in enumerate(self.shards) if shard.beside and not shard.needs_copy]
+        todo = [i for i, shard in enumerate(self.shards) if beside and shard.beside and not shard.needs_copy]
         several = processes > 1 and len(todo) >= MANY_SHARDS
         with ProcessPoolExecutor(processes) if several else ExitStack() as pool:
             jobs = [self.shards[number] for number in todo]
