@@ -29,8 +29,14 @@ DryRunOption = Annotated[
 
 def try_run(run: Callable[..., Any], given: Mapping[str, Any], disk: Callable[[Trial, float], str]) -> None:
     """Try what `run` would do with these arguments, and print what it takes. disk: what so many pairs leave there."""
+    from curation.runs.part import FINISH, TRAIN
     from curation.runs.trial import trying
+    from files.errors import MisuseError
 
+    if given.get("part") in (FINISH, TRAIN):
+        raise MisuseError(f"--dry-run --part {given['part']}: it does none of the shards, which a trial is of")
+    if given.get("retry_failed"):
+        raise MisuseError("--dry-run --retry-failed: a trial does not look at what has failed; leave one of them out")
     tell(f"trying it for about a minute; nothing comes into {given['out']}", err=True)
     with TemporaryDirectory(prefix="cocu-trial-") as folder, trying(MOST_SECONDS) as trial:
         run(**{**given, **ONE_PROCESS, "out": Path(folder) / "trial"})

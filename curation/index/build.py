@@ -16,7 +16,7 @@ from curation.concepts.languages import language_of
 from curation.concepts.lemmas import lexicon_of
 from curation.concepts.listed import file_digest, read_vocabulary
 from curation.concepts.noun_phrases import NounOptions
-from curation.encoding.encoder import Encoder, resolve_device, resolve_precision
+from curation.encoding.encoder import PRECISIONS, Encoder, resolve_device, resolve_precision
 from curation.encoding.model_names import EncoderSpec, tokenizer_parameters, weights_digest
 from curation.index.caption_rows import read_rows, write_rows
 from curation.index.embedding import embed_all
@@ -140,7 +140,13 @@ def build_index(
     parameters = options.parameters(precision) | ({"embeddings": given.parameters()} if given else {})
     shards, extra = told_apart((shards, extra))
     everything = [*shards, *extra]
-    with RunFolder(out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=chosen.name) as folder:
+    free = {"precision": PRECISIONS} if options.encoder.precision == "auto" else {}
+    with RunFolder(
+        out, "index", parameters, everything, LATE_PARAMETERS, RECORD, part=chosen.name, free=free
+    ) as folder:
+        if folder.parameters["precision"] != precision and not folder.was_finished:
+            usual, precision = precision, folder.parameters["precision"]
+            say(f"{out}: was begun in {precision}, and goes on so; by itself this machine would take {usual}")
         if folder.was_finished:
             checked_index_manifest(out / "manifest.json", folder.manifest)
             say(f"{out}: already finished; nothing to do")

@@ -48,6 +48,7 @@ class RunFolder:
     record: the shape (files/shapes.py) of what is kept of a shard; one of another is done again.
     renewed: why a folder that was begun with other parameters, given here, is filled anew all the same, where the old
     inputs are among the new ones; "" where it is refused. advice: what a person who is refused can do.
+    free: parameters that nobody asked for: of a folder that was begun with one of these values they are taken over.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class RunFolder:
         renewed: Callable[[Mapping[str, Any]], str] = lambda before: "",
         advice: str = "give the same ones to go on, or another --out",
         part: str = "",
+        free: Mapping[str, Collection[Any]] = MappingProxyType({}),
     ) -> None:
-        self.path, self.part = path, part
+        self.path, self.part, self.free = path, part, free
         self.record = {**record, "rejects": [_key_and_reason]}
         self.late = tuple(late)
         self.renewed, self.advice = renewed, advice
@@ -169,6 +171,7 @@ class RunFolder:
                 f"this run writes {self.kind!r} of format {FORMAT}; give another folder"
             )
         before = checked_manifest(self.path / "manifest.json", manifest)["parameters"]
+        self.parameters |= {name: before[name] for name, known in self.free.items() if before.get(name) in known}
         free = () if manifest.get("finished") else self.late
         changes = [
             f"{name}: {' there, '.join(_both(before.get(name), self.parameters.get(name)))} now"

@@ -72,6 +72,13 @@ def test_what_a_run_refuses_a_trial_refuses(world: World, tmp_path: Path) -> Non
     assert "nowhere.tar" in answer.err
     answer = cocu("curate", "run", tmp_path / "nowhere", "--out", tmp_path / "out", "--dry-run")
     assert (answer.code, "no manifest.json there" in answer.err) == (2, True)
+    for options, message in (
+        (("--part", "finish"), "--dry-run --part finish: it does none of the shards"),
+        (("--part", "train"), "--dry-run --part train: it does none of the shards"),
+        (("--retry-failed",), "--dry-run --retry-failed: a trial does not look at what has failed"),
+    ):
+        answer = cocu("index", "build", world.shards, "--out", tmp_path / "out", "--dry-run", *options)
+        assert (answer.code, message in answer.err) == (2, True), answer.err
     assert not list(tmp_path.iterdir())
 
 

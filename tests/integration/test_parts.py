@@ -132,3 +132,18 @@ def test_a_large_index_is_finished_in_parts(world: World, tmp_path: Path, monkey
     assert not (index / "lists").exists()
     answer = cocu("curate", "run", index, "--out", tmp_path / "out", "--part", "train")
     assert (answer.code, "--part train: give I/N" in answer.err) == (2, True)
+
+
+def test_another_machine_goes_on_in_the_precision_of_the_first(world: World, tmp_path: Path) -> None:
+    whole, index, cpu = tmp_path / "whole", tmp_path / "index", ("--device", "cpu")
+    other = ("--precision", "fp16")  # what no CPU takes by itself, and a GPU does
+    world.build(whole, *cpu, *other)
+    world.build(index, *cpu, *other, "--part", "1/2")
+    command = ("index", "build", world.shards, "--model", world.model, "--out", index, *cpu)
+    answer = cocu(*command, "--precision", "fp32")
+    assert (answer.code, 'precision: "fp16" there, "fp32" now' in answer.err) == (2, True)
+    for part in ("2/2", "finish"):
+        answer = succeed(*command, "--part", part)
+        assert "was begun in fp16, and goes on so; by itself this machine would take " in answer.err
+    same(whole, index)
+    assert "already finished" in succeed(*command).err
