@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heapreplace
 
 from curation.reading.shards import Shard
-from curation.runs.run_folder import RunFolder
+from curation.runs.run_folder import RunFolder, counts_text
 from files.errors import CocuError, MisuseError
 from files.saying import say
 
@@ -111,7 +111,9 @@ def tell_part(folder: RunFolder, part: RunPart, shards: Sequence[Shard]) -> None
     mine = part.of(shards)
     done = sum(shard.name not in missing for shard in mine)
     its = f"{done:,} of its {len(mine):,}" if done < len(mine) else f"its {done:,}"
-    say(f"{folder.path}: part {part.name} has {its} of {len(shards):,} shards; {left}")
+    rejects = counts_text(folder.reject_counts(mine))
+    told = f", with rejects: {rejects}" if rejects else ""
+    say(f"{folder.path}: part {part.name} has {its} of {len(shards):,} shards{told}; {left}")
 
 
 def check_all_there(folder: RunFolder, shards: Sequence[Shard]) -> None:

@@ -261,10 +261,12 @@ class RunFolder:
         remove(self.path / "state" / f"{name}.json")
         self.records.pop(name, None)
 
-    def reject_counts(self) -> dict[str, int]:
-        """Number of rejects by reason; the part of a reason after ":" is left out, it names particulars."""
+    def reject_counts(self, shards: Sequence[Shard] | None = None) -> dict[str, int]:
+        """Number of rejects by reason, of all shards or of these; the part of a reason after ":" is left out, it names
+        particulars."""
         counts: dict[str, int] = {}
-        for record in self.records.values():
+        names = self.records if shards is None else [shard.name for shard in shards if self.done(shard.name)]
+        for record in map(self.records.__getitem__, names):
             for _, reason in record.get("rejects", ()):
                 short = reason.partition(":")[0]
                 counts[short] = counts.get(short, 0) + 1

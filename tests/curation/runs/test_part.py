@@ -15,6 +15,7 @@ from curation.reading.shards import Shard
 from curation.runs.part import Chosen, RunPart, check_all_there, parse_part
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError, MisuseError
+from files.rejects import Reject
 
 SHARDS = [Shard(f"{i}", f"/data/{i}.tar", 10 + i) for i in range(6)]
 HOLDER = """
@@ -107,9 +108,12 @@ def test_what_failed_is_chosen_and_the_rest_left(tmp_path: Path, capsys: pytest.
         assert Chosen(RunPart(1, 3), retry_failed=True).of(mine, SHARDS) == [
             shard for shard in RunPart(1, 3).of(SHARDS) if shard in (SHARDS[1], SHARDS[2])
         ]
-        mine.commit("1", {})
+        mine.commit("1", {}, [Reject("a", "no image"), Reject("b", "no image: a.jpg"), Reject("", "truncated")])
         assert Chosen(RunPart(1, 2), retry_failed=True).ends_here(mine, SHARDS[1:2], SHARDS)  # it has 5, 2, and 1
-        assert "part 1/2 has 1 of its 3 of 6 shards; 4 are missing still" in capsys.readouterr().err
+        assert (
+            "part 1/2 has 1 of its 3 of 6 shards, with rejects: 2 no image, 1 truncated; 4 are missing still"
+            in capsys.readouterr().err
+        )
         assert retry.ends_here(mine, SHARDS[1:3], SHARDS)
         assert "4 of 6 shards are missing still: leave out --retry-failed" in capsys.readouterr().err
         assert not Chosen().ends_here(mine, SHARDS, SHARDS)
