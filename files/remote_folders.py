@@ -58,8 +58,12 @@ class RemoteCopy:
 
     @property
     def there(self) -> Any:
-        """The file system of the address."""
-        return filesystem(self.address, use_listings_cache=False)
+        """The file system of the address, which has no lists of before."""
+        if self.address.partition(":")[0] in STORES:
+            return filesystem(self.address, use_listings_cache=False)
+        found = filesystem(self.address)  # not every driver knows the option
+        found.invalidate_cache()
+        return found
 
     def path_there(self, name: str) -> str:
         """What the other side calls a file or folder; name: below `here`, with slashes, "" for the whole."""
@@ -70,7 +74,9 @@ class RemoteCopy:
         """What is known there of each file at or below a name. Raises CocuError for names that no folder here has."""
         with _asked(self.address, "read"):
             try:
-                found = self.there.find(self.path_there(name), detail=True)
+                there = self.there
+                found = there.find(self.path_there(name), detail=True)
+                found = {path: known or there.info(path) for path, known in found.items()}
             except FileNotFoundError:
                 return {}
         root, files = self.path_there("") + "/", {}

@@ -169,6 +169,15 @@ def test_a_copy_becomes_what_is_there() -> None:
     assert here(folder) == {**there(), "fits/mine": "made here"}
 
 
+def test_drivers_that_know_little(monkeypatch: pytest.MonkeyPatch, memory: Any) -> None:
+    """They take no options, and tell nothing of a file where they list it alone."""
+    put("ix/manifest.json", "{}")
+    find = memory.find
+    monkeypatch.setattr(remote_folders, "filesystem", lambda address: memory)
+    monkeypatch.setattr(memory, "find", lambda path, detail: {name: {} for name in find(path)}, raising=False)
+    assert here(local_folder("memory://ix")) == {"manifest.json": "{}"}
+
+
 def test_reading_changes_nothing_there() -> None:
     put("ix/manifest.json", "{}")
     folder = local_folder("memory://ix")
