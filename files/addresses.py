@@ -85,7 +85,7 @@ def _driver(scheme: str, error: ImportError) -> str:
     package = str(known_implementations.get(scheme, {}).get("class", "fsspec")).partition(".")[0]
     if package == "fsspec":
         package = str(getattr(error.__cause__ or error, "name", None) or "aiohttp").partition(".")[0]
-    return f"'cocu[{EXTRAS[package]}]'" if package in EXTRAS else package
+    return f"-c constraints.txt '.[{EXTRAS[package]}]'" if package in EXTRAS else package
 
 
 def remote_size(url: str) -> int:

@@ -180,11 +180,11 @@ def test_a_shard_that_is_gone_or_changed(tar: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scheme", "module", "named"),
     [
-        ("s3", "s3fs", "'cocu[s3]'"),
-        ("gs", "gcsfs", "'cocu[gcs]'"),
-        ("gcs", "gcsfs", "'cocu[gcs]'"),
-        ("http", "aiohttp", "'cocu[http]'"),
-        ("https", "aiohttp", "'cocu[http]'"),
+        ("s3", "s3fs", "-c constraints.txt '.[s3]'"),
+        ("gs", "gcsfs", "-c constraints.txt '.[gcs]'"),
+        ("gcs", "gcsfs", "-c constraints.txt '.[gcs]'"),
+        ("http", "aiohttp", "-c constraints.txt '.[http]'"),
+        ("https", "aiohttp", "-c constraints.txt '.[http]'"),
         ("abfs", "adlfs", "adlfs"),
         ("sftp", "paramiko", "paramiko"),
     ],

@@ -79,7 +79,7 @@ def test_no_data_at_all_is_refused() -> None:
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
-    with pytest.raises(MisuseError, match=r"pip install 'cocu\[s3\]'"):
+    with pytest.raises(MisuseError, match=r"pip install -c constraints.txt '\.\[s3\]'"):
         find_data(["s3://b/x.tar"])
 
 
