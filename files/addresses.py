@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import errno
+import logging
 import lzma
+import re
 import shutil
 import tempfile
 import zlib
@@ -21,6 +23,9 @@ REMOTE_SCHEMES = ("s3", "gs", "gcs", "hf", "http", "https", "memory")
 # Small, because a packed block may unpack to thousands of times its size, in memory.
 PACKED_BLOCK = 16 << 10
 BLOCK = 1 << 20
+EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "aiohttp": "http"}  # of this package, that bring a driver
+SILENCE = 60.0  # seconds without a byte, after which a server is asked again
+_ASKED = re.compile(r"([?&][\w.-]+=)[^\s&'\")]+")
 _PACKERS: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"\x1f\x8b", lambda: zlib.decompressobj(16 + zlib.MAX_WBITS)),
     (b"BZh", bz2.BZ2Decompressor),
@@ -42,25 +47,45 @@ def is_remote(url: str) -> bool:
 
 
 def filesystem(url: str, **options: Any) -> Any:
-    """fsspec filesystem of a remote URL. Raises MisuseError when its driver is not installed, or there is none."""
+    """fsspec filesystem of a remote URL. Raises MisuseError when its driver is not installed, or there is none, and
+    CocuError when it cannot be begun."""
     import fsspec
 
     try:
-        return fsspec.core.url_to_fs(url, **options)[0]
+        found = fsspec.core.url_to_fs(url, **_patience(url), **options)[0]
     except ValueError as error:
         raise MisuseError(f"{url}: {one_line(error)}; check the address") from error
     except ImportError as error:
         raise MisuseError(f"{url}: {error}; run `pip install {_driver(urlsplit(url).scheme, error)}`") from error
+    except Exception as error:  # of keys, for instance; every driver has kinds of its own
+        raise unreachable(url, error) from error
+    log = logging.getLogger(type(found).__module__.partition(".")[0])
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.CRITICAL)  # what it tells there, tracebacks and all, is raised, too
+    return found
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """Options of the one driver that would wait without end for a server that says nothing."""
+    scheme = url.partition(":")[0]
+    if scheme not in ("gs", "gcs"):
+        return {}
+    import aiohttp
+    import fsspec
+
+    if "requests_timeout" in fsspec.config.conf.get(scheme, {}):
+        return {}
+    return {"requests_timeout": aiohttp.ClientTimeout(sock_connect=SILENCE, sock_read=SILENCE)}
 
 
 def _driver(scheme: str, error: ImportError) -> str:
-    """The package that reads addresses of a scheme, as fsspec knows it; for its own readers, what they miss."""
+    """What brings a scheme's driver: an extra, or a package as fsspec knows it; for fsspec's own, what they miss."""
     from fsspec.registry import known_implementations
 
     package = str(known_implementations.get(scheme, {}).get("class", "fsspec")).partition(".")[0]
-    if package != "fsspec":
-        return package
-    return str(getattr(error.__cause__ or error, "name", None) or "aiohttp").partition(".")[0]
+    if package == "fsspec":
+        package = str(getattr(error.__cause__ or error, "name", None) or "aiohttp").partition(".")[0]
+    return f"-c constraints.txt '.[{EXTRAS[package]}]'" if package in EXTRAS else package
 
 
 def remote_size(url: str) -> int:
@@ -93,9 +118,20 @@ def unreachable(url: str, error: Exception) -> CocuError:
     """The message for a file that is not there or cannot be read."""
     if isinstance(error, FileNotFoundError):
         return CocuError(f"{url}: is no longer there; put it back and run the same command again")
-    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     advice = "check the address and the right to read it, then run the same command again"
-    return CocuError(f"{url}: cannot be read: {text[:300]}; {advice}")
+    return CocuError(f"{url}: cannot be read: {told(error)}; {advice}")
+
+
+def told(error: Exception) -> str:
+    """What a driver says of an error, as a part of a message: without what addresses ask for, which may be a secret.
+
+    One word alone, often an address, wants the kind before.
+    """
+    kind = type(error).__name__
+    text = _ASKED.sub(r"\1...", one_line(getattr(error, "strerror", None) or error).rstrip("."))
+    if text == kind and isinstance(error, TimeoutError):
+        return "no answer in time"
+    return text if " " in text or text == kind else f"{kind}: {text}"
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from files.addresses import filesystem, is_full, no_room
-from files.errors import CocuError, MisuseError, one_line
+from files.addresses import filesystem, is_full, no_room, told
+from files.errors import CocuError, MisuseError
 from files.locks import LOCK, taken
 from files.printable import CALLED
 from files.saying import say
@@ -38,6 +38,7 @@ OF_SHARDS = ("shards", "pairs", "archives")  # folders with a file for each shar
 SMALL = ".concepts.tar"  # of these all the same
 # Where a file appears when it has come whole, and folders are but names.
 STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+PASSING = ("memory",)  # what lies there goes with the process that wrote it
 OTHERS = ".others"  # marks a copy that processes of an engine share on a machine where nobody else has it
 AT_ONCE = 256  # files, of many to be copied
 TOLD_BYTES = 100 << 20
@@ -57,8 +58,12 @@ class RemoteCopy:
 
     @property
     def there(self) -> Any:
-        """The file system of the address."""
-        return filesystem(self.address, use_listings_cache=False)
+        """The file system of the address, which has no lists of before."""
+        if self.address.partition(":")[0] in STORES:
+            return filesystem(self.address, use_listings_cache=False)
+        found = filesystem(self.address)  # not every driver knows the option
+        found.invalidate_cache()
+        return found
 
     def path_there(self, name: str) -> str:
         """What the other side calls a file or folder; name: below `here`, with slashes, "" for the whole."""
@@ -69,12 +74,16 @@ class RemoteCopy:
         """What is known there of each file at or below a name. Raises CocuError for names that no folder here has."""
         with _asked(self.address, "read"):
             try:
-                found = self.there.find(self.path_there(name), detail=True)
+                there = self.there
+                found = there.find(self.path_there(name), detail=True)
+                found = {path: known or there.info(path) for path, known in found.items()}
             except FileNotFoundError:
                 return {}
         root, files = self.path_there("") + "/", {}
         for path, known in found.items():
             below = str(path).removeprefix(root)
+            if not below:  # the folder itself, which some tools leave an empty file for
+                continue
             if any(part in ("", ".", "..") for part in below.rstrip("/").split("/")) or "\0" in below:
                 raise CocuError(f"{self.address}: holds {below!r:.200}, which no file here can be called; remove it")
             if not below.endswith("/") and not any(part.startswith(".") for part in below.split("/")):
@@ -117,7 +126,7 @@ def local_folder(given: str | Path, filled: bool = False, sent: bool = False, on
     """
     address = remote_address(given)
     if address is None:
-        here = Path(re.sub("^file:/+", "/", str(given)))
+        here = Path(re.sub("(?i)^file:/+", "/", str(given)))
         if not filled:
             bring(here / only, LARGE)
         return here
@@ -174,8 +183,15 @@ def is_there(path: Path) -> bool:
 def remove(path: Path, ignore_errors: bool = False) -> None:
     """Remove a file or folder that a command fills, here and there; nothing where there is none."""
     if (copy := copy_of(path)) and copy.filled and (there := copy.listed(_name(copy, path))):
-        with _asked(copy.address, "written"), suppress(FileNotFoundError):
-            copy.there.rm([copy.path_there(name) for name in there])
+        paths = [copy.path_there(name) for name in there]
+        with _asked(copy.address, "written"):
+            if set(copy.address) & set("*?["):  # drivers take many paths for patterns
+                for known in paths:
+                    with suppress(FileNotFoundError):
+                        copy.there.rm_file(known)
+            else:
+                with suppress(FileNotFoundError):
+                    copy.there.rm(paths)
     if path.is_dir():
         shutil.rmtree(path, ignore_errors)
     else:
@@ -250,6 +266,8 @@ def copies_here(copies: Iterable[RemoteCopy]) -> Iterator[None]:
 def _new_copy(address: str, filled: bool, sent: bool) -> RemoteCopy:
     if address.startswith(("http://", "https://")):
         raise MisuseError(f"{address}: a folder on a web server can be neither listed nor filled; give s3:// or gs://")
+    if filled and address.partition(":")[0] in PASSING:
+        raise MisuseError(f"{address}: would be gone when this command ends; give a local folder, s3:// or gs://")
     if kept := None if filled else os.environ.get(CACHE):
         root = Path(kept).absolute() / "cocu-copies" / hashlib.sha256(address.encode()).hexdigest()[:16]
     else:
@@ -324,7 +342,7 @@ def _asked(address: str, verb: str) -> Iterator[None]:
     except CocuError:
         raise
     except Exception as error:  # every driver has kinds of its own
-        said = one_line(getattr(error, "strerror", None) or error).rstrip(".")
+        said = told(error)
         advice = "check the address and your right to it, then run the same command again: it goes on"
         if verb == "read":
             raise CocuError(f"{address}: cannot be read: {said}; {advice}") from error

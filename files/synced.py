@@ -10,7 +10,7 @@ from pathlib import Path
 
 from files.errors import MisuseError
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL | re.IGNORECASE)
 
 
 def make_folder(folder: Path, inside: Path | None = None) -> None:
@@ -40,10 +40,10 @@ def remote_address(given: str | Path) -> str | None:
     None for what lies here. A folder here of a name such as "s3:" is given by its absolute path.
     """
     found = _ADDRESS.fullmatch(str(given))
-    if found is None or found[1] == "file":
+    if found is None or (scheme := found[1].lower()) == "file":
         return None
-    root = "/" if found[1] == "local" else ""
-    return f"{found[1]}://{root}{found[2].rstrip('/')}"
+    root = "/" if scheme == "local" else ""
+    return f"{scheme}://{root}{found[2].rstrip('/')}"
 
 
 def sync(path: Path) -> None:

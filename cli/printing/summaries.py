@@ -213,9 +213,17 @@ def _training(path: Path, manifest: Mapping[str, Any], output: str) -> str:
     """The command that trains on a curation, as a shell takes it."""
     import shlex
 
+    from files.addresses import REMOTE_SCHEMES
+    from files.remote_folders import address_of
+    from files.synced import remote_address
+
     recipe = "miniature_cocu" if manifest["parameters"].get("index_model") == "miniature" else "groupvit_cc3m_cocu"
     if output in ("shards", "parquet"):
         data = ["--data", str(path / "shards")]
+        if address := remote_address(address_of(path)):  # where nobody counts them
+            if address.partition(":")[0] not in REMOTE_SCHEMES:
+                return "a copy of these shards on a disk: they are not read from addresses of this kind"
+            data.append(f"data.samples={manifest['summary']['pairs']}")
     else:
         urls = [item["url"] for item in manifest["inputs"]]
         if any(item["rows"] for item in manifest["inputs"]):

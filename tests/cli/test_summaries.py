@@ -1,8 +1,10 @@
 """What closing summaries say of what was left out."""
 
+from pathlib import Path
+
 import pytest
 
-from cli.printing.summaries import rejects_told
+from cli.printing.summaries import _training, rejects_told
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,16 @@ from cli.printing.summaries import rejects_told
 )
 def test_rejects_are_told_with_their_share(summary: dict[str, object], told: str) -> None:
     assert rejects_told(summary) == told
+
+
+@pytest.mark.parametrize(
+    ("lies", "told"),
+    [
+        ("/data/cu", "--data /data/cu/shards --out RUN"),
+        ("gs://bucket/cu", "--data gs://bucket/cu/shards data.samples=160 --out RUN"),
+        ("sftp://host/cu", "a copy of these shards on a disk"),
+    ],
+)
+def test_what_trains_on_a_curation(lies: str, told: str) -> None:
+    manifest = {"parameters": {}, "summary": {"pairs": 160}}
+    assert told in _training(Path(lies), manifest, "shards").replace(":/b", "://b")

@@ -2,7 +2,9 @@
 
 import bz2
 import gzip
+import logging
 import lzma
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ import pytest
 
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import Shard, find_shards, read_pairs
-from files.addresses import open_bytes, open_tar
+from files.addresses import filesystem, open_bytes, open_tar, told
 from files.errors import CocuError, MisuseError
 from tests.tiny_world import make_shards
 
@@ -176,16 +178,66 @@ def test_a_shard_that_is_gone_or_changed(tar: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "module"), [("s3", "s3fs"), ("gs", "gcsfs"), ("gcs", "gcsfs"), ("http", "aiohttp"), ("https", "aiohttp")]
+    ("scheme", "module", "named"),
+    [
+        ("s3", "s3fs", "-c constraints.txt '.[s3]'"),
+        ("gs", "gcsfs", "-c constraints.txt '.[gcs]'"),
+        ("gcs", "gcsfs", "-c constraints.txt '.[gcs]'"),
+        ("http", "aiohttp", "-c constraints.txt '.[http]'"),
+        ("https", "aiohttp", "-c constraints.txt '.[http]'"),
+        ("abfs", "adlfs", "adlfs"),
+        ("sftp", "paramiko", "paramiko"),
+    ],
 )
-def test_a_missing_driver_is_named(scheme: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a package that pip finds, which is what fsspec would import."""
+def test_a_missing_driver_is_named(scheme: str, module: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an extra of this package, or else by a package that pip finds, which is what fsspec would import."""
     from fsspec.registry import _registry
 
-    for known in [name for name in sys.modules if name.startswith("fsspec.implementations.http")]:
+    readers = ("fsspec.implementations.http", "fsspec.implementations.sftp")
+    for known in [name for name in sys.modules if name.startswith(readers)]:
         monkeypatch.delitem(sys.modules, known)
     for known in [name for name in _registry if name == scheme]:
         monkeypatch.delitem(_registry, known)
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
-    with pytest.raises(MisuseError, match=rf"{scheme}://bucket/0.tar: .*run `pip install {module}`"):
-        find_shards([f"{scheme}://bucket/0.tar"])
+    with pytest.raises(MisuseError, match=rf"{scheme}://bucket/0.tar: .*run `pip install {re.escape(named)}`"):
+        filesystem(f"{scheme}://bucket/0.tar")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(13, "Permission denied."), "Permission denied"),
+        (OSError("Forbidden: b/o\n  refused"), "Forbidden: b/o refused"),
+        (FileNotFoundError("https://host/b/o"), "FileNotFoundError: https://host/b/o"),
+        (TimeoutError(), "no answer in time"),
+        (KeyError(), "KeyError"),
+        (
+            OSError("no answer of /t?access_token=ya29.x_y-z&a=b (retries)"),
+            "no answer of /t?access_token=...&a=... (retries)",
+        ),
+    ],
+)
+def test_what_a_driver_says(error: Exception, said: str) -> None:
+    assert told(error) == said
+
+
+def test_a_driver_that_cannot_begin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **options: object) -> None:
+        raise RuntimeError("no credentials found")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with pytest.raises(CocuError, match="s3://b/x: cannot be read: no credentials found; check"):
+        filesystem("s3://b/x")
+
+
+def test_drivers_do_not_log_what_they_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("fsspec")
+    for level, then in ((logging.NOTSET, logging.CRITICAL), (logging.DEBUG, logging.DEBUG)):
+        monkeypatch.setattr(log, "level", level)
+        filesystem("memory://x")
+        assert log.level == then
+
+
+def test_servers_that_say_nothing_are_left() -> None:
+    pytest.importorskip("gcsfs")
+    assert filesystem("gs://b/x", token="anon").requests_timeout.sock_read > 0

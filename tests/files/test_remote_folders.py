@@ -28,6 +28,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty other side, and a process that knows of no copies."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(remote_folders, "_COPIES", {})
+    monkeypatch.setattr(remote_folders, "PASSING", ())  # these tests are one process
     monkeypatch.delenv(remote_folders.CACHE, raising=False)
     files = fsspec.filesystem("memory")
     files.store.clear()
@@ -42,7 +43,7 @@ def put(name: str, text: str) -> None:
 
 def there(folder: str = "ix") -> dict[str, str]:
     files = fsspec.filesystem("memory")
-    return {name.removeprefix(f"/{folder}/"): files.cat(name).decode() for name in files.find(f"/{folder}")}
+    return {name.removeprefix(f"/{folder}/"): files.cat_file(name).decode() for name in files.find(f"/{folder}")}
 
 
 def here(folder: Path) -> dict[str, str]:
@@ -59,8 +60,10 @@ def here(folder: Path) -> dict[str, str]:
         ("s3://bucket/a/ix", "s3://bucket/a/ix"),
         (Path("s3://bucket/a/ix"), "s3://bucket/a/ix"),
         ("gs://bucket/", "gs://bucket"),
+        ("GS://Bucket/Ix", "gs://Bucket/Ix"),
         (Path("local:///data/ix"), "local:///data/ix"),
         ("file:///data/ix", None),
+        ("File:///data/ix", None),
         ("runs/ix", None),
         ("/data/s3:/x", None),
         ("a:b/c", None),
@@ -94,6 +97,31 @@ def test_what_is_written_is_there_before_it_is_here() -> None:
     remove(folder / "state")
     remove(folder / "state")
     assert there() == here(folder) == {"manifest.json": "b"}
+
+
+def test_a_folder_whose_name_is_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_folders, "STORES", ("memory",))
+    put("a1/ix/state/0.json", "of others")
+    folder = local_folder("memory://a[1]?*/ix", filled=True)
+    for name in ("manifest.json", "state/0.json", "state/1.json"):
+        write_text(folder / name, "done")
+    remove(folder / "state")
+    assert there("a[1]?*/ix") == here(folder) == {"manifest.json": "done"}
+    assert there("a1/ix") == {"state/0.json": "of others"}
+
+
+def test_marks_of_folders_are_no_files(monkeypatch: pytest.MonkeyPatch, memory: Any) -> None:
+    """Empty files that consoles and mounts leave: of the folder itself, and of those in it."""
+    found = {name: {"size": 0, "type": "file"} for name in ("/ix/", "/ix/state/")}
+    monkeypatch.setattr(type(memory), "find", lambda *given, **options: found)
+    assert here(local_folder("memory://ix", filled=True)) == {}
+    assert not is_there(local_folder("memory://ix", filled=True) / "manifest.json")
+
+
+def test_what_would_be_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with pytest.raises(MisuseError, match="memory://ix: would be gone when this command ends"):
+        local_folder("memory://ix", filled=True)
 
 
 def test_what_was_sent_is_read_from_there() -> None:
@@ -139,6 +167,15 @@ def test_a_copy_becomes_what_is_there() -> None:
         assert {**here(folder), **large} == {**there(), "fits/mine": "made here"}
     bring(folder / "shards" / "0.tar")
     assert here(folder) == {**there(), "fits/mine": "made here"}
+
+
+def test_drivers_that_know_little(monkeypatch: pytest.MonkeyPatch, memory: Any) -> None:
+    """They take no options, and tell nothing of a file where they list it alone."""
+    put("ix/manifest.json", "{}")
+    find = memory.find
+    monkeypatch.setattr(remote_folders, "filesystem", lambda address: memory)
+    monkeypatch.setattr(memory, "find", lambda path, detail: {name: {} for name in find(path)}, raising=False)
+    assert here(local_folder("memory://ix")) == {"manifest.json": "{}"}
 
 
 def test_reading_changes_nothing_there() -> None:
@@ -207,7 +244,7 @@ def test_addresses_that_cannot_be(monkeypatch: pytest.MonkeyPatch, memory: Any) 
         raise TimeoutError
 
     monkeypatch.setattr(type(memory), "find", fail)
-    with pytest.raises(CocuError, match="memory://ix: cannot be read: TimeoutError; check"):
+    with pytest.raises(CocuError, match="memory://ix: cannot be read: no answer in time; check"):
         local_folder("memory://ix")
 
 

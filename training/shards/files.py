@@ -109,7 +109,8 @@ class ShardFiles:
         counted = (shard for shard in self.shards if not shard.beside and not shard.is_table)
         if far := next((shard for shard in counted if shard.needs_copy), None):
             raise MisuseError(
-                f"{far.url}: the samples of remote or packed shards are not counted; say how many there are (samples=N)"
+                f"{far.url}: the samples of remote or packed shards are not counted; say how many there are: "
+                "data.samples=N"
             )
         total, todo = sum(note.pairs if note else rows for rows, note in self._footers().values()), list[int]()
         for number, shard in enumerate(self.shards):

@@ -27,6 +27,7 @@ ADDRESS = "memory://run"
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(remote_folders, "_COPIES", {})
+    monkeypatch.setattr(remote_folders, "PASSING", ())  # these tests are one process
     files = fsspec.filesystem("memory")
     files.store.clear()
     yield files
