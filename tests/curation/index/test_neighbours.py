@@ -339,7 +339,7 @@ def test_an_extended_index_finds_what_one_of_the_same_lists_finds(
         )
 
 
-@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "SQ8", "IVF16,PQ32,RFlat"])
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "SQ8", "IVF16,PQ32x4,RFlat"])
 def test_what_cannot_be_extended_is_left_to_be_built(tmp_path: Path, factory: str) -> None:
     build(tmp_path / "before", VECTORS[:1000], factory)
     assert not inverted_lists.extend(tmp_path / "after", tmp_path / "before", VECTORS[:1200], [(1000, 1200)])
