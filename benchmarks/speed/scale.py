@@ -96,8 +96,9 @@ def measured(folder: Path, captions: Path, pairs: int, memory: str, words: bool)
     """One size: every stage of the three commands."""
     texts = pq.read_table(captions, columns=["caption"])["caption"].to_pylist()
     tower = make_tower(folder / "tower", texts)
-    make_pairs(folder / "pairs", texts, pairs, tower, 0)
-    make_pairs(folder / "more", texts, max(1, pairs // 10), tower, 1)
+    space = space_of(pairs, texts, tower)
+    make_pairs(folder / "pairs", texts, pairs, tower, space, 0)
+    make_pairs(folder / "more", texts, max(1, pairs // 10), tower, space, 1)
     index, curated, how = folder / "index", folder / "curated", ("--model", f"local-dir:{tower}")
     vectors = ("--embeddings", folder / "pairs", "--memory", memory, *(("--parser", "long-words") if words else ()))
     built = run("build", folder, "index", "build", *vectors, "--out", index, *how)
@@ -227,10 +228,8 @@ def make_tower(folder: Path, captions: Sequence[str]) -> Path:
     return folder
 
 
-def make_pairs(folder: Path, captions: list[str], pairs: int, tower: Path, seed: int) -> None:
-    """So many pairs in LAION's layout."""
-    for name in ("img_emb", "text_emb", "metadata"):
-        (folder / name).mkdir(parents=True)
+def space_of(pairs: int, captions: list[str], tower: Path) -> synthetic.Space:
+    """Where so many pairs lie: their topics in part where the vectors of captions do."""
     encoder = Encoder(EncoderSpec(f"local-dir:{tower}", None), "cpu", 256, 1)
     ordered = sorted(set(captions))
     space = synthetic.make_space(pairs)
@@ -239,7 +238,15 @@ def make_pairs(folder: Path, captions: list[str], pairs: int, tower: Path, seed:
     mean = about.mean(0)
     about = about - mean
     about *= np.float32(NEAR_TOPIC) / np.linalg.norm(about, axis=1).mean()
-    space = replace(space, mean=mean / np.linalg.norm(mean) * np.float32(synthetic.MEAN), centres=space.centres + about)
+    return replace(space, mean=mean / np.linalg.norm(mean) * np.float32(synthetic.MEAN), centres=space.centres + about)
+
+
+def make_pairs(folder: Path, captions: list[str], pairs: int, tower: Path, space: synthetic.Space, seed: int) -> None:
+    """So many pairs in LAION's layout."""
+    for name in ("img_emb", "text_emb", "metadata"):
+        (folder / name).mkdir(parents=True)
+    encoder = Encoder(EncoderSpec(f"local-dir:{tower}", None), "cpu", 256, 1)
+    ordered = sorted(set(captions))
     for number, first in enumerate(range(0, pairs, TABLE_ROWS)):
         rows = min(TABLE_ROWS, pairs - first)
         rng = np.random.default_rng([seed, number])
