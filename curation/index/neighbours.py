@@ -26,6 +26,7 @@ RECALL_QUERIES = 1_000
 # anchor's own captions. Each depth is searched with settings of its own, tuned by so many queries.
 DEPTHS = (48, 80, 144, 272, 528, 1040)
 DEEP_QUERIES = 200
+_CELLS = 1 << 22  # floats at a time, of what is compared exactly
 FEWEST_LISTS = 8  # that are probed, where there are as many
 # Two rows whose exact similarities differ by less are a tie (repeated captions): float16 storage tells no finer.
 TIE = 2e-4
@@ -178,13 +179,7 @@ class NearestRows:
             raise CocuError(f"{source}: broken (a vector in it holds what is no number); {_COPY}")
 
     def _rerank(self, queries: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        exact = np.empty(rows.shape, np.float32)
-        step = max(1, (1 << 22) // (rows.shape[1] * queries.shape[1]))
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            found = self.vectors[np.maximum(rows[part], 0)].astype(np.float32)
-            np.einsum("qkd,qd->qk", found, queries[part], out=exact[part])
-        let_go(self.vectors)
+        exact = _similarities(self.vectors, rows, queries)
         self._check(exact, getattr(self.vectors, "filename", self.path))
         exact[rows < 0] = -np.inf
         order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
@@ -194,19 +189,33 @@ class NearestRows:
 def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     """Similarities [Q, k] of the k best rows by brute force over blocks of `vectors`, best first."""
     best = np.full((len(queries), k), -np.inf, np.float32)
-    for start in range(0, len(vectors), ADD_ROWS):
-        block = queries @ vectors[start : start + ADD_ROWS].astype(np.float32).T
+    step = max(k, min(ADD_ROWS, _CELLS // max(1, len(queries))))
+    for start in range(0, len(vectors), step):
+        block = queries @ vectors[start : start + step].astype(np.float32).T
         let_go(vectors)
-        block = np.partition(block, -k, axis=1)[:, -k:] if block.shape[1] > k else block
-        best = np.sort(np.concatenate([best, block], axis=1), axis=1)[:, -k:]
+        if block.shape[1] > k:
+            block.partition(block.shape[1] - k, axis=1)
+        best = np.sort(np.concatenate([best, block[:, -k:]], axis=1), axis=1)[:, -k:]
     return best[:, ::-1]
+
+
+def _similarities(vectors: np.ndarray, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Of each query float32 [Q, D] with its rows of `vectors` [Q, k], the first in the place of -1: float32 [Q, k]."""
+    found = np.empty(rows.shape, np.float32)
+    step = max(1, _CELLS // max(1, rows.shape[1] * queries.shape[1]))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        near = vectors[np.maximum(rows[part], 0)].astype(np.float32)
+        np.einsum("qkd,qd->qk", near, queries[part], out=found[part])
+    let_go(vectors)
+    return found
 
 
 def recall(index: NearestRows, queries: np.ndarray, exact: np.ndarray) -> Recall:
     """recall@k against `exact` similarities [Q, k] of the same queries."""
     k = exact.shape[1]
     _, rows = index.search(queries, k)
-    found = np.einsum("qkd,qd->qk", index.vectors[np.maximum(rows, 0)].astype(np.float32), queries)
+    found = _similarities(index.vectors, rows, queries)
     found[rows < 0] = -np.inf
     possible = np.isfinite(exact).sum()
     hits = ((found >= exact[:, -1:] - TIE) & np.isfinite(found)).sum()
@@ -230,11 +239,11 @@ def tune(
 
     lists = index.lists
     probes = [least << i for i in range(31) if least << i < lists] + [lists] if lists else [0]
-    best = (index.settings, recall(index, queries, exact))
+    best: tuple[SearchSettings, Recall] | None = None
     for rerank in (1, 4, 16):
         for nprobe in probes:
             found = tried(nprobe, rerank)
-            best = max(best, found, key=lambda one: one[1].value)
+            best = max(best or found, found, key=lambda one: one[1].value)
             if found[1].value >= target:
                 best, few = found, nprobe // 2 if nprobe > least else nprobe
                 while (enough := best[0].nprobe) - few > enough // 8:
@@ -247,6 +256,7 @@ def tune(
                 return best
             if nprobe * 8 > lists and rerank < 16:
                 break  # the code loses them, not the lists
+    assert best is not None
     index.configure(best[0])
     return best
 
