@@ -24,12 +24,14 @@ ENCODERS = {"ViT-B/16": (9_992, 24_276), "ViT-L/14": (2_535, 15_779)}
 # Milliseconds of a hardware thread that a pair takes to be read, decoded, parsed and written: 16 beside one H100 passed
 # 4,018 pairs a second at 640 x 480 (`gpu_share`).
 FEED_MS = 3.98
-# CPU microseconds a row of what one process does at the end of an index: `scale` at 100,000 pairs.
-VOCABULARY_US, ROWS_US = 22.0, 34.0
-# Multiplications and additions a second and core, of k-means and of finding lists: the same, 8 s for 5.2e11.
-FLOPS = 65e9
+# CPU microseconds a row of what one process does at the end of an index: `scale` at a million pairs.
+VOCABULARY_US, ROWS_US = 4.4, 29.0
+# Multiplications and additions a second and core, of k-means and of finding lists: the same, 112 s for 1.08e13.
+FLOPS = 96e9
 ITERATIONS = 8
-CURATE_MS = 0.47  # CPU of a pair: the same, 110,000 to tables; no more lists probed than there
+# CPU milliseconds of a pair, curated to tables: all but its search, and that among so many, which grows as their root;
+# the same, 228 microseconds among 110,000 (without the start), 301 among 1,100,000.
+CURATE_MS, SEARCH_MS, SEARCHED = 0.194, 0.107, 1_100_000
 # Amazon's p5.48xlarge: 8 H100, 192 hardware threads, 2 TiB, 30 TB of NVMe; Capacity Blocks in the US, dollars an hour,
 # as its price page had them until 1 January 2025.
 GPUS, THREADS, CORES, MEMORY, DOLLARS = 8, 192, 96, 1 << 41, 39.33
@@ -73,7 +75,7 @@ def hours(pairs: int, dollars: float) -> dict[str, str]:
     train = 2 * 2 * TRAIN_ROWS_PER_LIST * lists * lists * DIM * ITERATIONS / FLOPS / CORES / HOUR
     find = 2 * 2 * pairs * lists * DIM / FLOPS / CORES / HOUR
     alone = pairs * (VOCABULARY_US + ROWS_US) * 1e-6 / HOUR
-    curate = pairs * CURATE_MS * 1e-3 / CORES / HOUR
+    curate = pairs * (CURATE_MS + SEARCH_MS * (pairs / SEARCHED) ** 0.5) * 1e-3 / CORES / HOUR
     told: dict[str, str] = {}
     for name, (pictures, texts) in ENCODERS.items():
         of_gpus = pairs * (1 / pictures + 1 / texts) / HOUR
