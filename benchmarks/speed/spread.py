@@ -3,6 +3,7 @@
     python -m benchmarks.speed.spread --pairs 4000
     python -m benchmarks.speed.spread --core-each     # one process has one core, two have two
     python -m benchmarks.speed.spread --engine ray    # as many workers of Ray's, beside processes
+    python -m benchmarks.speed.spread --index INDEX   # curates a large one, as `curate_throughput --folder` leaves it
 
 Pairs of the miniature and its model, in shards of 100. The peer is one process, which has all cores for its threads, or
 as many as OMP_NUM_THREADS says; the runs take turns. The rate is by the times at which shards were done, from the first
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,12 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--core-each", action="store_true", help="a process more is a core more")
+    parser.add_argument("--index", type=Path, help="curate this one to tables, and embed nothing")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")
     given = parser.parse_args(arguments)
     several = ("--processes", str(given.processes))
     ways = [("--processes", "1"), several] if given.engine == "local" else [several, (*several, "--engine", "ray")]
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), given.pairs, ways, given.processes, given.repeats, given.core_each)
+        found = measured(Path(folder), given.pairs, ways, given.processes, given.repeats, given.core_each, given.index)
     rows = []
     for stage, (first, second) in found.items():
         ratios = [b / a for a, b in zip(first, second, strict=True)]
@@ -53,25 +56,33 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measured(
-    folder: Path, pairs: int, ways: Sequence[Sequence[str]], workers: int, repeats: int, core_each: bool = False
+    folder: Path,
+    pairs: int,
+    ways: Sequence[Sequence[str]],
+    workers: int,
+    repeats: int,
+    core_each: bool = False,
+    there: Path | None = None,
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Pairs a second of each stage, and seconds of the whole command: by the first of two ways, and by the second."""
-    write_miniature(folder / "pairs", pairs, per_shard=SHARD)
-    names = ("embed, pairs/s", "curate, pairs/s", "index build, s", "curate run, s")
-    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
+    if not there:
+        write_miniature(folder / "pairs", pairs, per_shard=SHARD)
+    found: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for number in range(repeats):
         for place, way in enumerate(ways):
-            index, curated = (folder / f"{name}-{number}-{place}" for name in ("index", "curated"))
+            index, curated = there or folder / f"index-{number}-{place}", folder / f"curated-{number}-{place}"
             processes = 1 if way[:2] == ("--processes", "1") else workers
             cores = sorted(os.sched_getaffinity(0))[: processes if core_each else None]
-            built = ("index", "build", folder / "pairs", "--model", "miniature", "--device", "cpu", "--out", index)
-            seconds = [_cocu(cores, *built, *way), _cocu(cores, "curate", "run", index, "--out", curated, *way)]
-            shards = json.loads((index / "manifest.json").read_text())["shards"]
-            counts = {name: record["pairs"] for name, record in shards.items() if not name.startswith("@")}
-            written = (index / "embeddings", curated / "tables" / "archives")
-            rates = [rate(one, counts, processes) for one in written]
-            for name, value in zip(names, [*rates, *seconds], strict=True):
-                found[name][place].append(value)
+            build = ("index", "build", folder / "pairs", "--model", "miniature", "--device", "cpu", "--out", index)
+            curate = ("curate", "run", index, "--out", curated, *(("--output", "tables") if there else ()))
+            stages = {"curate": (curate, curated / "tables" / "archives")}
+            if not there:
+                stages = {"embed": (build, index / "embeddings")} | stages
+            for name, (command, written) in stages.items():
+                found[f"{name}, s"][place].append(_cocu(cores, *command, *way))
+                shards = json.loads((index / "manifest.json").read_text())["shards"]
+                counts = {name: record["pairs"] for name, record in shards.items() if not name.startswith("@")}
+                found[f"{name}, pairs/s"][place].append(rate(written, counts, processes))
     return found
 
 
