@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.buckets import fetched
+
 BUCKET = "bucket"
 
 
@@ -33,12 +35,7 @@ class GcsServer:
 
     def fetch(self, name: str, folder: Path) -> Path:
         """A folder of the bucket, byte for byte."""
-        files = self.files()
-        for path in files.find(f"{BUCKET}/{name}"):
-            place = folder / path.removeprefix(f"{BUCKET}/{name}/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(path, str(place))
-        return folder
+        return fetched(self.files(), f"{BUCKET}/{name}", folder)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.buckets import fetched
+
 BUCKET = "bucket"
 SAID = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
 
@@ -44,12 +46,7 @@ class S3Server:
 
     def fetch(self, name: str, folder: Path) -> Path:
         """A folder of the bucket, byte for byte."""
-        files = self.files()
-        for path in files.find(f"{BUCKET}/{name}"):
-            place = folder / path.removeprefix(f"{BUCKET}/{name}/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            files.get_file(path, str(place))
-        return folder
+        return fetched(self.files(), f"{BUCKET}/{name}", folder)
 
 
 @contextmanager
