@@ -37,7 +37,7 @@ def worth_it(queries: int, nprobe: int, lists: int) -> bool:
 
 
 @dataclass(frozen=True)
-class HalfLists:
+class ScalarLists:
     """index: FAISS's own, an `IndexIVFScalarQuantizer` of half floats or of 8 bits, on the processor.
 
     lists: those with vectors, by number: the n vectors' codes [n, D], bits int16 of half floats or uint8, and where
@@ -122,7 +122,7 @@ class HalfLists:
                 yield number, owner[start:stop], nearness[start:stop]
 
 
-def half_lists(index: Any) -> HalfLists | None:
+def scalar_lists(index: Any) -> ScalarLists | None:
     """The lists of an index of FAISS in the processor's memory; None of any other kind.
 
     Raises ValueError where one holds what is no number. Reads them all.
@@ -150,7 +150,7 @@ def half_lists(index: Any) -> HalfLists | None:
             if steps is None and (codes & _EXPONENT == _EXPONENT).any():
                 raise ValueError("a vector in it holds what is no number")
             lists[number] = codes.reshape(size, index.d), index.invlists.get_ids(number)
-    return HalfLists(index, lists, steps)
+    return ScalarLists(index, lists, steps)
 
 
 def _units(queries: int, nprobe: int, lists: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from curation.index.inverted_lists import ADD_ROWS, has_gpu, ivf_of
-from curation.index.list_by_list import HalfLists, half_lists, worth_it
+from curation.index.list_by_list import ScalarLists, scalar_lists, worth_it
 from files.errors import CocuError, MisuseError
 from files.npy import let_go
 
@@ -149,7 +149,7 @@ class NearestRows:
             if wanted != self.settings:
                 self.configure(wanted)
         most, nprobe = min(k * self.settings.rerank, max(1, self.index.ntotal)), self.settings.nprobe
-        if worth_it(len(queries), nprobe, self.lists) and (lists := self._half_lists):
+        if worth_it(len(queries), nprobe, self.lists) and (lists := self._scalar_lists):
             similarity, rows = lists.search(queries, most, nprobe, self._threads)
         else:
             faiss.omp_set_num_threads(self._threads)
@@ -168,9 +168,9 @@ class NearestRows:
         return similarity[:, :k], rows[:, :k]
 
     @cached_property
-    def _half_lists(self) -> HalfLists | None:
+    def _scalar_lists(self) -> ScalarLists | None:
         try:
-            return None if self._on_gpu else half_lists(self.index)
+            return None if self._on_gpu else scalar_lists(self.index)
         except ValueError as error:
             raise CocuError(f"{self.path}: broken ({error}); {_COPY}") from error
 

@@ -14,7 +14,7 @@ from benchmarks.speed import synthetic
 from curation.index import list_by_list
 from curation.index.byte_products import byte_products
 from curation.index.inverted_lists import build
-from curation.index.list_by_list import WORTH_IT, half_lists, worth_it
+from curation.index.list_by_list import WORTH_IT, scalar_lists, worth_it
 from curation.index.neighbours import NearestRows, SearchSettings
 from files.errors import CocuError
 from tests.examples import examples
@@ -38,7 +38,7 @@ BYTES = index_of(VECTORS, f"IVF{LISTS},SQ8")
 
 def check_same(index: faiss.Index, queries: np.ndarray, k: int, nprobe: int) -> None:
     """Same similarities, and the same rows but for those that are as good as even with the last."""
-    lists = half_lists(index)
+    lists = scalar_lists(index)
     assert lists is not None
     within = 2e-5 if lists.steps is not None and list_by_list.byte_products() else 2e-6
     similarity, rows = lists.search(queries, k, nprobe, 1)
@@ -88,7 +88,7 @@ def test_repeated_vectors() -> None:
 @pytest.mark.parametrize("index", [INDEX, BYTES])
 def test_threads_change_nothing(index: faiss.Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_by_list, "UNIT", 100)
-    lists = half_lists(index)
+    lists = scalar_lists(index)
     assert lists is not None
     one, four = lists.search(QUERIES, 9, 5, 1), lists.search(QUERIES, 9, 5, 4)
     np.testing.assert_array_equal(one[0], four[0])
@@ -107,7 +107,7 @@ def test_every_finite_half_float_is_widened_exactly() -> None:
     "factory", ["Flat", f"IVF{LISTS},Flat", f"IVF{LISTS},SQ6", f"IVF{LISTS},PQ8", f"PCA16,IVF{LISTS},SQ8"]
 )
 def test_other_indexes_are_left_to_faiss(factory: str) -> None:
-    assert half_lists(index_of(VECTORS, factory)) is None
+    assert scalar_lists(index_of(VECTORS, factory)) is None
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -126,7 +126,7 @@ def test_bytes_that_stand_for_no_number_are_told(trained: np.ndarray) -> None:
     index = index_of(VECTORS, f"IVF{LISTS},SQ8")
     faiss.copy_array_to_vector(trained, index.sq.trained)
     with pytest.raises(ValueError, match=r"no number|other dimensions"):
-        half_lists(index)
+        scalar_lists(index)
 
 
 def test_it_is_taken_where_enough_queries_probe_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +135,13 @@ def test_it_is_taken_where_enough_queries_probe_a_list(tmp_path: Path, monkeypat
     build(tmp_path / "captions.faiss", VECTORS, f"IVF{LISTS},SQfp16")
     nearest = NearestRows(tmp_path / "captions.faiss", VECTORS, SearchSettings(8), gpu=False)
     asked: list[int] = []
-    search = list_by_list.HalfLists.search
+    search = list_by_list.ScalarLists.search
 
-    def counted(lists: list_by_list.HalfLists, queries: np.ndarray, *given: int) -> tuple[np.ndarray, np.ndarray]:
+    def counted(lists: list_by_list.ScalarLists, queries: np.ndarray, *given: int) -> tuple[np.ndarray, np.ndarray]:
         asked.append(len(queries))
         return search(lists, queries, *given)
 
-    monkeypatch.setattr(list_by_list.HalfLists, "search", counted)
+    monkeypatch.setattr(list_by_list.ScalarLists, "search", counted)
     for queries in (QUERIES[:5], QUERIES):
         similarity, rows = nearest.search(queries, 6)
         expected, expected_rows = nearest.index.search(queries, 6)
