@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+APART = 4096  # rows read at a time, for 256 MB of pages at most
+
 
 def load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
     """The array of a .npy file; objects are refused. mmap_mode: as of `numpy.load`.
@@ -23,6 +25,24 @@ def load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
     if not isinstance(loaded, np.ndarray):  # a zip by its first bytes
         raise ValueError("is no single array")
     return loaded
+
+
+def wide_rows(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:
+    """Rows of an array as float32 of their own; where it is mapped, their pages are given back.
+
+    which: a slice, or rows int64 of any shape, of which so many are read at a time: around each that lies apart the
+    system maps 64 kB.
+    """
+    if isinstance(which, slice):
+        found = np.array(array[which], np.float32, order="C")
+        let_go(array)
+        return found
+    flat = which.ravel()
+    found = np.empty((len(flat), *array.shape[1:]), np.float32)
+    for start in range(0, len(flat), APART):
+        found[start : start + APART] = array[flat[start : start + APART]]
+        let_go(array)
+    return found.reshape(*which.shape, *array.shape[1:])
 
 
 def let_go(array: np.ndarray) -> None:

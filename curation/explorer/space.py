@@ -17,7 +17,7 @@ from curation.reasons.made_from import embedded_outside, open_index_of
 from curation.runs.parquet_parts import arrow_to_vectors, count_rows, parquet_batches, reading
 from files.atomic import atomic
 from files.errors import CocuError, MisuseError
-from files.npy import load_npy
+from files.npy import load_npy, wide_rows
 
 _BATCH = 8192
 _AT_ONCE = 1 << 16
@@ -93,7 +93,7 @@ class PairSpace:
         if self.inside:
             shard = np.searchsorted(self.catalogue.starts, pairs, "right") - 1
             rows = self._rows[shard] + pairs.astype(np.int64) - self.catalogue.starts[shard]
-            return np.asarray(self.index.rows.image_vectors[rows], np.float32)
+            return wide_rows(self.index.rows.image_vectors, rows)
         return np.asarray(self._outside[pairs], np.float32)
 
     def nearest(self, query: np.ndarray, k: int, by: str = "pictures") -> tuple[np.ndarray, list[int]]:

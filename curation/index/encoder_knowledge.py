@@ -12,6 +12,7 @@ import numpy as np
 
 from curation.index.caption_rows import CaptionRows
 from curation.index.vocabulary import Vocabulary
+from files.npy import wide_rows
 
 # "Among the nearest": more than a picture shows, and at most a quarter of a small vocabulary.
 NEAREST, PART = 64, 4
@@ -41,7 +42,7 @@ def encoder_knowledge(rows: CaptionRows, vocabulary: Vocabulary) -> EncoderKnowl
     sample = np.sort(np.random.default_rng(SEED).choice(rows.images, min(PAIRS, rows.images), replace=False))
     for start in range(0, len(sample), BLOCK):
         block = sample[start : start + BLOCK]
-        nearness = np.asarray(rows.image_vectors[block], np.float32) @ vocabulary.vectors.T
+        nearness = wide_rows(rows.image_vectors, block) @ vocabulary.vectors.T
         for i, pair in enumerate(block):
             named = np.unique(rows.concept_ids[rows.offsets[pair] : rows.offsets[pair + 1]])
             nearer = (nearness[i] > nearness[i, named][:, None]).sum(1)

@@ -16,7 +16,7 @@ import numpy as np
 from curation.runs.parquet_parts import reading
 from files.atomic import atomic
 from files.errors import MisuseError
-from files.npy import let_go
+from files.npy import wide_rows
 
 ADD_ROWS = 65_536
 WRITE_BYTES = 1 << 20
@@ -34,7 +34,7 @@ def build(path: Path, vectors: np.ndarray, factory: str, seed: int = 0) -> None:
         fill(index, vectors, [nearest_lists(index, vectors, block) for block in blocks(len(vectors))])
     else:
         for block in blocks(len(vectors)):
-            index.add(_wide(vectors[block]))
+            index.add(wide_rows(vectors, block))
     write(index, path)
 
 
@@ -59,8 +59,7 @@ def trained(vectors: np.ndarray, factory: str, seed: int = 0) -> Any:
             on_gpu = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(ivf.d))
             ivf.clustering_index = on_gpu
     chosen = np.sort(np.random.default_rng(seed).choice(rows, min(rows, wanted), replace=False))
-    sample = _wide(vectors[chosen])
-    let_go(vectors)  # rows that are chosen are copies
+    sample = wide_rows(vectors, chosen)
     try:
         index.train(sample)
     except RuntimeError as error:
@@ -89,7 +88,7 @@ def is_listed(index: Any) -> bool:
 
 def nearest_lists(index: Any, vectors: np.ndarray, block: slice) -> np.ndarray:
     """The list of each row of a block, int32: of the nearest centre, found on the GPUs where there are some."""
-    return _nearest(index, _wide(vectors[block]))
+    return _nearest(index, wide_rows(vectors, block))
 
 
 def _nearest(index: Any, vectors: np.ndarray) -> np.ndarray:
@@ -109,7 +108,7 @@ def fill(index: Any, vectors: np.ndarray, lists: Sequence[np.ndarray]) -> None:
     for number, count in enumerate(counts.tolist()):
         _reserve(index.invlists, number, count)
     for block, one in zip(blocks(len(vectors)), lists, strict=True):
-        _add(index, _wide(vectors[block]), np.arange(block.start, block.stop, dtype=np.int64), one)
+        _add(index, wide_rows(vectors, block), np.arange(block.start, block.stop, dtype=np.int64), one)
 
 
 def _add(index: Any, vectors: np.ndarray, rows: np.ndarray, lists: np.ndarray) -> None:
@@ -144,7 +143,7 @@ def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[in
             raise ValueError(f"it holds others than {len(own):,} rows")
     parts = [fresh[block] for block in blocks(len(fresh))]
     if listed:
-        go_to = [_nearest(index, _wide(vectors[rows])) for rows in parts]
+        go_to = [_nearest(index, wide_rows(vectors, rows)) for rows in parts]
         counts = sum((np.bincount(one, minlength=index.nlist) for one in go_to), np.zeros(index.nlist, np.int64))
         whole: Any = faiss.ArrayInvertedLists(index.nlist, index.code_size)
         for number, ids in enumerate(held):
@@ -155,12 +154,12 @@ def extend(path: Path, before: Path, vectors: np.ndarray, new: Sequence[tuple[in
         index.replace_invlists(whole, True)
         whole.this.disown()
         for rows, one in zip(parts, go_to, strict=True):
-            _add(index, _wide(vectors[rows]), rows, one)
+            _add(index, wide_rows(vectors, rows), rows, one)
     else:
         for ids in held:
             ids[:] = own[ids]
         for rows in parts:
-            index.add_with_ids(_wide(vectors[rows]), rows)
+            index.add_with_ids(wide_rows(vectors, rows), rows)
     write(index, path)
     return True
 
@@ -203,9 +202,3 @@ def has_gpu() -> bool:
     import faiss
 
     return bool(getattr(faiss, "get_num_gpus", int)() > 0)
-
-
-def _wide(vectors: np.ndarray) -> np.ndarray:
-    wide = np.ascontiguousarray(vectors, dtype=np.float32)
-    let_go(vectors)
-    return wide

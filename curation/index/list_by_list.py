@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from curation.index.best_rows import BestRows
 from curation.index.byte_products import byte_products, byte_queries, one_thread_each
 
 # Queries that one thread takes through the lists, at most; those of them that probe a list, on average: enough, and the
@@ -67,19 +68,13 @@ class ScalarLists:
         import faiss
 
         faiss.omp_set_num_threads(1)  # of this thread
-        similarity = np.full((len(queries), k), -np.inf, np.float32)
-        rows = np.full((len(queries), k), -1, np.int64)
-        best = faiss.float_minheap_array_t()
-        best.nh, best.k, best.val, best.ids = *similarity.shape, faiss.swig_ptr(similarity), faiss.swig_ptr(rows)
-        best.heapify()
+        best = BestRows(len(queries), k)
         products = self._products(queries)
         for number, of_list, nearness in self._probes(queries, nprobe):
             codes, ids = self.lists[number]
             found = products(of_list, codes, nearness if self.index.by_residual else np.zeros_like(nearness))
-            to_query, values = faiss.swig_ptr(of_list), faiss.swig_ptr(found)
-            best.addn_query_subset_with_ids(len(of_list), to_query, found.shape[1], values, ids, 0)
-        best.reorder()
-        return similarity, rows
+            best.add_to(of_list, found, ids)
+        return best.ordered()
 
     def _products(self, queries: np.ndarray) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
         """What gives the products of some queries [m] and the n vectors of codes, and added [m]: float32 [m, n]."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from curation.index.best_rows import BestRows
 from curation.index.inverted_lists import ADD_ROWS, has_gpu, ivf_of
 from curation.index.list_by_list import ScalarLists, scalar_lists, worth_it
 from files.errors import CocuError, MisuseError
-from files.npy import let_go
+from files.npy import wide_rows
 
 FLAT_LIMIT = 100_000
 # From here on 8 bits, which are searched faster (byte_products.py) and lose a fraction of a percent of the neighbours.
@@ -186,17 +187,25 @@ class NearestRows:
         return np.take_along_axis(exact, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
-    """Similarities [Q, k] of the k best rows by brute force over blocks of `vectors`, best first."""
-    best = np.full((len(queries), k), -np.inf, np.float32)
-    step = max(k, min(ADD_ROWS, _CELLS // max(1, len(queries))))
+@dataclass(frozen=True)
+class ExactRows:
+    """The k most similar rows, best first: similarity float32 [Q, k], rows int64 [Q, k]."""
+
+    similarity: np.ndarray
+    rows: np.ndarray
+
+    def first(self, k: int) -> ExactRows:
+        """The best k of them."""
+        return ExactRows(*(np.ascontiguousarray(side[:, :k]) for side in (self.similarity, self.rows)))
+
+
+def exact_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> ExactRows:
+    """The k best rows by brute force over blocks of `vectors`."""
+    best = BestRows(len(queries), k)
+    step = max(1, min(ADD_ROWS, _CELLS // max(1, len(queries))))
     for start in range(0, len(vectors), step):
-        block = queries @ vectors[start : start + step].astype(np.float32).T
-        let_go(vectors)
-        if block.shape[1] > k:
-            block.partition(block.shape[1] - k, axis=1)
-        best = np.sort(np.concatenate([best, block[:, -k:]], axis=1), axis=1)[:, -k:]
-    return best[:, ::-1]
+        best.add(queries @ wide_rows(vectors, slice(start, start + step)).T, start)
+    return ExactRows(*best.ordered())
 
 
 def _similarities(vectors: np.ndarray, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -205,25 +214,30 @@ def _similarities(vectors: np.ndarray, rows: np.ndarray, queries: np.ndarray) ->
     step = max(1, _CELLS // max(1, rows.shape[1] * queries.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        near = vectors[np.maximum(rows[part], 0)].astype(np.float32)
+        near = wide_rows(vectors, np.maximum(rows[part], 0))
         np.einsum("qkd,qd->qk", near, queries[part], out=found[part])
-    let_go(vectors)
     return found
 
 
-def recall(index: NearestRows, queries: np.ndarray, exact: np.ndarray) -> Recall:
-    """recall@k against `exact` similarities [Q, k] of the same queries."""
-    k = exact.shape[1]
+def recall(index: NearestRows, queries: np.ndarray, exact: ExactRows) -> Recall:
+    """recall@k against the exact rows of the same queries. Of other rows it is looked up whether they are a tie."""
+    k = exact.rows.shape[1]
     _, rows = index.search(queries, k)
-    found = _similarities(index.vectors, rows, queries)
-    found[rows < 0] = -np.inf
-    possible = np.isfinite(exact).sum()
-    hits = ((found >= exact[:, -1:] - TIE) & np.isfinite(found)).sum()
-    return Recall(float(hits / max(1, possible)), len(queries), k)
+    asking, column = np.nonzero((rows >= 0) & ~_among(rows, exact.rows, len(index.vectors)))
+    found = _similarities(index.vectors, rows[asking, column][:, None], queries[asking])[:, 0]
+    missed = (found < exact.similarity[asking, -1] - TIE).sum()
+    hits = (rows >= 0).sum() - missed
+    return Recall(float(hits / max(1, (exact.rows >= 0).sum())), len(queries), k)
+
+
+def _among(rows: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+    """Whether each of a query's rows [Q, k], of so many in all, is among its others [Q, m]: bool [Q, k]."""
+    query = np.arange(len(rows))[:, None] * count
+    return np.isin(query + rows, query + others)
 
 
 def tune(
-    index: NearestRows, queries: np.ndarray, target: float, exact: np.ndarray | None = None, least: int = FEWEST_LISTS
+    index: NearestRows, queries: np.ndarray, target: float, exact: ExactRows | None = None, least: int = FEWEST_LISTS
 ) -> tuple[SearchSettings, Recall]:
     """The cheapest settings that reach the target recall on the queries, else the best there are.
 
@@ -271,7 +285,7 @@ def tune_deeper(index: NearestRows, queries: np.ndarray, target: float) -> list[
     exact = exact_search(index.vectors, chosen, depths[-1])
     found, least = [], FEWEST_LISTS
     for k in depths:
-        found.append(tune(index, chosen, target, np.ascontiguousarray(exact[:, :k]), least))
+        found.append(tune(index, chosen, target, exact.first(k), least))
         least = max(least, found[-1][0].nprobe)
     return found
 

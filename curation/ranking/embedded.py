@@ -10,6 +10,7 @@ from curation.index.identity import picture_hashes, sketches, text_hashes
 from curation.index.opened import Index
 from curation.ranking.anchor import Anchors
 from curation.runs.parquet_parts import arrow_to_vectors
+from files.npy import wide_rows
 
 
 def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
@@ -24,8 +25,8 @@ def anchors_of(batch: pa.RecordBatch, first_row: int, index: Index) -> Anchors:
     captions = [] if inside else batch["caption"].to_pylist()
     sketch = sketches(captions) if not inside else rows.sketch[part] if rows.sketch is not None else None
     return Anchors(
-        np.asarray(rows.image_vectors[part] if inside else arrow_to_vectors(batch["image_vec"]), np.float32),
-        np.asarray(rows.text_vectors[part] if inside else arrow_to_vectors(batch["text_vec"]), np.float32),
+        wide_rows(rows.image_vectors, part) if inside else arrow_to_vectors(batch["image_vec"]).astype(np.float32),
+        wide_rows(rows.text_vectors, part) if inside else arrow_to_vectors(batch["text_vec"]).astype(np.float32),
         np.arange(first_row, first_row + len(batch)) if inside else np.full(len(batch), -1),
         rows.text_hash[part] if inside else text_hashes(captions),
         rows.image_hash[part] if inside else picture_hashes(batch["image"].to_pylist()),
@@ -40,8 +41,8 @@ def indexed_anchors(which: np.ndarray, index: Index) -> Anchors:
     rows = index.rows
     named = [rows.concept_ids[rows.offsets[row] : rows.offsets[row + 1]] for row in which.tolist()]
     return Anchors(
-        np.asarray(rows.image_vectors[which], np.float32),
-        np.asarray(rows.text_vectors[which], np.float32),
+        wide_rows(rows.image_vectors, which),
+        wide_rows(rows.text_vectors, which),
         which,
         np.asarray(rows.text_hash[which]),
         np.asarray(rows.image_hash[which]),

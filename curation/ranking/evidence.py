@@ -36,6 +36,7 @@ from curation.ranking.expansion import Retrieved, by_picture_alone, without_repe
 from curation.ranking.grounding import proven
 from curation.ranking.picture_statistics import PictureStatistics
 from curation.ranking.support import SupportModel, posterior, retrieve_held_out
+from files.npy import wide_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +170,7 @@ def fit_picture_weight(
     sample = np.random.default_rng(FIT_SEED).choice(rows.images, min(FIT_PAIRS, rows.images), replace=False)
     sample.sort()
     blocks = [sample[start : start + FIT_BLOCK] for start in range(0, len(sample), FIT_BLOCK)]
-    nearness = (np.asarray(rows.image_vectors[block], np.float32) @ concepts[ids].T for block in blocks if len(ids))
+    nearness = (wide_rows(rows.image_vectors, block) @ concepts[ids].T for block in blocks if len(ids))
     deviations = [products.std(1) for products in nearness]
     width = float(np.concatenate(deviations).mean()) if deviations else 0.0
     unfitted = PictureWeight(WEIGHTS[0], width or 1.0, ids, lift, typical)

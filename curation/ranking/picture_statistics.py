@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from curation.index.caption_rows import CaptionRows
+from files.npy import wide_rows
 
 STATISTICS_PICTURES = 50_000
 # Of unit vectors, which as halves are rounded by about 1e-7 in all.
@@ -56,7 +57,8 @@ class PictureStatistics:
         width = self.pictures.shape[1]
         if len(self.pictures) < 2:
             return np.zeros(width, np.float32), np.zeros((width, width), np.float32)
-        sample = np.asarray(self.pictures[:: -(-len(self.pictures) // STATISTICS_PICTURES)], np.float32)
+        step = -(-len(self.pictures) // STATISTICS_PICTURES)
+        sample = wide_rows(self.pictures, np.arange(0, len(self.pictures), step))
         return sample.mean(0), np.cov(sample.T).astype(np.float32)
 
     @cached_property

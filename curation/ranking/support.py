@@ -31,6 +31,7 @@ from curation.ranking.archives import Archives, gather
 from curation.ranking.expansion import EXPANSIONS, Retrieved, by_picture_alone, expand, without_repeats
 from curation.ranking.own_captions import is_own, second_captions
 from curation.ranking.picture_statistics import PictureStatistics
+from files.npy import wide_rows
 
 if TYPE_CHECKING:
     from curation.index.caption_rows import CaptionRows
@@ -219,8 +220,8 @@ def retrieve_held_out(
     counts = rows.offsets[block + 1] - rows.offsets[block]
     place = np.repeat(rows.offsets[block] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     anchors = Anchors(
-        np.asarray(rows.image_vectors[block], np.float32),
-        np.asarray(rows.text_vectors[block], np.float32),
+        wide_rows(rows.image_vectors, block),
+        wide_rows(rows.text_vectors, block),
         block,
         np.asarray(rows.text_hash[block]),
         np.asarray(rows.image_hash[block]),
@@ -230,7 +231,7 @@ def retrieve_held_out(
     )
     asking = anchors.take(np.arange(len(block)))  # knows nothing of what the own caption names
     if second is not None:
-        asking = replace(asking, text_vectors=np.asarray(rows.text_vectors[second], np.float32))
+        asking = replace(asking, text_vectors=wide_rows(rows.text_vectors, second))
     found = [expand(asking, [name], neighbours, index.images, index.captions, rows).rows for name in expansions]
     stacked = np.stack(found, axis=1)
     flat = stacked.reshape(len(block), -1)

@@ -15,6 +15,7 @@ import numpy as np
 from curation.index.caption_rows import CaptionRows, pair_similarity
 from curation.ranking.cooccurrence import mentions_of
 from curation.ranking.picture_statistics import STATISTICS_PICTURES, PictureStatistics
+from files.npy import wide_rows
 
 # Pictures that project by so many deviations less than the others of their concept are dropped.
 OUTSIDE = 1.0
@@ -95,5 +96,5 @@ def _blocks(
     """Block by block of pictures: their mentions, their vectors float32, and the place of each mention's picture."""
     for start in range(0, len(pictures), _BLOCK):
         part = slice(*np.searchsorted(owner, [start, start + _BLOCK]).tolist())
-        vectors = np.asarray(rows.image_vectors[pictures[start : start + _BLOCK]], np.float32)
+        vectors = wide_rows(rows.image_vectors, pictures[start : start + _BLOCK])
         yield part, vectors, owner[part] - start

@@ -184,7 +184,7 @@ def test_neighbours_are_those_of_the_cpu(tmp_path: Path, factory: str) -> None:
     assert np.mean(rows == expected_rows) > 0.99
     assert similarity == pytest.approx(expected, abs=2e-3)
     if factory != "IVF16,PQ8" and factory != "HNSW16,Flat":
-        assert similarity == pytest.approx(exact_search(drawn, drawn[:200], 8), abs=2e-3)
+        assert similarity == pytest.approx(exact_search(drawn, drawn[:200], 8).similarity, abs=2e-3)
 
 
 def test_jpegs_decoded_on_the_gpu_give_the_same_vectors_and_rejects(tmp_path: Path) -> None:

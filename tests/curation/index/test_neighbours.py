@@ -112,7 +112,7 @@ def test_re_ranked_results_are_exact_and_in_order(tmp_path, factory):
     assert (np.diff(similarity, axis=1) <= 0).all()
     assert all(len(set(found)) == 8 for found in rows.tolist())
     best = exact_search(VECTORS, QUERIES, 8)
-    assert (similarity >= best[:, -1:] - TIE).mean() > 0.97
+    assert (similarity >= best.similarity[:, -1:] - TIE).mean() > 0.97
 
 
 def test_exact_search_finds_the_best_over_several_blocks(monkeypatch):
@@ -122,7 +122,10 @@ def test_exact_search_finds_the_best_over_several_blocks(monkeypatch):
     for k in (1, 8, 50):
         found = exact_search(vectors, queries, k)
         wanted = np.sort(queries @ vectors.astype(np.float32).T, axis=1)[:, ::-1][:, :k]
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        np.testing.assert_allclose(found.similarity, wanted, atol=1e-6)
+        of_rows = np.einsum("qkd,qd->qk", vectors[found.rows].astype(np.float32), queries)
+        np.testing.assert_allclose(found.similarity, of_rows, atol=1e-6)
+        assert all(len(set(rows)) == k for rows in found.rows.tolist())
 
 
 @pytest.mark.parametrize("rerank", [1, 4])
