@@ -30,6 +30,7 @@ from curation.runs.run_folder import RunFolder
 from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import Advance, Done
 from files.errors import MisuseError
+from files.npy import let_go
 from files.pictures import BadPicture
 from files.rejects import Reject
 from files.saying import say
@@ -95,7 +96,9 @@ class GivenVectors:
             here = place == number
             for vectors, file in zip(found, _files(self.parts[number], dim), strict=True):
                 if file is not None:
-                    vectors[here] = unit_vectors(_opened(file)[rows[here] - self.parts[number].start])
+                    opened = _opened(file)
+                    vectors[here] = unit_vectors(np.asarray(opened)[rows[here] - self.parts[number].start])
+                    let_go(opened)
         return found[0], found[1]
 
     @cached_property
@@ -298,4 +301,4 @@ def _files(part: EmbeddedPart, dim: int) -> tuple[VectorFile, VectorFile | None]
 @lru_cache(maxsize=4)
 def _opened(file: VectorFile) -> np.ndarray:
     """Its vectors; unpacked ones are kept for the next rows of the same file."""
-    return np.asarray(file.read())
+    return file.read()
