@@ -16,6 +16,7 @@ from curation.index.opened import Index
 from curation.runs.progress import size_text
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError
+from files.npy import wide_rows
 from files.saying import say
 
 RECALL_SEED = 0
@@ -114,7 +115,7 @@ def _recall_queries(name: str, rows: CaptionRows) -> np.ndarray:
 
     def sample(vectors: np.ndarray, count: int) -> np.ndarray:
         chosen = np.sort(rng.choice(len(vectors), min(count, len(vectors)), replace=False))
-        return np.asarray(vectors[chosen], dtype=np.float32)
+        return wide_rows(vectors, chosen)
 
     if name == "images":
         return sample(rows.image_vectors, RECALL_QUERIES)
