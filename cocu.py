@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,8 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from files.machine import cores as _cores
 
 if TYPE_CHECKING:
     from curation.folders import CuratedFolder, IndexFolder
@@ -144,7 +145,7 @@ def build_index(
         made = None if embeddings is None else Path(embeddings)
         options = build.IndexOptions(encoder, captions, nouns, *late, made, decode)
         found, extra = find_shards(_names(shards), captions), find_caption_tables(_names(extra_captions))
-        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
+        at_once = (device, batch_size, workers or _cores())
         path = _path(out, filled=True)
         manifest = build.build_index(found, extra, path, options, *at_once, *who)
         if manifest["finished"]:
@@ -194,7 +195,7 @@ def add_to_index(
         check_numbers(1, batch_size=batch_size, workers=workers)
         check_numbers(0, 1, max_rejects=max_rejects)
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
-        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
+        at_once = (device, batch_size, workers or _cores())
         named = (_path(index), _names(shards), _names(extra_captions))
         more = (None if embeddings is None else Path(embeddings), Team(engine, address, processes, gpus, workers))
         made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, *more)
@@ -348,7 +349,7 @@ def curate(
         options = preset_options(preset, **chosen, write_caption=write_caption, seed=seed, **where)
         by_hand = named_encoder(model, pretrained, trust_remote_code, tokenizer)
         encoder = by_hand or getattr(index, "encoder", None)
-        at_once = (device, batch_size, workers or len(os.sched_getaffinity(0)))
+        at_once = (device, batch_size, workers or _cores())
         named = (image_folder(images), table_columns(no_header, columns))
         captions = (caption_field, all_captions, image_column, caption_column, *named)
         source = find_anchors(_names(anchors), captions, *at_once, encoder)

@@ -72,12 +72,11 @@ def _wrong(requirement: "Requirement") -> str:
 
 
 def _devices() -> Iterator[Checked]:
-    import os
-
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Checked("torch", f"{torch.__version__}, {cores} CPU cores")
+    from files.machine import cores
+
+    yield Checked("torch", f"{torch.__version__}, {cores()} CPU cores")
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(number)
@@ -151,8 +150,7 @@ def _room() -> Iterator[Checked]:
     import shutil
     import tempfile
 
-    from curation.curated.query import free_memory
-    from curation.index.build import physical_memory
+    from files.machine import free_memory, memory
 
     for name, folder in (("disk", str(Path.cwd())), ("scratch", tempfile.gettempdir())):
         free = shutil.disk_usage(folder).free
@@ -160,7 +158,7 @@ def _room() -> Iterator[Checked]:
         yield Checked(name, f"{free / 1e9:,.1f} GB free in {folder}", other if free < LITTLE_DISK else "")
     free = free_memory()
     advice = "end other programs, or give smaller --memory, --batch-size and --workers" if free < LITTLE_MEMORY else ""
-    yield Checked("memory", f"{free / 1e9:,.1f} of {physical_memory() / 1e9:,.1f} GB free", advice)
+    yield Checked("memory", f"{free / 1e9:,.1f} of {memory() / 1e9:,.1f} GB free", advice)
 
 
 CHECKS: dict[str, Callable[[], Iterator[Checked]]] = {

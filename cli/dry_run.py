@@ -112,10 +112,10 @@ def index_disk(memory: int | None, factory: str) -> Callable[[Trial, float], str
     """What an index of so many pairs takes: its vectors twice, in tables and in arrays, and the FAISS indexes."""
 
     def told(trial: Trial, pairs: float) -> str:
-        from curation.index.build import physical_memory
         from curation.index.neighbours import auto_factory, index_bytes
+        from files.machine import memory as of_machine
 
-        rows, most = max(1, round(pairs)), (memory or physical_memory() // 2) // 2
+        rows, most = max(1, round(pairs)), (memory or of_machine() // 2) // 2
         form = auto_factory(rows, trial.dim, most) if factory == "auto" else factory
         faiss = 2 * index_bytes(form, rows, trial.dim)
         vectors = rows * 2 * trial.dim * 2

@@ -9,7 +9,7 @@ ProcessesOption = Annotated[
     typer.Option(
         min=1,
         help="Processes of each machine that share the shards and the cores. One that dies is replaced.",
-        show_default="one a GPU, else one",
+        show_default="one a GPU, else one; of many pairs to curate, one for two cores",
     ),
 ]
 GpusOption = Annotated[

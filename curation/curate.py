@@ -98,7 +98,7 @@ def run_curation(
     if options.tags is not None:
         tags = read_tags(Path(options.tags), index.vocabulary, lexicon_of(index_nouns(index)).normal_form)
         parameters["tags"] = tags.digest
-    embedding, crew = _crews(team, device, options.localise, anchors is not None)
+    embedding, looking = _crews(team, device, options.localise, anchors is not None)
     some = "--part" if chosen.name else "--retry-failed" if chosen.retry_failed else ""
     if some and anchors and tags is not None and not anchors.embedded:
         raise MisuseError(
@@ -120,7 +120,7 @@ def run_curation(
         index.rows.check_vectors(index.path / "rows")
         clock.lap("check")
         localiser = None
-        if options.localise and not crew.gather:
+        if looking and not looking.gather:
             localiser = _localiser(index, options, encoder(index))
             clock.lap("open encoder")
         if anchors:
@@ -143,8 +143,9 @@ def run_curation(
         places = {shard.name: (done[shard.name].get("checksum"), first_rows[shard.name]) for shard in mine}
         what = (folder.path, source / "embeddings", places, captions)
         of_index = (index.path, index.spacy_pipeline, index_identity(index))
-        others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
         known = {shard.name: done[shard.name]["pairs"] for shard in mine}
+        crew = looking or replace(team, gpus=None).on_arrays(sum(known.values()), len(mine))
+        others = partial(_elsewhere, *of_index, options, packed(fitted), curator.witness, encoder, crew.workers, what)
         curating = Curating(curator, *what)
         stage = ShardStage("curate", "pairs", mine, curating, others, known=lambda shard: known[shard.name])
         with closing(curating):
@@ -165,12 +166,12 @@ def run_curation(
         return folder.manifest
 
 
-def _crews(team: Team, device: str, localise: bool, anchors: bool) -> tuple[WorkingTeam, WorkingTeam]:
-    """Who embeds anchors, and who curates: on the cores, but for what looks at pictures."""
+def _crews(team: Team, device: str, localise: bool, anchors: bool) -> tuple[WorkingTeam, WorkingTeam | None]:
+    """Who embeds anchors, and who looks at pictures again, if anybody does; all else works on cores."""
     if team.gpus and not (anchors or localise):
         raise MisuseError(f"--gpus {team.gpus}: is of --anchors and --localise; all else works on cores: --processes")
-    on_cores = replace(team, gpus=None)
-    return (team.on(device) if anchors else on_cores.on("cpu")), team.on(device) if localise else on_cores.on("cpu")
+    embedding = team.on(device) if anchors else replace(team, gpus=None).on("cpu")
+    return embedding, team.on(device) if localise else None
 
 
 def _if_outgrown(index: Index, out: Path, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str]:

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from files.errors import MisuseError
+from files.machine import cores
 
 MOST_WAIT = 4 * 3600.0  # seconds that a process waits for the others, such as for the leading one's mIoU
 
@@ -101,8 +102,8 @@ _TORCHRUN = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
 
 def fitting_workers(place: Place) -> int:
     """Loading processes for each rank: its part of the cores but one, on a GPU; one where the CPU trains, too."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(16, max(1, cores - 1)) if place.device.type == "cuda" else min(1, cores - 1)
+    share = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(16, max(1, share - 1)) if place.device.type == "cuda" else min(1, share - 1)
 
 
 def seed_everything(seed: int) -> None:

@@ -22,8 +22,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from curation.curated.query import SPILL, TOO_MUCH, Answer, free_memory, run_query
+from curation.curated.query import SPILL, TOO_MUCH, Answer, run_query
 from files.errors import CocuError, MisuseError
+from files.machine import free_memory
 from files.scratch import scratch_folder
 
 TIMEOUT = 300.0

@@ -7,7 +7,6 @@ and an allowed path may be written.
 
 from __future__ import annotations
 
-import os
 import re
 import weakref
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from curation.curated.tables import LATER, TABLES
 from curation.runs.manifest import read_manifest
 from curation.runs.parquet_parts import parquet_batches
 from files.errors import CocuError, MisuseError, one_line
+from files.machine import free_memory
 from files.scratch import scratch_folder
 
 _CONFIG = {
@@ -117,15 +117,6 @@ def run_query(curated: Path, sql: str, memory: int | None = None, spill: Path | 
         yield Answer(schema, _batches(curated, connection, reader, schema))
     finally:
         connection.close()
-
-
-def free_memory() -> int:
-    """Bytes that could be taken now, or all that the machine has where it does not say."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def relation(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from curation.runs.run_folder import RunFolder, check_rejects, counts_text
 from curation.runs.team import USUAL, Team, WorkingTeam
 from curation.runs.trial import trial_here
 from data_cards.prompt import PROMPT
+from files import machine
 from files.errors import CocuError, MisuseError
 from files.remote_folders import bring, remove
 from files.saying import say
@@ -245,7 +245,7 @@ def finish_index(
     rows = read_rows(out / "rows")
     clock.lap("rows")
     indexes, listed = {}, False
-    memory = options.memory or physical_memory() // 2
+    memory = options.memory or machine.memory() // 2
     for name, vectors in (("images", rows.image_vectors), ("captions", rows.text_vectors)):
         if len(vectors):
             share = int(memory * len(vectors) / (len(rows.image_vectors) + len(rows.text_vectors)))
@@ -288,11 +288,6 @@ def finish_index(
         indexes=indexes,
         **more,
     )
-
-
-def physical_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def repeated_keys(files: Sequence[Path]) -> int:

@@ -15,8 +15,9 @@ from threading import Thread
 from typing import Any
 
 from curation.reading.shards import Shard
-from curation.runs.spread import Seat, cores
+from curation.runs.spread import Seat
 from files.errors import CocuError, MisuseError
+from files.machine import cores
 from files.workers import begin
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

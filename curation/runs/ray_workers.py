@@ -27,6 +27,7 @@ from files.saying import say
 
 LOOK = 1.0  # seconds between looks at who is in the cluster
 LATE = 60.0  # seconds in which workers may begin without a word
+Usual = Callable[[int, float], int]  # processes on a machine of so many cores and bytes of memory
 MOST_DEATHS = 3  # in a row of workers at one place, none of which did a shard: no other is begun there
 
 
@@ -85,11 +86,17 @@ class Hand:
 
 @contextmanager
 def ray_workers(
-    address: str | None, device: str, processes: int | None, gpus: int | None, makings: bytes, shards: int
+    address: str | None,
+    device: str,
+    processes: int | None,
+    gpus: int | None,
+    makings: bytes,
+    shards: int,
+    usual: Usual = lambda cores, memory: 1,
 ) -> Iterator[RayWorkers]:
-    """Workers on all machines of the cluster: on each so many processes, or one a GPU, or one."""
+    """Workers on all machines of the cluster: on each so many processes, or one a GPU, or as usual for its size."""
     with joined(address) as ray:
-        workers = RayWorkers(ray, device == "cuda", processes, gpus, makings)
+        workers = RayWorkers(ray, device == "cuda", processes, gpus, makings, usual)
         try:
             yield workers
         finally:
@@ -99,8 +106,10 @@ def ray_workers(
 class RayWorkers:
     """`Workers` (spread.py)."""
 
-    def __init__(self, ray: Any, on_gpus: bool, processes: int | None, gpus: int | None, makings: bytes) -> None:
-        self._ray, self._on_gpus, self._processes, self._gpus = ray, on_gpus, processes, gpus
+    def __init__(
+        self, ray: Any, on_gpus: bool, processes: int | None, gpus: int | None, makings: bytes, usual: Usual
+    ) -> None:
+        self._ray, self._on_gpus, self._processes, self._gpus, self._usual = ray, on_gpus, processes, gpus, usual
         self._makings = ray.put(makings)
         self._hand = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2)(Hand)
         # Of each worker: the machine, how many are there, and how many GPUs they have.
@@ -173,8 +182,9 @@ class RayWorkers:
         for machine in self._alive():
             if machine["NodeID"] not in self._machines:
                 self._machines.add(machine["NodeID"])
-                gpus = min(int(machine["Resources"]["GPU"]), self._gpus or 1 << 30) if self._on_gpus else 0
-                processes = self._processes or gpus or 1
+                has = machine["Resources"]
+                gpus = min(int(has["GPU"]), self._gpus or 1 << 30) if self._on_gpus else 0
+                processes = self._processes or gpus or self._usual(int(has.get("CPU", 0)), has.get("memory", 0.0))
                 for number in range(processes):
                     name = f"worker {number + 1} of {machine['NodeManagerAddress']} ({machine['NodeID'][:6]})"
                     self._places[name] = machine, processes, min(gpus, processes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -53,13 +54,17 @@ class Seat:
         return max(1, (workers or self.cores) // self.processes)
 
     def share_of_threads(self) -> None:
-        """In the worker: no more threads for arrays than its share of what one alone would take."""
-        import faiss
-        import torch
+        """In the worker: no more threads for arrays than its share of what one alone would take.
 
-        threads = max(1, torch.get_num_threads() // self.processes)
-        torch.set_num_threads(threads)
+        PyTorch, which takes a second to load, is told of them when it is loaded, if it is.
+        """
+        import faiss
+
+        threads = max(1, faiss.omp_get_max_threads() // self.processes)
         faiss.omp_set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.processes))
 
 
 # What makes a `Work`, in the process that it is for.
@@ -168,8 +173,3 @@ def spread(
                     "no worker process is left: they died, maybe for want of memory; run the same command again, with "
                     "fewer --processes"
                 )
-
-
-def cores() -> int:
-    """Of this process's machine, those that it may use."""
-    return len(os.sched_getaffinity(0))

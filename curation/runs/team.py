@@ -1,6 +1,7 @@
 """Who does the shards of a command: this process, several of this machine, or those of the machines of a Ray cluster.
 
 On a CPU one process a machine, or --processes; where the towers run on GPUs a process for each of them, or of --gpus.
+What has no towers, a process for every two cores, where pairs are many.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from curation.runs.local_workers import local_workers
 from curation.runs.spread import Gather
 from files.engines import LOCAL, RAY, check_engine
 from files.errors import MisuseError, check_numbers
+from files.machine import cores, memory
+from files.saying import say
+
+# Of work on arrays a process keeps so many cores at work, and needs so much memory at most; to begin one takes about as
+# long as so many pairs.
+CORES_EACH, MEMORY_EACH, PAIRS_EACH = 2, 4 << 30, 50_000
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,20 @@ class Team:
         gpus = self.shared_gpus(_gpus_here()) if found == "cuda" else [None] * (self.processes or 1)
         return WorkingTeam(found, partial(local_workers, gpus) if len(gpus) > 1 else None, self.workers)
 
+    def on_arrays(self, pairs: int, shards: int) -> WorkingTeam:
+        """The crew for work without towers on so many pairs in so many shards."""
+        usual = partial(processes_for, pairs)
+        if self.engine == RAY:
+            from curation.runs.ray_workers import ray_workers
+
+            gather: Gather | None = partial(ray_workers, self.address, "cpu", self.processes, None, usual=usual)
+        else:
+            processes = min(self.processes or usual(cores(), memory()), max(1, shards))
+            gather = partial(local_workers, [None] * processes) if processes > 1 else None
+            if gather and not self.processes:
+                say(f"{processes} processes share the shards, for {cores()} cores; --processes N takes others")
+        return WorkingTeam("cpu", gather, self.workers)
+
     def here(self, device: str) -> str:
         """Where the driver's own towers run: there, too; of an engine on whatever its machine has."""
         return "auto" if self.engine == RAY and device == "cuda" else device
@@ -88,6 +109,11 @@ class Team:
 
 
 USUAL = Team()
+
+
+def processes_for(pairs: int, cores: int, memory: float) -> int:
+    """For work without towers on so many pairs, on a machine of so many cores and bytes of memory."""
+    return max(1, min(cores // CORES_EACH, int(memory // MEMORY_EACH), pairs // PAIRS_EACH))
 
 
 def _gpus_here() -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 import time
@@ -29,6 +28,7 @@ from data_cards.miniature.pairs import NAME, DrawnPair, check_request, draw_pair
 from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError, one_line
 from files.locks import locked
+from files.machine import cores
 from files.shapes import ShapeFault, check_shape, count
 from files.strict_json import JsonFault, read_json
 from files.tar_headers import write_header
@@ -94,7 +94,7 @@ def write_miniature(
     is out of range or the folder holds something else, CocuError when another run is at work there or a process dies.
     """
     check_request(split, seed, pairs, size)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     asked = {"split": split, "seed": seed, "pairs": pairs, "size": size}
     parameters = {"card": NAME, **asked, "per_shard": per_shard, "version": metadata.version("cocu")}
     jobs = [

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.runs import team as teams
 from tests.integration.commands import World, cocu, digests, succeed
 from tests.integration.faults import Undisturbed, WarmCommand, build, curate, run, same, start
 from tests.integration.processes import workers
@@ -85,6 +86,16 @@ def test_processes_make_what_one_makes(undisturbed: Undisturbed, tmp_path: Path)
     told = "".join(process.communicate(timeout=300))
     assert process.returncode == 0, told
     same(undisturbed.curated, tmp_path / "curated")
+
+
+def test_a_machine_of_many_cores_curates_by_several_processes(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed("curate", "run", index, "--out", tmp_path / "one")
+    for name, value in (("cores", lambda: 8), ("memory", lambda: 64e9), ("PAIRS_EACH", 1)):
+        monkeypatch.setattr(teams, name, value)
+    assert "2 processes share the shards, for 8 cores" in succeed("curate", "run", index, "--out", tmp_path / "two").err
+    same(tmp_path / "one", tmp_path / "two")
 
 
 def test_what_one_process_does_is_not_given_to_several(index: Path, world: World, tmp_path: Path) -> None:

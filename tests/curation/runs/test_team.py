@@ -64,3 +64,31 @@ def test_what_cannot_be_had_is_refused(asked: dict[str, Any], message: str, monk
 def test_no_gpus_on_a_cpu() -> None:
     with pytest.raises(MisuseError, match="--gpus 1: there is no GPU for it"):
         Team(gpus=1).on("cpu")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "cores", "memory", "expected"),
+    [
+        (10_000_000, 2, 24e9, 1),
+        (10_000_000, 3, 24e9, 1),
+        (10_000_000, 4, 24e9, 2),
+        (10_000_000, 64, 512e9, 32),
+        (10_000_000, 64, 20e9, 4),
+        (10_000_000, 64, 1e9, 1),
+        (99_999, 64, 512e9, 1),
+        (500_000, 64, 512e9, 10),
+        (0, 0, 0.0, 1),
+    ],
+)
+def test_arrays_have_a_process_for_two_cores_where_pairs_are_many(
+    pairs: int, cores: int, memory: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert teams.processes_for(pairs, cores, memory) == expected
+    monkeypatch.setattr(teams, "cores", lambda: cores)
+    monkeypatch.setattr(teams, "memory", lambda: memory)
+    for asked, shards in (({}, 1000), ({}, 3), ({"processes": 1}, 1000), ({"processes": 7}, 5)):
+        crew = Team(**asked).on_arrays(pairs, shards)
+        count = min(asked.get("processes", expected), shards)
+        assert crew.device == "cpu"
+        assert (crew.gather is None) == (count == 1)
+        assert crew.gather is None or crew.gather.args == ([None] * count,)  # type: ignore[attr-defined]
