@@ -3,6 +3,7 @@ version 1 or 2: a container, a job of a scheduler) leaves to it."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Iterator
@@ -43,6 +44,13 @@ def free_memory() -> int:
     except (OSError, KeyError, ValueError):
         free = memory()
     return max(0, min([free, *(limit - used for limit, used in _limits())]))
+
+
+def give_back() -> None:
+    """Give memory back that was freed in small pieces, which glibc keeps for itself until it is asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def _limits() -> Iterator[tuple[int, int]]:

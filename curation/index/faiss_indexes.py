@@ -16,6 +16,7 @@ from curation.index.opened import Index
 from curation.runs.progress import size_text
 from curation.runs.run_folder import RunFolder
 from files.errors import CocuError
+from files.machine import give_back
 from files.npy import wide_rows
 from files.saying import say
 
@@ -49,6 +50,7 @@ def build_one(
             size = size_text(index_bytes(factory, *vectors.shape))
             say(f"{name}.faiss: {len(vectors):,} vectors of {vectors.shape[1]}, factory {factory}, about {size}")
             build_by_lists(folder, name, vectors, factory)
+        give_back()  # thousands of lists
         folder.commit(step, {"factory": factory} | ({"trained": trained} if trained else {}))
     fewer = {name: value for name, value in folder.records[step].items() if name == "trained"}
     nearest = NearestRows(path, vectors, SearchSettings())

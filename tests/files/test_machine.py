@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -79,6 +80,33 @@ def test_a_container_is_told_a_path_of_the_machine_and_has_its_own_files(
     files = {"memory/memory.limit_in_bytes": f"{GB}\n", "memory/memory.usage_in_bytes": f"{2 * GB}\n"}
     grouped(monkeypatch, tmp_path, "4:memory:/docker/0123\n", files)
     assert (memory(), free_memory()) == (GB, 0)
+
+
+def test_memory_in_small_pieces_is_given_back() -> None:
+    told = """
+from files.machine import give_back
+
+def own():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+pieces = [libc.malloc(64 << 10) for _ in range(4000)]
+for piece in pieces:
+    ctypes.memset(piece, 1, 64 << 10)
+kept = libc.malloc(64)
+for piece in pieces:
+    libc.free(piece)
+before = own()
+give_back()
+print(before - own())
+"""
+    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this C library has no malloc_trim")
+    assert int(found.stdout) > 100_000  # of 256,000 kB
 
 
 @pytest.fixture
