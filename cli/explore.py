@@ -111,10 +111,10 @@ def export(
         tell(f"wrote {atlas}: {pairs:,} pairs\nembedding-atlas {atlas} {COLUMNS}")
         return
     assert truth is not None
-    from curation.curated.judgements import NAME
+    from curation.curated.judgements import judged_file
     from curation.recovery.judged_truth import write_judged_truth
 
-    written = write_judged_truth(curated, judged or curated / NAME, truth, top)
+    written = write_judged_truth(curated, judged_file(curated, judged), truth, top)
     tell(f"wrote {truth} and {written.synonyms}: {written.pairs:,} pairs, {written.shown:,} concepts that they show")
     for note in written.notes:
         tell(f"note: {note}", err=True)

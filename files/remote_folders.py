@@ -231,6 +231,23 @@ def address_of(path: Path) -> str:
     return str(path) if copy is None else f"{copy.address}/{_name(copy, path)}".rstrip("/")
 
 
+def beside(folder: Path) -> Iterator[Path]:
+    """The folders where it lies that hold a manifest.json, by name: of a copy, copies of which no more is here yet."""
+    copy = copy_of(folder)
+    if copy is None:
+        yield from sorted(path.parent for path in folder.resolve().parent.glob(f"*/{MARK}"))
+        return
+    parent, _, own = copy.address.rpartition("/")
+    if not copy.path_there("").rpartition("/")[0]:  # a whole bucket
+        return
+    with _asked(parent, "read"):
+        found = copy.there.ls(copy.path_there("").rpartition("/")[0], detail=True)
+    folders = {str(one["name"]).rstrip("/").rpartition("/")[2] for one in found if one["type"] == "directory"}
+    for name in sorted(folders - {own}):
+        if not name.startswith(".") and (place := local_folder(f"{parent}/{name}", only=MARK) / MARK).is_file():
+            yield place.parent
+
+
 def all_copies() -> tuple[RemoteCopy, ...]:
     """What this process has copies of, to be told to those that it starts."""
     return tuple(_COPIES.values())

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from files.errors import CocuError, MisuseError, one_line
+from files.remote_folders import copy_of
 
 NAME = "judged.sqlite"
 _APPLICATION = 0x636F6375  # SQLite's own field for whose file it is
@@ -123,6 +124,13 @@ def share_drawn(judgements: Iterable[Judgement], depth: int) -> JudgedShare:
         if one.drawn and 1 <= one.place <= depth:
             by_pair.setdefault((one.shard, one.key), []).append(one.shown)
     return share_right([sum(said) for said in by_pair.values()], [len(said) for said in by_pair.values()])
+
+
+def judged_file(curated: Path, judged: Path | None) -> Path:
+    """Where the judgements of a curation are kept. Raises MisuseError where that must be said."""
+    if judged is None and copy_of(curated):
+        raise MisuseError(f"{curated}: judgements are kept on a disk only; say where by --judged FILE")
+    return judged or curated / NAME
 
 
 def read_judgements(path: Path) -> list[Judgement]:

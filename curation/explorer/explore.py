@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from files.errors import MisuseError
-from files.remote_folders import copy_of
 from files.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -36,17 +35,15 @@ def explore_folders(
     """
     if missing := [name for name in _WANTED if find_spec(name) is None]:
         raise MisuseError(f"{_EXTRA} ({', '.join(missing)} missing)")
-    from curation.curated.judgements import NAME
+    from curation.curated.judgements import judged_file
     from curation.explorer.explored import Explored
     from curation.explorer.guard import is_loopback
     from curation.explorer.server import serve
 
     if len(curated) not in (1, 2):
         raise MisuseError(f"{len(curated)} folders: give one to explore, or two to compare")
-    if judged is None and copy_of(curated[0]):
-        raise MisuseError(f"{curated[0]}: judgements are kept on a disk only; say where by --judged FILE")
+    kept = judged_file(curated[0], judged)
     with scratch_folder("cocu-explore-") as scratch:
-        kept = judged or curated[0] / NAME
         opened = [Explored.opened(folder, index, kept, scratch, device, encoder) for folder in curated]
         notes = [f"{one.folder}: {one.encoder_missing}" for one in opened if one.encoder_missing]
         if not is_loopback(host):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curation.curated.judgements import NAME, JudgedShare, Judgements, share_drawn
+from curation.curated.judgements import JudgedShare, Judgements, judged_file, share_drawn
 from curation.curated.pairs import CuratedPair
 from curation.explorer.catalogue import Catalogue, Postings, open_catalogue, shard_keys
 from curation.explorer.pictures import Kept, Pictures
@@ -108,7 +108,7 @@ class Explored:
         catalogue = open_catalogue(curated, scratch)
         found = index or find_index(curated)
         space = PairSpace.opened(catalogue, found) if found else None
-        return cls(catalogue, space, Judgements(judged or curated / NAME), device, encoder)
+        return cls(catalogue, space, Judgements(judged_file(curated, judged)), device, encoder)
 
     def start(self) -> None:
         """Begin to load the encoder."""

@@ -17,6 +17,7 @@ from curation.explorer.explored import Explored
 from curation.explorer.guard import Token
 from files.errors import CocuError, MisuseError
 from files.page import page
+from files.printable import called
 
 BY = {"words": "pictures like words", "captions": "captions like words", "concept": "concept", "key": "key"}
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -43,7 +44,8 @@ class Frame:
             "by_words": BY,
             "encoder": self.explored.encoder_missing,
         }
-        return Response(page(_TEMPLATES / template, **(shared | values)), status, media_type="text/html")
+        told = {name: called(value) if isinstance(value, str) else value for name, value in (shared | values).items()}
+        return Response(page(_TEMPLATES / template, **told), status, media_type="text/html")
 
     def to(self, path: str) -> Response:
         """On to another page."""

@@ -41,9 +41,10 @@ class Pictures:
     def whole(self, pair: int) -> bytes | None:
         """The picture as the shard holds it; None where there is none."""
         name, row = self._catalogue.place(pair)
-        if name not in self._shards:  # the manifest is long
-            self._shards[name] = shard_of(self._catalogue.folder, name)
-        shard = self._shards[name]
+        with self._lock:  # a page asks for many pictures of a shard at once
+            if name not in self._shards:  # the manifest is long, and the shard may come from elsewhere
+                self._shards[name] = shard_of(self._catalogue.folder, name)
+            shard = self._shards[name]
         if shard is None:
             return None
         tar = Path(shard.url)
@@ -63,7 +64,7 @@ class Pictures:
 
     def _places_in(self, shard: str, tar: Path) -> np.ndarray:
         """Offset and size of each pair's picture, int64 [pairs, 2]; -1 where there is none."""
-        with self._lock:  # a page asks for many pictures of a shard at once
+        with self._lock:
             if shard not in self._places:
                 with reading(tar):
                     status = tar.stat()

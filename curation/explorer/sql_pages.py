@@ -13,7 +13,7 @@ from curation.curated.answers import is_number, text_rows
 from curation.curated.bounded import Waiting, bounded_query
 from curation.explorer.frame import Frame, asked_text, field
 from files.errors import CocuError
-from files.printable import printable
+from files.printable import called, printable
 
 _SECONDS, _MEMORY, _ROWS, _LETTERS = 30.0, 1 << 30, 200, 20_000
 
@@ -65,4 +65,4 @@ class SqlPages:
             numbers = tuple(is_number(field.type) for field in answer.schema)
             return SqlAnswer(names, numbers, tuple(rows[:_ROWS]), len(rows) > _ROWS)
         except CocuError as error:
-            return SqlAnswer(wrong=str(error))
+            return SqlAnswer(wrong=called(str(error)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,27 @@ import numpy as np
 from curation.index.opened import Index, content_digest, open_index
 from curation.runs.manifest import parsed_manifest, read_manifest
 from files.errors import CocuError, MisuseError
+from files.remote_folders import address_of, beside, is_there, local_folder
+from files.saying import say
 
 
 def find_index(curated: Path) -> Path | None:
     """The index that a curation was made from, where it lies beside it: by what its manifest says of itself."""
     wanted = read_manifest(curated, "curated")["parameters"].get("index_content")
-    for path in sorted(curated.resolve().parent.glob("*/manifest.json")):
-        try:
-            manifest = parsed_manifest(path)
-            if manifest.get("kind") == "index" and content_digest(manifest) == wanted:
-                return path.parent
-        except (CocuError, KeyError, TypeError):
-            continue
+    try:
+        for path in beside(curated):
+            if _is_index(path, wanted):
+                return local_folder(address_of(path))
+    except CocuError as error:  # the other side may show the folder, and nothing beside it
+        say(f"the index was looked for in vain: {error}")
     return None
+
+
+def _is_index(path: Path, content: Any) -> bool:
+    with suppress(CocuError, KeyError, TypeError):
+        manifest = parsed_manifest(path / "manifest.json")
+        return manifest.get("kind") == "index" and content_digest(manifest) == content
+    return False
 
 
 def open_index_of(curated: Path, path: Path) -> Index:
@@ -42,7 +51,7 @@ def embedded_outside(curated: Path) -> Path | None:
     if not read_manifest(curated, "curated")["parameters"].get("anchors"):
         return None
     folder = curated / "anchors" / "embeddings"
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_there(folder):
         raise MisuseError(f"{folder}: missing; its pairs are from outside the index, and were embedded there")
     return folder
 

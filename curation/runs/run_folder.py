@@ -26,6 +26,7 @@ from curation.runs.parquet_parts import parquet_batches
 from files.atomic import atomic, sweep, write_json
 from files.errors import CocuError, MisuseError
 from files.locks import locked, locked_file
+from files.printable import called
 from files.rejects import Reject
 from files.remote_folders import bring, copy_of, is_there, remove
 from files.saying import say
@@ -70,7 +71,7 @@ class RunFolder:
         self.renewed, self.advice = renewed, advice
         self.kind = kind
         self.parameters = json.loads(json.dumps(dict(parameters)))
-        self.inputs = [asdict(shard) for shard in shards]
+        self.inputs = [{**asdict(shard), "url": called(shard.url)} for shard in shards]
         self.records: dict[str, dict[str, Any]] = {}
         self.was_finished = False
         self._manifest: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from files import remote_folders
 from files.atomic import write_text
 from files.errors import CocuError, MisuseError
 from files.printable import CALLED, printable_lines
-from files.remote_folders import address_of, at_hand, bring, copy_of, is_there, local_folder, remove
+from files.remote_folders import address_of, at_hand, beside, bring, copy_of, is_there, local_folder, remove
 from files.scratch import scratch_folder
 from files.synced import remote_address
 from files.workers import WorkerPool
@@ -271,6 +271,25 @@ def test_workers_of_another_machine_have_copies_of_their_own(tmp_path: Path) -> 
     with scratch_folder("cocu-copy-"):
         assert root.exists()
         assert not elsewhere[0].here.exists()
+
+
+def test_what_lies_beside(tmp_path: Path) -> None:
+    """Folders with a manifest, wherever they lie; of those elsewhere nothing else is copied before it is asked for."""
+    for name in ("a curation", "b", "c", "d?[1]", ".hidden", "e/deep"):
+        for file in ("manifest.json", "rows/0"):
+            put(f"data/{name}/{file}", name)
+    put("data/none/other.json", "{}")
+    put("data/manifest.json", "{}")
+    found = list(beside(local_folder("memory://data/b")))
+    assert [address_of(path) for path in found] == [f"memory://data/{name}" for name in ("a curation", "c", "d?[1]")]
+    assert [here(path) for path in found] == [{"manifest.json": name} for name in ("a curation", "c", "d?[1]")]
+    assert here(local_folder("memory://data/c")) == {"manifest.json": "c", "rows/0": "c"}
+    assert list(beside(local_folder("memory://data"))) == []  # a whole bucket
+    for name in ("b", "a", "without"):
+        (tmp_path / "disk" / name).mkdir(parents=True)
+        (tmp_path / "disk" / name / "manifest.json").write_text("{}")
+    (tmp_path / "disk" / "without" / "manifest.json").unlink()
+    assert list(beside(tmp_path / "disk" / "b")) == [tmp_path / "disk" / name for name in ("a", "b")]
 
 
 def _write(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, curate, running, same
+from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, contents, curate, running, same
 from tests.integration.s3_server import BUCKET, S3Server, s3_server
 
 
@@ -74,6 +74,48 @@ def test_s3(s3: S3Server, undisturbed: Undisturbed, warm_s3: WarmCommand, tmp_pa
     asked = end(warm_s3, "curate", "query", curated, "SELECT count(*) FROM pairs", log=log)
     assert "160" in asked
     assert f"index {index}" in end(warm_s3, "index", "info", index, log=log)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_s3_shows_what_a_disk_shows(
+    s3: S3Server, undisturbed: Undisturbed, warm_s3: WarmCommand, tmp_path: Path
+) -> None:
+    """The index is found beside the curation there, and both are read: also of pairs from outside the index."""
+    log, outside = tmp_path / "log", tmp_path / "outside"
+    anchors = ("--anchors", undisturbed.shards / "00000.tar", "--model", undisturbed.model)
+    end(warm_s3, *curate(undisturbed.index, outside, *anchors), log=log)
+    for name, curated in (("curated", undisturbed.curated), ("outside", outside)):
+        s3.files().put(str(undisturbed.index), f"{BUCKET}/{name}/c/index", recursive=True)
+        s3.files().put(str(curated), f"{BUCKET}/{name}/c/{name}", recursive=True)
+        there, index = f"s3://{BUCKET}/{name}/c/{name}", ("--index", undisturbed.index)
+        asked = end(warm_s3, "curate", "query", there, "SELECT key FROM pairs", "--format", "csv", log=log)
+        key = asked.splitlines()[-1]
+        for number, command in enumerate(
+            [("curate", "report"), ("curate", "show", key), ("curate", "export"), ("curate", "balance")]
+        ):
+            option, ending = ("--atlas" if "export" in command else "--out"), "parquet" if number > 1 else "html"
+            pages = [tmp_path / f"{name}-{number}-{place}.{ending}" for place in ("there", "here")]
+            verb, more = command[:2], command[2:]
+            said = end(warm_s3, *verb, there, *more, option, pages[0], log=log)
+            assert "without the captions" not in said
+            end(warm_s3, *verb, curated, *more, option, pages[1], *(index if number < 3 else ()), log=log)
+            assert pages[0].read_bytes() == pages[1].read_bytes(), command
+    said = end(warm_s3, "curate", "export", there, "--truth", tmp_path / "truth.parquet", log=log, code=2)
+    assert f"error: {there}: judgements are kept on a disk only; say where by --judged FILE" in said
+
+
+@pytest.mark.timeout(300)
+def test_balance_goes_on(undisturbed: Undisturbed, warm: WarmCommand, tmp_path: Path) -> None:
+    """The next command has another copy, of the same shards."""
+    log, folders = tmp_path / "log", {"there": f"local://{undisturbed.curated}", "here": undisturbed.curated}
+    for name, curated in folders.items():
+        for said in ("kept", "already finished; nothing to do"):
+            assert said in end(warm, "curate", "balance", curated, "--out", tmp_path / name, log=log)
+    there, here = (contents(tmp_path / name) for name in folders)
+    for one, other in zip(there["manifest.json"]["inputs"], here["manifest.json"]["inputs"], strict=True):
+        assert one.pop("url") == f"local://{other.pop('url')}"
+    assert there == here
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ pytest.importorskip("python_multipart")
 
 from curation.explorer.lists import PAGE
 from curation.explorer.server import application
+from files.printable import CALLED
 from tests.curation.curated_fixture import MadePair, jpeg, make_curated
 from tests.curation.explorer.asking import ask, explore, token_of
 from tests.examples import examples
@@ -254,3 +255,17 @@ def test_pictures_of_a_folder_without_shards_come_from_its_source(tmp_path: Path
     found = application([explore(curated)])
     assert ask(found, "/picture/2").headers["content-type"] == "image/svg+xml"
     assert ask(found, "/pair/2").status == 200
+
+
+def test_pages_tell_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder that lies elsewhere, what is given to commands is its address, and not its copy here."""
+    copy = tmp_path / "copy" / "curated"
+    app = application([explore(make_curated(copy, {"s": MANY[:20]}, summary=SUMMARY), tmp_path / "judged.sqlite")])
+    monkeypatch.setitem(CALLED, str(copy), "s3://bucket/<curated>")
+    for address in ("/", "/judged"):
+        assert "cocu curate export s3://bucket/<curated>" in page(app, address).text
+    (copy / "tables" / "pairs" / "s.parquet").unlink()
+    wrong = [ask(app, "/pair/3"), ask(app, "/sql", {"token": token_of(app, "/sql"), "sql": "SELECT * FROM pairs"})]
+    for found in wrong:
+        assert str(copy) not in found.text
+        assert "s3://bucket/&lt;curated&gt;" in found.text, found.text
