@@ -20,6 +20,7 @@ from benchmarks.reproduce.report import write_report
 from benchmarks.reproduce.steps import PLAN, Folder, Step
 from files.errors import MisuseError
 from files.locks import locked
+from files.machine import cores
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 CC3M = "cc3m"
@@ -56,7 +57,7 @@ def _run(asked: Mapping[str, Any], steps: Sequence[Step], out: Path, jobs: int) 
     folder = Folder(out)
     folder.begin(asked, steps)
     print(f"{asked['preset']}: {len(steps)} steps, {jobs} side by side, in {out}", flush=True)
-    lost = execute(steps, folder, jobs, machine.cores(), lambda text: print(text, flush=True))
+    lost = execute(steps, folder, jobs, cores(), lambda text: print(text, flush=True))
     if lost:
         print(f"{len(lost)} steps failed, or wait for one that did: {', '.join(lost)}", file=sys.stderr, flush=True)
     return lost

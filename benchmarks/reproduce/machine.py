@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from files.machine import cores, memory
+
 PACKAGES = ("cocu", "torch", "numpy", "open_clip_torch", "faiss-gpu", "faiss-cpu", "spacy", "pillow")
 ROOT = Path(__file__).resolve().parents[2]
 _MEMORY_OF_A_LANE = 2 << 30  # bytes that a small training run takes, amply
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def fitting_jobs(device: str) -> int:
@@ -26,8 +22,7 @@ def fitting_jobs(device: str) -> int:
     """
     if device == "cuda":
         return 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(cores(), memory // _MEMORY_OF_A_LANE))
+    return max(1, min(cores(), memory() // _MEMORY_OF_A_LANE))
 
 
 def facts() -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The plan's executor, with real processes: what is done is left out, what failed is said, nothing is left running."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from benchmarks.reproduce.remaining import remaining
 from benchmarks.reproduce.steps import PLAN, Folder, Step
 from files.errors import MisuseError
 from files.locks import locked
+from files.machine import cores
 from tests.examples import examples
 
 
@@ -46,7 +46,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert "[3 of 3] c: 0 s" in said
     record = json.loads((tmp_path / "out" / "steps" / "a.json").read_text())
     assert record["command"] == f"bash -c 'echo a >> {ran}'"
-    assert record["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert record["machine"]["cores"] == cores()
     assert record["versions"]["python"] == sys.version.split()[0]
 
 
