@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-APART = 4096  # rows read at a time, for 256 MB of pages at most
+APART = 128  # rows read at a time: around each that lies apart the system maps up to 2 MB
 
 
 def load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
@@ -30,8 +30,7 @@ def load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Any:
 def wide_rows(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:
     """Rows of an array as float32 of their own; where it is mapped, their pages are given back.
 
-    which: a slice, or rows int64 of any shape, of which so many are read at a time: around each that lies apart the
-    system maps 64 kB.
+    which: a slice, or rows int64 of any shape, which are read in their order in the array, a few at a time.
     """
     if isinstance(which, slice):
         found = np.array(array[which], np.float32, order="C")
@@ -39,8 +38,10 @@ def wide_rows(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:
         return found
     flat = which.ravel()
     found = np.empty((len(flat), *array.shape[1:]), np.float32)
+    order = np.argsort(flat, kind="stable")
     for start in range(0, len(flat), APART):
-        found[start : start + APART] = array[flat[start : start + APART]]
+        some = order[start : start + APART]
+        found[some] = array[flat[some]]
         let_go(array)
     return found.reshape(*which.shape, *array.shape[1:])
 

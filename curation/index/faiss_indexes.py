@@ -50,8 +50,8 @@ def build_one(
             size = size_text(index_bytes(factory, *vectors.shape))
             say(f"{name}.faiss: {len(vectors):,} vectors of {vectors.shape[1]}, factory {factory}, about {size}")
             build_by_lists(folder, name, vectors, factory)
-        give_back()  # thousands of lists
         folder.commit(step, {"factory": factory} | ({"trained": trained} if trained else {}))
+    give_back()  # thousands of lists
     fewer = {name: value for name, value in folder.records[step].items() if name == "trained"}
     nearest = NearestRows(path, vectors, SearchSettings())
     queries = _recall_queries(name, rows)
@@ -81,6 +81,7 @@ def build_one(
             "--min-recall: the embeddings are kept"
         )
     deeper = tune_deeper(nearest, queries, min_recall)
+    give_back()
     for deep in deeper:
         say(f"{name}.faiss: {told(*deep)}")
     return {

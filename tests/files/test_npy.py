@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.npy import let_go, load_npy
+from files.npy import let_go, load_npy, wide_rows
 from tests.examples import examples
 
 WHOLE = np.arange(12, dtype=np.int32).reshape(3, 4)
@@ -50,6 +50,29 @@ def test_pages_that_were_read_are_given_back_and_read_again(tmp_path: Path) -> N
     assert array.sum() == total
     let_go(np.array(array))
     let_go(array[[1, 2]])
+
+
+def test_rows_of_a_mapped_array_are_copied_and_its_pages_given_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = rng.random((1 << 17, 128)).astype(np.float16)  # 32 MB
+    np.save(tmp_path / "large.npy", made)
+    before = mapped_bytes()
+    array = load_npy(tmp_path / "large.npy", "r")
+    for which in (
+        slice(5, 70_000),
+        slice(10, 10),
+        rng.integers(0, len(made), 1000),
+        rng.integers(0, len(made), (7, 90)),
+        np.sort(rng.choice(len(made), 50_000, replace=False)),
+        np.zeros((0, 3), np.int64),
+    ):
+        found = wide_rows(array, which)
+        assert type(found) is np.ndarray
+        assert found.dtype == np.float32
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, made[which])
+        assert mapped_bytes() - before < 8 << 20
+        np.testing.assert_array_equal(wide_rows(made, which), found)
 
 
 @examples(200)
