@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,9 @@ class Busy(CocuError):
 def locked(folder: Path, mark: str | None, begin: Callable[[bool], None] | None = None) -> Iterator[None]:
     """The folder, made if need be, for this block alone, or beside others that give a `begin`, too.
 
+    Where the block is refused, or fails, before anything but the mark stands in it, it is as it was before: the mark
+    goes, and so do folders that were made.
+
     mark: the file that says whose it is; without it the folder must be empty but for hidden files. None: other files
     may lie there. begin: done first, with whether nobody else is there; nobody comes meanwhile. Raises MisuseError
     where it is a file, or holds other files; CocuError where another run is at work there, where it cannot be written,
@@ -42,11 +45,15 @@ def locked(folder: Path, mark: str | None, begin: Callable[[bool], None] | None 
             raise MisuseError(
                 f"{folder}: holds other files ({', '.join(strangers[:3])}) and no {mark}; give a new or empty folder"
             )
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    begun = mark is not None and not (folder / mark).exists()
     with taken(folder, folder / LOCK, begin) as held:
         try:
             yield
-        except Exception:
+        except Exception as error:
             held.check()
+            if isinstance(error, CocuError):
+                _leave_nothing(held, mark if begun else None, made)
             raise
         held.check()
 
@@ -67,11 +74,12 @@ def locked_file(path: Path, part: str = "") -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds: its absolute path, that of its lock, and the lock's device and number."""
+    """What a process holds: its absolute path, that of its lock, the lock's device and number, and its open file."""
 
     path: str
     lock: str
     place: tuple[int, int]
+    opened: int
 
     def check(self) -> None:
         """Raises CocuError where it was removed, or another was put in its place."""
@@ -80,6 +88,14 @@ class Held:
                 f"{self.path}: was removed, moved or replaced while this run was at work there, and what was written "
                 "is gone with it; run the same command again, and leave its --out alone until it ends"
             )
+
+    def alone(self) -> bool:
+        """Whether nobody else is there, nor comes any more; for who has opened it."""
+        try:
+            fcntl.lockf(self.opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # others, or no locks there
+            return False
+        return True
 
 
 # What this process holds, or the one that started it. It does not lock itself out: what is here it holds already.
@@ -106,6 +122,19 @@ def check_held(path: Path) -> Path | None:
     return found
 
 
+def _leave_nothing(held: Held, mark: str | None, made: Sequence[Path]) -> None:
+    """mark, made: what was not there before, the folder first of those above it."""
+    with contextlib.suppress(OSError):
+        names = set(os.listdir(held.path))
+        if {name for name in names if not name.startswith(".")} <= {mark} and held.alone():
+            if mark in names:
+                os.unlink(os.path.join(held.path, mark))
+            if made and names <= {LOCK, mark}:
+                os.unlink(held.lock)
+                for place in made:
+                    place.rmdir()
+
+
 # The lock itself.
 
 
@@ -122,7 +151,7 @@ def taken(path: Path, lock: Path, begin: Callable[[bool], None] | None = None, p
         opened = _opened(path, lock)
         try:
             status = os.fstat(opened)
-            held = Held(os.path.abspath(path), os.path.abspath(lock), (status.st_dev, status.st_ino))
+            held = Held(os.path.abspath(path), os.path.abspath(lock), (status.st_dev, status.st_ino), opened)
             mine = _lock(opened, path, part, begin is not None)
             if _place(held.lock) != held.place:  # removed while it was waited for
                 continue

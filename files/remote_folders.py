@@ -176,8 +176,15 @@ def at_hand(path: Path) -> Path:
 
 def is_there(path: Path) -> bool:
     """Whether what is to be written in a copy is there already, by whomever."""
-    copy = copy_of(path)
-    return copy is not None and bool(copy.listed(_name(copy, path)))
+    return bool(names_there(path))
+
+
+def names_there(path: Path) -> set[str]:
+    """The files at or below a path in a copy that are there, by their names below it; none where it is in no copy."""
+    if (copy := copy_of(path)) is None:
+        return set()
+    top = _name(copy, path)
+    return {name[len(top) :].lstrip("/") for name in copy.listed(top)}
 
 
 def remove(path: Path, ignore_errors: bool = False) -> None:

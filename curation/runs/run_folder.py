@@ -28,7 +28,7 @@ from files.errors import CocuError, MisuseError
 from files.locks import locked, locked_file
 from files.printable import called
 from files.rejects import Reject
-from files.remote_folders import bring, copy_of, is_there, remove
+from files.remote_folders import bring, copy_of, is_there, names_there, remove
 from files.saying import say
 from files.shapes import ShapeFault, check_shape
 from files.strict_json import JsonFault, read_json
@@ -75,7 +75,7 @@ class RunFolder:
         self.records: dict[str, dict[str, Any]] = {}
         self.was_finished = False
         self._manifest: dict[str, Any] = {}
-        self._company = False
+        self._company = self._begun = False
         self._held = ExitStack()
 
     def __enter__(self) -> RunFolder:
@@ -94,8 +94,13 @@ class RunFolder:
             self._held = stack.pop_all()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._held.close()
+    def __exit__(self, kind: Any = None, error: Any = None, trace: Any = None) -> None:
+        # As `locked` does here; but where parts have no locks, others may be at work.
+        if self._begun and not self.part and isinstance(error, CocuError):
+            with contextlib.suppress(CocuError, OSError):
+                if names_there(self.path) == {"manifest.json"}:
+                    remove(self.path / "manifest.json")
+        self._held.__exit__(kind, error, trace)
 
     def _load(self, alone: bool = True) -> None:
         """Begin the folder, or see what is done; alone: nobody else is at work there."""
@@ -125,6 +130,7 @@ class RunFolder:
                 "shards": {},
             }
             write_json(path, self._manifest)
+            self._begun = True
         if self.was_finished:
             remove(states, ignore_errors=True)  # its run may have been killed before it did so
             return

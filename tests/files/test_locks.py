@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
@@ -28,6 +29,15 @@ with locked(Path(sys.argv[1]), "m"):
     pass
 """
 
+SHARING = """
+import sys
+from pathlib import Path
+from files.locks import locked
+with locked(Path(sys.argv[1]), "m", lambda alone: None):
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
 
 def test_neither_another_process_nor_this_one_enters(tmp_path: Path, root: Path) -> None:
     folder = tmp_path / "a" / "out"
@@ -40,6 +50,49 @@ def test_neither_another_process_nor_this_one_enters(tmp_path: Path, root: Path)
                 assert f"{folder}: another run is at work on this folder (process {os.getpid()} on " in done.stderr
                 assert socket.gethostname() in done.stderr
     assert subprocess.run([sys.executable, "-c", OTHER, folder], cwd=root).returncode == 0
+
+
+def refuse(folder: Path, *files: str) -> None:
+    """A block that writes files, and is refused."""
+    with suppress(MisuseError), locked(folder, "m"):
+        for name in files:
+            (folder / name).touch()
+        raise MisuseError("no")
+
+
+def test_who_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    refuse(tmp_path / "a" / "b" / "out", "m")
+    refuse(tmp_path / "a" / "b" / "out")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    refuse(tmp_path / "out", "m")
+    assert os.listdir(tmp_path / "out") == [".lock"]
+
+
+def test_who_is_refused_leaves_what_was_there_or_done(tmp_path: Path) -> None:
+    (tmp_path / "m").touch()
+    refuse(tmp_path)
+    refuse(tmp_path / "in", "m", "work")
+    refuse(tmp_path / "in")
+    with suppress(KeyError), locked(tmp_path / "fault", "m"):  # as after a kill
+        (tmp_path / "fault" / "m").touch()
+        raise KeyError
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.name != ".lock"}
+    assert names == {"m", "in", "in/m", "in/work", "fault", "fault/m"}
+
+
+def test_who_is_refused_leaves_what_others_began(tmp_path: Path, root: Path) -> None:
+    folder = tmp_path / "out"
+    waiting = [sys.executable, "-c", SHARING, folder]
+    with subprocess.Popen(waiting, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        with suppress(MisuseError), locked(folder, "m", lambda alone: (folder / "m").touch()):
+            assert other.stdout.readline() == "there\n"  # it came when this one was there
+            raise MisuseError("no")
+        assert (folder / "m").exists()
+        other.communicate("go")
+    assert other.returncode == 0
+    assert (folder / "m").exists()
 
 
 def test_a_child_does_not_keep_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,29 @@ def test_another_machine_with_other_parameters_is_refused() -> None:
         pass
     with pytest.raises(MisuseError, match='was begun with other parameters or inputs:\n  model: "a" there, "b" now'):
         machine(model="b").__enter__()
+
+
+@pytest.mark.parametrize("below", ["", "anchors"])
+def test_who_is_refused_leaves_nothing_there(below: str, memory: Any) -> None:
+    def refuse(part: str = "", *shards: str) -> set[str]:
+        outer = machine()
+        run = RunFolder(outer.path / below, "anchors", {}, [], part=part) if below else outer
+        run.part = part
+        with suppress(MisuseError), outer if below else nullcontext(), run:
+            assert f"{below}/manifest.json".lstrip("/") in there()
+            for shard in shards:
+                do(run, shard)
+            raise MisuseError("no such model")
+        return set(there())
+
+    assert refuse() == set()
+    names = refuse("", "0")
+    assert {name.removeprefix(f"{below}/") for name in names} == {
+        *("embeddings/0.parquet", "state/0.json", "manifest.json")
+    }
+    assert refuse() == names
+    memory.rm("/run", recursive=True)
+    assert f"{below}/manifest.json".lstrip("/") in refuse("1/2")  # another may be at work
 
 
 def test_two_at_once_with_the_same_options(said: list[str]) -> None:
