@@ -16,6 +16,7 @@ from curation.index.caption_rows import CaptionRows
 from files.npy import wide_rows
 
 STATISTICS_PICTURES = 50_000
+_BLOCK = 4096
 # Of unit vectors, which as halves are rounded by about 1e-7 in all.
 LEAST_VARIANCE = 1e-6
 
@@ -59,7 +60,12 @@ class PictureStatistics:
             return np.zeros(width, np.float32), np.zeros((width, width), np.float32)
         step = -(-len(self.pictures) // STATISTICS_PICTURES)
         sample = wide_rows(self.pictures, np.arange(0, len(self.pictures), step))
-        return sample.mean(0), np.cov(sample.T).astype(np.float32)
+        centre = sample.mean(0, dtype=np.float64)
+        covariance = np.zeros((width, width))
+        for start in range(0, len(sample), _BLOCK):  # as doubles, all of them would be twice as large
+            block = sample[start : start + _BLOCK] - centre
+            covariance += block.T @ block
+        return sample.mean(0), (covariance / (len(sample) - 1)).astype(np.float32)
 
     @cached_property
     def centre(self) -> np.ndarray:
