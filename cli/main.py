@@ -190,8 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Exit codes: 0 done, 1 could not be done, 2 wrong arguments, 130 interrupted, 141 nobody reads
     our output any more.
     """
+    from files.machine import fit_threads
+
     exit_code: str | int | None = 0
     sys.unraisablehook = _come_again
+    fit_threads()
     try:
         _refuse_undecodable(sys.argv[1:] if arguments is None else arguments)
         app(args=arguments, prog_name="cocu")

@@ -30,6 +30,13 @@ def cores() -> int:
     return allowed
 
 
+def fit_threads() -> None:
+    """For libraries that are loaded after it: where the group leaves fewer cores than the machine has, they would begin
+    a thread for each of these, which then wait for each other."""
+    if (some := cores()) < len(os.sched_getaffinity(0)):
+        os.environ.setdefault("OMP_NUM_THREADS", str(some))
+
+
 def memory() -> int:
     """Bytes of memory that it may have."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
