@@ -147,7 +147,13 @@ def spreads(folder: str) -> None:
     """What is asked of any workers (tests/curation/runs/test_spread.py), of one node's two."""
     Node(1, 2)
     there = Path(folder)
-    gather = partial(ray_workers, None, "cpu", 2, None)
+    seen: list[tuple[int, bool]] = []
+
+    def two(cores: int, memory: float) -> int:
+        seen.append((cores, memory > 1e8))
+        return 2
+
+    gather = partial(ray_workers, None, "cpu", None, None, usual=two)
     make = partial(recording, there, "3", ATTEMPTS, "")
     counted: list[int] = []
     tried: list[str] = []
@@ -159,6 +165,7 @@ def spreads(folder: str) -> None:
         )
         failed = sorted(shard.name for shard, outcome in outcomes if isinstance(outcome, CocuError))
         assert failed == ["3", "bad"], failed
+        assert seen == [(2, True)], seen
         assert sorted(tried) == ["3"] * ATTEMPTS + ["bad"], tried
         assert sum(counted) == 3 * (len(shards) - len(failed))
         begun = {path.name: len(path.read_text().split()) for path in there.iterdir() if path.is_file()}
