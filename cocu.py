@@ -196,7 +196,7 @@ def add_to_index(
         check_numbers(0, 1, max_rejects=max_rejects)
         encoder = named_encoder(model, pretrained, trust_remote_code, tokenizer) or getattr(index, "encoder", None)
         at_once = (device, batch_size, workers or _cores())
-        named = (_path(index), _names(shards), _names(extra_captions))
+        named = (_path(index, filled=True), _names(shards), _names(extra_captions))
         more = (None if embeddings is None else Path(embeddings), Team(engine, address, processes, gpus, workers))
         made = growth.add_to_index(*named, encoder, spacy_pipeline, max_rejects, *at_once, *more)
         fit_default(open_index(_path(index), made["parameters"]["noun_pipeline"]))

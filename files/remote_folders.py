@@ -9,23 +9,21 @@ filled begins empty, and goes with its process. What reads one copies what it la
 from __future__ import annotations
 
 import atexit
-import errno
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from files.addresses import filesystem, is_full, no_room, told
+from files.addresses import is_full, no_room
 from files.errors import CocuError, MisuseError
 from files.locks import LOCK, taken
 from files.printable import CALLED
+from files.remote_copy import RemoteCopy, asked, content_of, size_of, time_of
 from files.saying import say
 from files.scratch import scratch_folder
 from files.synced import remote_address
@@ -36,81 +34,11 @@ MARK = "manifest.json"
 LARGE = ("embeddings", "shards")
 OF_SHARDS = ("shards", "pairs", "archives")  # folders with a file for each shard, of a curation
 SMALL = ".concepts.tar"  # of these all the same
-# Where a file appears when it has come whole, and folders are but names.
-STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 PASSING = ("memory",)  # what lies there goes with the process that wrote it
 OTHERS = ".others"  # marks a copy that processes of an engine share on a machine where nobody else has it
 AT_ONCE = 256  # files, of many to be copied
+AGAIN = 5  # times that a folder is looked at, which others write
 TOLD_BYTES = 100 << 20
-
-
-@dataclass(frozen=True)
-class RemoteCopy:
-    """The copy `here` of the folder at `address`. filled: what is written here goes there.
-
-    sent: what is of single shards is not kept here when it has gone there.
-    """
-
-    address: str
-    here: Path
-    filled: bool = False
-    sent: bool = False
-
-    @property
-    def there(self) -> Any:
-        """The file system of the address, which has no lists of before."""
-        if self.address.partition(":")[0] in STORES:
-            return filesystem(self.address, use_listings_cache=False)
-        found = filesystem(self.address)  # not every driver knows the option
-        found.invalidate_cache()
-        return found
-
-    def path_there(self, name: str) -> str:
-        """What the other side calls a file or folder; name: below `here`, with slashes, "" for the whole."""
-        root = str(self.there._strip_protocol(self.address)).rstrip("/")
-        return f"{root}/{name}" if name else root
-
-    def listed(self, name: str = "") -> dict[str, Mapping[str, Any]]:
-        """What is known there of each file at or below a name. Raises CocuError for names that no folder here has."""
-        with _asked(self.address, "read"):
-            try:
-                there = self.there
-                found = there.find(self.path_there(name), detail=True)
-                found = {path: known or there.info(path) for path, known in found.items()}
-            except FileNotFoundError:
-                return {}
-        root, files = self.path_there("") + "/", {}
-        for path, known in found.items():
-            below = str(path).removeprefix(root)
-            if not below:  # the folder itself, which some tools leave an empty file for
-                continue
-            if any(part in ("", ".", "..") for part in below.rstrip("/").split("/")) or "\0" in below:
-                raise CocuError(f"{self.address}: holds {below!r:.200}, which no file here can be called; remove it")
-            if not below.endswith("/") and not any(part.startswith(".") for part in below.split("/")):
-                files[below] = known
-        return files
-
-    def noted(self, name: str) -> Path:
-        """Where it is noted of which content the copy of a file is."""
-        return self.here.parent / "noted" / f"{name}.json"
-
-    def came(self, name: str = "") -> set[str]:
-        """Files at or below a name that are copies, and were not made here."""
-        notes = self.here.parent / "noted"
-        found = [path for path in (self.noted(name), *(notes / name).rglob("*.json")) if path.is_file()]
-        return {path.relative_to(notes).as_posix().removesuffix(".json") for path in found}
-
-    def has(self, name: str, known: Mapping[str, Any]) -> bool:
-        """Whether the copy of a file is of this content."""
-        with suppress(OSError):
-            return (self.here / name).exists() and self.noted(name).read_text("utf-8") == _content(known)
-        return False
-
-    def note(self, name: str, known: Mapping[str, Any]) -> None:
-        """Note it."""
-        self.noted(name).parent.mkdir(parents=True, exist_ok=True)
-        self.noted(name).write_text(_content(known), "utf-8")
-
 
 _COPIES: dict[str, RemoteCopy] = {}
 _SCRATCH = ExitStack()
@@ -124,7 +52,7 @@ def local_folder(given: str | Path, filled: bool = False, sent: bool = False, on
     Raises MisuseError for an address that cannot be listed or, filled, holds other files; CocuError where the other
     side cannot be reached or refuses.
     """
-    address = remote_address(given)
+    address = remote_address(address_of(Path(given)) if filled else given)  # a copy to be read is not to be filled
     if address is None:
         here = Path(re.sub("(?i)^file:/+", "/", str(given)))
         if not filled:
@@ -154,17 +82,26 @@ def bring(path: Path, but: Collection[str] = ()) -> None:
         return name.endswith(SMALL) or not set(name.split("/")[:-1]) & set(but)
 
     top = _name(copy, path)
-    there = {name: known for name, known in copy.listed(top).items() if wanted(name)}
-    for name in copy.came(top) - set(there):
-        if wanted(name):
-            (copy.here / name).unlink(missing_ok=True)
-            copy.noted(name).unlink(missing_ok=True)
-    lacking = [name for name, known in there.items() if not copy.has(name, known)]
-    size = sum(_size(there[name]) for name in lacking)
-    if size > TOLD_BYTES:
-        say(f"{copy.address}: copying {len(lacking):,} files, {size / 1e9:.1f} GB, to {copy.here.parent.parent}")
-    for start in range(0, len(lacking), AT_ONCE):
-        _fetch(copy, {name: there[name] for name in lacking[start : start + AT_ONCE]})
+    for left in reversed(range(AGAIN)):  # what changed meanwhile is copied again: all of it stood there at one time
+        there = {name: known for name, known in copy.listed(top).items() if wanted(name)}
+        for name in copy.came(top) - set(there):
+            if wanted(name):
+                (copy.here / name).unlink(missing_ok=True)
+                copy.noted(name).unlink(missing_ok=True)
+        lacking = {name: known for name, known in there.items() if not copy.has(name, known)}
+        size = sum(map(size_of, lacking.values()))
+        if size > TOLD_BYTES:
+            say(f"{copy.address}: copying {len(lacking):,} files, {size / 1e9:.1f} GB, to {copy.here.parent.parent}")
+        try:
+            for start in range(0, len(lacking), AT_ONCE):
+                _fetch(copy, dict(islice(lacking.items(), start, start + AT_ONCE)))
+        except CocuError:
+            now = copy.listed(top)
+            if not left or all(content_of(now.get(name, {})) == content_of(known) for name, known in lacking.items()):
+                raise
+            continue
+        if len(lacking) < 2:
+            return
 
 
 def at_hand(path: Path) -> Path:
@@ -191,7 +128,7 @@ def remove(path: Path, ignore_errors: bool = False) -> None:
     """Remove a file or folder that a command fills, here and there; nothing where there is none."""
     if (copy := copy_of(path)) and copy.filled and (there := copy.listed(_name(copy, path))):
         paths = [copy.path_there(name) for name in there]
-        with _asked(copy.address, "written"):
+        with asked(copy.address, "written"):
             if set(copy.address) & set("*?["):  # drivers take many paths for patterns
                 for known in paths:
                     with suppress(FileNotFoundError):
@@ -212,8 +149,8 @@ def send(whole: Path, path: Path) -> bool:
         return False
     name = _name(copy, path)
     target = copy.path_there(name)
-    with _asked(f"{copy.address}/{name}", "written"):
-        if copy.address.partition(":")[0] in STORES:
+    with asked(f"{copy.address}/{name}", "written"):
+        if copy.is_store:
             copy.there.put_file(str(whole), target)
         else:
             beside = f"{target.rpartition('/')[0]}/{whole.name}"
@@ -222,6 +159,26 @@ def send(whole: Path, path: Path) -> bool:
             copy.there.mv(beside, target)
         copy.note(name, copy.there.info(target))
     return copy.sent and path.parent.name in OF_SHARDS
+
+
+def move(path: Path, target: Path) -> None:
+    """Put a file in the place of another, which need not be there: here and there; what is but read stays, too."""
+    target.parent.mkdir(exist_ok=True)
+    if (copy := copy_of(path)) and not copy.filled:
+        arriving = copy.here.parent / "arriving"
+        shutil.copyfile(path, arriving)
+        path = arriving
+    elif copy:
+        before, name = copy.path_there(_name(copy, path)), _name(copy, target)
+        with asked(f"{copy.address}/{name}", "written"):
+            if copy.is_store:
+                copy.there.cp_file(before, copy.path_there(name))
+                copy.there.rm_file(before)
+            else:
+                copy.there.makedirs(copy.path_there(name).rpartition("/")[0], exist_ok=True)
+                copy.there.mv(before, copy.path_there(name))
+            copy.note(name, copy.there.info(copy.path_there(name)))
+    os.replace(path, target)
 
 
 def copy_of(path: Path) -> RemoteCopy | None:
@@ -247,7 +204,7 @@ def beside(folder: Path) -> Iterator[Path]:
     parent, _, own = copy.address.rpartition("/")
     if not copy.path_there("").rpartition("/")[0]:  # a whole bucket
         return
-    with _asked(parent, "read"):
+    with asked(parent, "read"):
         found = copy.there.ls(copy.path_there("").rpartition("/")[0], detail=True)
     folders = {str(one["name"]).rstrip("/").rpartition("/")[2] for one in found if one["type"] == "directory"}
     for name in sorted(folders - {own}):
@@ -316,7 +273,7 @@ def _fetch(copy: RemoteCopy, files: Mapping[str, Mapping[str, Any]]) -> None:
     root = copy.here.parents[1]
     with scratch_folder("cocu-arriving-", root) as folder:
         arrived = [folder / str(number) for number in range(len(files))]
-        with _asked(copy.address, "read"):
+        with asked(copy.address, "read"):
             try:
                 copy.there.get([copy.path_there(name) for name in files], list(map(str, arrived)))
             except OSError as error:
@@ -324,50 +281,11 @@ def _fetch(copy: RemoteCopy, files: Mapping[str, Mapping[str, Any]]) -> None:
                     raise no_room(copy.address, root, f"or set TMPDIR or {CACHE} to a folder with room") from error
                 raise
         for path, (name, known) in zip(arrived, files.items(), strict=True):
-            if path.stat().st_size != _size(known):
+            if path.stat().st_size != size_of(known):
                 raise CocuError(f"{copy.address}/{name}: came with other bytes than it has; run the same command again")
-            if changed := _time(known):
+            if changed := time_of(known):
                 os.utime(path, (changed, changed))
             place = copy.here / name
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, place)
             copy.note(name, known)
-
-
-def _size(known: Mapping[str, Any]) -> int:
-    return int(known.get("size") or 0)
-
-
-def _content(known: Mapping[str, Any]) -> str:
-    """What tells the content of a file from another: its size, and its tag, or else its time."""
-    tag = next((known[name] for name in ("ETag", "etag", "md5Hash") if known.get(name)), None)
-    return json.dumps([_size(known), str(tag) if tag else _time(known)])
-
-
-def _time(known: Mapping[str, Any]) -> float:
-    """When a file was written, in seconds since 1970; 0 where it is not said."""
-    for name in ("LastModified", "mtime", "last_modified", "updated", "created"):
-        value = known.get(name)
-        with suppress(ValueError):
-            value = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return 0.0
-
-
-@contextmanager
-def _asked(address: str, verb: str) -> Iterator[None]:
-    """Around asking the other side: what it refuses becomes a CocuError; of what is to be written an OSError, which
-    ends all work, as that of a full disk does."""
-    try:
-        yield
-    except CocuError:
-        raise
-    except Exception as error:  # every driver has kinds of its own
-        said = told(error)
-        advice = "check the address and your right to it, then run the same command again: it goes on"
-        if verb == "read":
-            raise CocuError(f"{address}: cannot be read: {said}; {advice}") from error
-        raise OSError(errno.EIO, f"cannot be written: {said}; {advice}", address) from error

@@ -227,6 +227,8 @@ def finish_index(
     if folder.overtaken():
         return
     bring(out, but=["state"])
+    if grown_from:
+        bring(grown_from.path / "embeddings")
     clock = Stopwatch()
     if folder.records.get("@vocabulary", {}).get("min_count") != options.min_count:
         say(f"vocabulary: counting concepts named by at least {options.min_count} captions, and encoding them")

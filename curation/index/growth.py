@@ -20,7 +20,7 @@ from curation.index.build import crew_for, finish_index, options_of, told_apart
 from curation.index.embedding import embed_all
 from curation.index.given_vectors import GivenVectors, embed_all_given
 from curation.index.index_manifest import RECORD, read_index_manifest, version_of
-from curation.index.next_version import MANIFEST, NEXT, put_in_place
+from curation.index.next_version import MANIFEST, NEXT, is_begun, put_in_place
 from curation.index.opened import (
     Index,
     all_shards,
@@ -38,7 +38,7 @@ from curation.runs.run_folder import RunFolder, check_rejects
 from curation.runs.team import USUAL, Team, WorkingTeam
 from files.errors import MisuseError
 from files.locks import locked
-from files.remote_folders import copy_of
+from files.remote_folders import LARGE, bring, remove
 from files.saying import say
 
 REJECTS_AT_ONCE = 10_000
@@ -66,15 +66,13 @@ def add_to_index(
     """
     if not shards and not extra and not embeddings:
         raise MisuseError("nothing to add: name shards, or --embeddings, or --extra-captions")
-    if copy_of(path):
-        raise MisuseError(
-            f"{path}: an index grows on a disk only; copy it to one and back, or build another one of what is new, and "
-            "join them by `cocu index merge`"
-        )
     crew = crew_for(team, device, embeddings is not None)
+    bring(path, LARGE)
     read_index_manifest(path)  # told before a lock is made where no index is
     with locked(path, MANIFEST):
         put_in_place(path)
+        if not is_begun(path):  # what is there is of one that is in place, or of two runs at once
+            remove(path / NEXT, ignore_errors=True)
         index = open_index(path, spacy_pipeline)
         given = _given(index, embeddings, bool(shards))
         tables = [part.table for part in given.parts] if given and not given.matched else []

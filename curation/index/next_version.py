@@ -1,19 +1,19 @@
 """The next version of an index, in `INDEX/next/` until it is whole; then its files take their places in the index.
 
 Until its manifest says that it is finished, the index is the old one, whatever becomes of the command. From then on it
-is the new one: what a kill left in the folder is put in place by whoever opens the index next.
+is the new one: what a kill left in the folder is put in place by whoever opens the index next. Of an index that lies
+elsewhere readers do so in their copies, and who makes it grow does so there.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 
 from curation.runs.manifest import parsed_manifest
 from files.errors import CocuError
 from files.locks import Busy, locked
+from files.remote_folders import LARGE, bring, copy_of, move, remove
 from files.synced import sync
 
 NEXT = "next"
@@ -35,6 +35,7 @@ def state_of(index: Path) -> list[tuple[int, int] | None]:
 
 def settle(index: Path) -> None:
     """Put in place a next version that is whole, before the index is read. Raises CocuError if it cannot."""
+    bring(index / NEXT / MANIFEST)
     end = time.monotonic() + WAIT_SECONDS
     while _is_whole(index):
         try:
@@ -55,22 +56,36 @@ def put_in_place(index: Path) -> None:
     """The same in an index that this process has locked. The manifest comes last: without it nothing has changed."""
     if not _is_whole(index):
         return
-    folder = index / NEXT
+    folder, copy = index / NEXT, copy_of(index)
+    bring(index, LARGE)
+    bring(folder)
     for name in ("embeddings", "rows", "."):
         files = [path for path in (folder / name).iterdir() if path.is_file()] if (folder / name).is_dir() else []
         for path in files:
             if path.name != MANIFEST and not path.name.startswith("."):
-                os.replace(path, index / name / path.name)
-        sync(index / name)
-    os.replace(folder / MANIFEST, index / MANIFEST)
+                move(path, index / name / path.name)
+        if (index / name).is_dir():  # of one that lies elsewhere embeddings are here when they are read
+            sync(index / name)
+    move(folder / MANIFEST, index / MANIFEST)
     sync(index)
-    shutil.rmtree(folder, ignore_errors=True)
+    if copy is None or copy.filled:  # where it is but read, it stands there still
+        remove(folder, ignore_errors=True)
+
+
+def is_begun(index: Path) -> bool:
+    """Whether there is a next version that is not whole."""
+    manifest = index / NEXT / MANIFEST
+    return manifest.is_file() and parsed_manifest(manifest).get("finished") is not True
 
 
 def _is_whole(index: Path) -> bool:
     manifest = index / NEXT / MANIFEST
     try:
-        return manifest.is_file() and parsed_manifest(manifest).get("finished") is True
+        if not manifest.is_file() or parsed_manifest(manifest).get("finished") is not True:
+            return False
+        return manifest.read_bytes() != (index / MANIFEST).read_bytes()  # else it is in place already
+    except FileNotFoundError:
+        return manifest.is_file()
     except CocuError:
         if manifest.is_file():
             raise

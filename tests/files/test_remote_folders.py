@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from files import remote_folders
+from files import remote_copy, remote_folders
 from files.atomic import write_text
 from files.errors import CocuError, MisuseError
 from files.printable import CALLED, printable_lines
@@ -100,7 +100,7 @@ def test_what_is_written_is_there_before_it_is_here() -> None:
 
 
 def test_a_folder_whose_name_is_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_folders, "STORES", ("memory",))
+    monkeypatch.setattr(remote_copy, "STORES", ("memory",))
     put("a1/ix/state/0.json", "of others")
     folder = local_folder("memory://a[1]?*/ix", filled=True)
     for name in ("manifest.json", "state/0.json", "state/1.json"):
@@ -173,7 +173,7 @@ def test_drivers_that_know_little(monkeypatch: pytest.MonkeyPatch, memory: Any) 
     """They take no options, and tell nothing of a file where they list it alone."""
     put("ix/manifest.json", "{}")
     find = memory.find
-    monkeypatch.setattr(remote_folders, "filesystem", lambda address: memory)
+    monkeypatch.setattr(remote_copy, "filesystem", lambda address: memory)
     monkeypatch.setattr(memory, "find", lambda path, detail: {name: {} for name in find(path)}, raising=False)
     assert here(local_folder("memory://ix")) == {"manifest.json": "{}"}
 

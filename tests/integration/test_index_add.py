@@ -57,7 +57,7 @@ class Growing:
         options: Any = {"model": self.model, "device": "cpu", "workers": 1, "max_rejects": 1, "quiet": True}
         face.add_to_index(out, tars, extra_captions=tables, **options)
 
-    def words(self, out: Path, *what: Path) -> tuple[object, ...]:
+    def words(self, out: object, *what: Path) -> tuple[object, ...]:
         return ("index", "add", out, *what, "--model", self.model, "--max-rejects", 1, *OWN)
 
 
@@ -130,12 +130,15 @@ def test_however_it_is_cut_it_is_the_index_of_all(
         same(out, growing.whole, version)
 
 
-def killed(growing: Growing, begun: Path, warm: WarmCommand, files: int) -> bool:
-    """Kill an `index add` before it puts one file more than `files` in place; whether it came to that."""
+def killed(growing: Growing, begun: Path, warm: WarmCommand, files: int, driver: str = "") -> bool:
+    """Kill an `index add` before it puts one file more than `files` in place; whether it came to that.
+
+    driver: by which the folder is one that lies elsewhere.
+    """
     folder = begun.parent
     out = Path(shutil.copytree(begun, folder / f"killed-{files}"))
     arguments = (
-        *growing.words(out, *growing.tars[2:]),
+        *growing.words(f"{driver}{out}", *growing.tars[2:]),
         *(x for t in growing.tables[1:] for x in ("--extra-captions", t)),
     )
     warm.start(arguments, folder / "log", files)
@@ -143,26 +146,29 @@ def killed(growing: Growing, begun: Path, warm: WarmCommand, files: int) -> bool
     assert code in (0, -signal.SIGKILL), (folder / "log").read_text()
     # Whichever version it is by now, it is a whole one.
     seen = Path(shutil.copytree(out, folder / f"seen-{files}"))
-    opened = face.open_index(seen, model=growing.model)
+    opened = face.open_index(f"{driver}{seen}", model=growing.model)
     assert len(opened.search("a dog", top=50)) == (20 + 18 if opened.manifest.get("version") else 8 + 6)
     warm.start(arguments, folder / "log")
     assert warm.wait() == 0, (folder / "log").read_text()
     same(out, growing.whole, 2)
-    assert not (out / "next").exists()
+    assert not any(path.is_file() for path in (out / "next").rglob("*"))
     return code != 0
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("files", [4, 17, 21])
-def test_killed_half_way(growing: Growing, begun: Path, warm: WarmCommand, files: int) -> None:
-    assert killed(growing, begun, warm, files)
+@pytest.mark.parametrize(("files", "driver"), [(4, ""), (17, ""), (21, ""), (40, "local://"), (70, "local://")])
+def test_killed_half_way(growing: Growing, begun: Path, warm: WarmCommand, files: int, driver: str) -> None:
+    assert killed(growing, begun, warm, files, driver)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_killed_before_every_single_file_is_put_in_place(growing: Growing, begun: Path, warm: WarmCommand) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("driver", ["", "local://"])
+def test_killed_before_every_single_file_is_put_in_place(
+    growing: Growing, begun: Path, warm: WarmCommand, driver: str
+) -> None:
     kills = 0
-    while killed(growing, begun, warm, kills):
+    while killed(growing, begun, warm, kills, driver):
         kills += 1
     assert kills > 30
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.index.opened import open_index
 from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, contents, curate, running, same
 from tests.integration.s3_server import BUCKET, S3Server, s3_server
 
@@ -141,6 +143,48 @@ def test_s3_when_runs_are_killed(
     assert kills >= 3
     end(warm_s3, *arguments, log=log)
     same(s3.fetch(f"killed/{stage}", tmp_path / stage), undisturbed.folder / stage)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_s3_when_an_index_that_grows_is_killed(
+    s3: S3Server, undisturbed: Undisturbed, warm_s3: WarmCommand, tmp_path: Path
+) -> None:
+    """Whenever that is, an old or a new index is read there; the same command makes it the new one."""
+    log, here, model = tmp_path / "log", tmp_path / "here", ("--model", undisturbed.model, "--workers", 1)
+    shards = sorted(undisturbed.shards.glob("*.tar"))
+    some = tmp_path / "some"
+    some.mkdir()
+    for shard in shards[:30]:
+        (some / shard.name).symlink_to(shard)
+    end(warm_s3, *build(some, here, undisturbed.model), log=log)
+    s3.files().put(str(here), f"{BUCKET}/grows/old", recursive=True)
+    old = s3.fetch("grows/old", tmp_path / "old")
+    end(warm_s3, "index", "add", here, *shards[30:], *model, log=log)
+    dice, total, kills = random.Random(5), 0, 0
+    for number in range(8):
+        name = f"grows/{number}"
+        s3.files().put(str(old), f"{BUCKET}/{name}", recursive=True)
+        s3.asked.clear()
+        aim = dice.randrange(total // 2, total) if total else 1 << 30  # the first goes undisturbed
+        add = ("index", "add", f"s3://{BUCKET}/{name}", *shards[30:], *model)
+        process = warm_s3.start(add, log)
+        while running(process) and len(s3.asked) < aim:
+            time.sleep(0.001)
+        if running(process):
+            os.kill(process, signal.SIGKILL)
+        kills += warm_s3.wait() == -signal.SIGKILL
+        total = total or len(s3.asked)
+        said = end(warm_s3, "index", "info", f"s3://{BUCKET}/{name}", log=log)
+        seen = s3.fetch(name, tmp_path / f"seen-{number}")
+        grown = "version         2" in said
+        assert grown == (open_index(seen).manifest.get("version") == 2)
+        if not grown:
+            shutil.rmtree(seen / "next", ignore_errors=True)
+        same(seen, here if grown else old)
+        end(warm_s3, *add, log=log)
+        same(s3.fetch(name, tmp_path / f"whole-{number}"), here)
+    assert kills >= 4
 
 
 @pytest.mark.slow

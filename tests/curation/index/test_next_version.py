@@ -10,6 +10,7 @@ import pytest
 
 from curation.index import next_version
 from curation.index.next_version import put_in_place, settle, state_of
+from files import remote_folders
 from files.errors import CocuError
 from files.locks import Busy, locked
 from tests.integration.test_one_at_a_time import held
@@ -59,7 +60,7 @@ def test_cut_short_after_some_files(tmp_path: Path, moves: int, monkeypatch: pyt
 
     before = state_of(index)
     with monkeypatch.context() as patch:
-        patch.setattr(next_version.os, "replace", cut)
+        patch.setattr(remote_folders.os, "replace", cut)
         with pytest.raises(KeyboardInterrupt), locked(index, "manifest.json"):
             put_in_place(index)
     assert version(index) == 1  # the manifest is the last
