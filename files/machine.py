@@ -16,6 +16,8 @@ UNLIMITED = 1 << 60  # version 1 has no other word for it than a number so large
 def cores() -> int:
     """How many it may use at a time."""
     allowed = len(os.sched_getaffinity(0))
+    if (given := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdecimal():  # to which not every cluster holds its jobs
+        allowed = min(allowed, max(1, int(given)))
     for group in _groups("cpu"):
         quota, period = (
             _numbers(group / "cpu.max")

@@ -74,6 +74,16 @@ def test_the_older_version_has_a_tree_for_each(monkeypatch: pytest.MonkeyPatch, 
     assert (cores(), memory(), free_memory()) == (1, 3 * GB, 2 * GB)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("100", 64), ("0", 1), ("", 64), ("all", 64)])
+def test_a_task_of_slurm_has_the_cores_that_it_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+    grouped(monkeypatch, tmp_path, "", {})
+    assert cores() == expected
+
+
 def test_libraries_begin_as_many_threads_as_the_group_has_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,22 +1,19 @@
 """Ray clusters of several nodes on this machine, in namespaces of their own: Ray listens on every address it finds.
 
-in_namespaces("job", ...) runs `job(...)` of this file there, and whatever it has begun ends with it.
+on_a_cluster("job", ...) runs `job(...)` of this file there, and whatever it has begun ends with it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,38 +26,20 @@ from curation.runs.spread import ATTEMPTS, spread
 from files.errors import CocuError, MisuseError
 from files.ray_cluster import joined, machines
 from tests.curation.runs.test_spread import SHARDS, foreseeing, recording
-from tests.integration.faults import ENVIRONMENT, ROOT, build, curate, run, same, start
+from tests.integration.faults import build, curate, run, same, start
+from tests.integration.namespaces import command_line, in_namespaces, jobs, loopback_up, until
 from tests.integration.processes import session
 
 PORT = 6399
-UNSHARE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 # A node that is killed is missed within seconds; one that is not, on a machine that is busy, by Ray's own patience.
 IMPATIENCE = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "10"}
 
 
-def why_not() -> str:
-    """Why there can be no cluster in namespaces of its own on this machine; "" where there can."""
-    if shutil.which(UNSHARE[0]) is None:
-        return "there is no unshare(1)"
-    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
-    return f"namespaces are not allowed: {tried.stderr.strip()}" if tried.returncode else ""
-
-
-def in_namespaces(job: str, *arguments: object, kills: bool = False) -> str:
+def on_a_cluster(job: str, *arguments: object, kills: bool = False) -> str:
     """What a job printed; it must succeed, and leave no process. kills: whether it kills nodes."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # of a short name: sockets lie there
-        found = subprocess.run(
-            [*UNSHARE, sys.executable, "-m", "tests.integration.ray_cluster", job, *map(str, arguments)],
-            cwd=ROOT,
-            env={**ENVIRONMENT, **(IMPATIENCE if kills else {}), "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if folder in _text(path)]
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert not left
-    return found.stdout + found.stderr
+        more = {**(IMPATIENCE if kills else {}), "RAY_TMPDIR": folder}
+        return in_namespaces("tests.integration.ray_cluster", job, *arguments, mark=folder, **more)
 
 
 class Node:
@@ -104,13 +83,6 @@ def _if_there() -> Iterator[None]:
         return
 
 
-def until(true: Callable[[], object], seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.005)
-
-
 def wait_for_shards(process: subprocess.Popen[str], made: Path, count: int) -> None:
     """Until so many shards are done by a command that is at work still."""
     until(lambda: process.poll() is not None or len(list((made / "state").glob("[!@]*.json"))) >= count)
@@ -124,20 +96,7 @@ def answers(port: int) -> bool:
 
 def hands() -> int:
     """How many workers of a run there are."""
-    return sum(_text(path).startswith("ray::Hand") for path in Path("/proc").glob("[0-9]*/cmdline"))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode(errors="replace").replace("\0", " ")
-    except OSError:
-        return ""
-
-
-def loopback_up() -> None:
-    with socket.socket() as one:
-        flags = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # up, running
-        fcntl.ioctl(one, 0x8914, flags)  # SIOCSIFFLAGS
+    return sum(command_line(path).startswith("ray::Hand") for path in Path("/proc").glob("[0-9]*/cmdline"))
 
 
 # The jobs.
@@ -263,5 +222,4 @@ def evaluates(checkpoint: str, benchmark: str, folder: str) -> None:
 
 if __name__ == "__main__":
     loopback_up()
-    parts = {"spreads": spreads, "elsewhere": elsewhere, "stages": stages, "evaluates": evaluates}
-    parts[sys.argv[1]](*sys.argv[2:])
+    jobs(spreads, elsewhere, stages, evaluates)
