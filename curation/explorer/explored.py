@@ -301,6 +301,11 @@ class Explored:
         """Whether the encoder is not yet there."""
         return self._loading.is_alive()
 
+    def settle(self) -> None:
+        """Wait for it, if it is on its way."""
+        if self._loading.is_alive():
+            self._loading.join()
+
     def _load(self) -> None:
         assert self.space is not None
         device, named = self._wanted
@@ -312,8 +317,7 @@ class Explored:
             self.encoder_missing = str(error)
 
     def _ready(self) -> tuple[Encoder, PairSpace]:
-        if self._loading.is_alive():
-            self._loading.join()
+        self.settle()
         if self._encoder is None or self.space is None:
             raise MisuseError(self.encoder_missing or "the encoder could not be loaded")
         return self._encoder, self.space

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 
 import uvicorn
 from starlette.applications import Starlette
@@ -119,6 +121,23 @@ def serve(
             timeout_graceful_shutdown=2,
             lifespan="off",
         )
-        ready(address)
-        with suppress(KeyboardInterrupt):  # the way to end it
-            uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt):
+            with _ended_by_interrupts(server):
+                ready(address)
+                server.run(sockets=[listening])
+            for one in explored:  # Python ends badly in the middle of loading; another Ctrl-C does not wait
+                one.settle()
+
+
+@contextmanager
+def _ended_by_interrupts(server: uvicorn.Server) -> Iterator[None]:
+    """Ctrl-C, the way to end it, ends it well from here on, and not only from when it has begun to serve."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: setattr(server, "should_exit", True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

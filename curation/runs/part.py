@@ -77,16 +77,19 @@ class Chosen:
         return folder.to_retry(mine) if self.retry_failed else mine
 
     def ends_here(self, folder: RunFolder, mine: Sequence[Shard], shards: Sequence[Shard]) -> bool:
-        """Whether shards are left to others, which is said then: what comes after all of them is not done."""
+        """Whether shards are left to others, which is said then: what comes after all of them is not done.
+
+        Raises CocuError where all are its own, and some did neither fail before nor are done: 0 is of a whole folder.
+        """
         if self.part and self.name:
             tell_part(folder, self.part, shards)
             return True
         missing = folder.missing(shards) if self.retry_failed else ()
         if missing:
-            say(
+            raise CocuError(
                 f"{folder.path}: {len(missing):,} of {len(shards):,} shards are missing still: leave out --retry-failed"
             )
-        return bool(missing)
+        return False
 
 
 ALL = Chosen()

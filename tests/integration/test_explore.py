@@ -177,6 +177,21 @@ def test_the_command_serves_until_it_is_ended(folder: Path, index: Path) -> None
     assert (server.returncode, err) == (0, "")
 
 
+@pytest.mark.parametrize("serves", [False, True])
+def test_the_command_ends_well_at_any_time(serves: bool, folder: Path, index: Path) -> None:
+    """Before it serves, and while the encoder is loading."""
+    program = "import sys; from cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "explore", str(folder), "--index", str(index), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split("  ")[0]
+        if serves:
+            urlopen(address).read()
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=60)
+    assert (server.returncode, err) == (0, "")
+
+
 def test_what_cannot_be_explored_is_told(folder: Path, index: Path, tmp_path: Path) -> None:
     for arguments, said in (
         ([tmp_path / "nowhere"], "no manifest.json there"),

@@ -114,8 +114,9 @@ def test_what_failed_is_chosen_and_the_rest_left(tmp_path: Path, capsys: pytest.
             "part 1/2 has 1 of its 3 of 6 shards, with rejects: 2 no image, 1 truncated; 4 are missing still"
             in capsys.readouterr().err
         )
-        assert retry.ends_here(mine, SHARDS[1:3], SHARDS)
-        assert "4 of 6 shards are missing still: leave out --retry-failed" in capsys.readouterr().err
+        with pytest.raises(CocuError, match="4 of 6 shards are missing still: leave out --retry-failed") as refused:
+            retry.ends_here(mine, SHARDS[1:3], SHARDS)
+        assert refused.value.exit_code == 1  # for a script that goes on with what is whole
         assert not Chosen().ends_here(mine, SHARDS, SHARDS)
         for name in "0235":
             mine.commit(name, {})
