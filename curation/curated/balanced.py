@@ -3,7 +3,8 @@
     FILE.parquet            shard, key, weight: all pairs
     FILE.parquet, subset    shard, key: those drawn
     FILE.npy                DataComp's subsets: the 128 bits of each uid as two u8, sorted
-    FOLDER                  manifest.json and shards/SHARD.tar, members byte for byte
+    FOLDER                  manifest.json and shards/SHARD.tar, members byte for byte; of Parquet those of the
+                            curated tar of the same pairs
 
 Files appear when they are whole; a folder goes on where it stopped. The same options give the same bytes.
 """
@@ -14,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from itertools import chain
@@ -26,14 +28,18 @@ import pyarrow.parquet as pq
 from curation.curated.balance import TAIL, Balance, count_concepts, drawn, pair_weights, tail_cap
 from curation.curated.outputs import PARQUET, output_of
 from curation.curated.shown import SHOWN
-from curation.curated.sources import shard_of
-from curation.reading.formats import Original
+from curation.curated.sources import read_options, shard_of
+from curation.reading.formats import NewMembers, Original
 from curation.reading.pairs import CaptionOptions
+from curation.reading.parquet_tables import ParquetTable, WholeRows
 from curation.reading.shards import Shard
 from curation.runs.manifest import read_manifest
+from curation.runs.parquet_parts import count_rows
 from curation.runs.progress import Progress
 from curation.runs.run_folder import RunFolder
 from files.atomic import alone
+from files.concepts_column import CONCEPTS_COLUMN, concepts_members
+from files.concepts_json import CONCEPTS_FIELD
 from files.errors import CocuError, MisuseError, check_numbers
 from files.saying import say
 from files.shapes import count
@@ -73,10 +79,9 @@ def balance_curated(
     write = {".parquet": _write_table, ".npy": _write_uids}.get(suffix, _write_shards)
     subset = subset or write is not _write_table
     output = output_of(read_manifest(curated, "curated"))
-    if write is _write_shards and output != "shards":
-        option = "--shards-format" if output == PARQUET else "--output"
+    if write is _write_shards and output not in ("shards", PARQUET):
         raise MisuseError(
-            f"--out {out}: a folder of shards is drawn from whole curated tars, and {curated} has none (its {option} "
+            f"--out {out}: a folder of shards is drawn from whole curated ones, and {curated} has none (its --output "
             f"is {output}); give FILE.parquet, for `cocu train --weights`"
         )
     found = count_concepts(curated, concepts)
@@ -114,7 +119,7 @@ def _write_uids(balance: Balance, out: Path, draw: Drawn, parameters: dict[str, 
     parts = [np.empty(0, UID)]
     for shard in balance.concepts.rows:
         with ExitStack() as stack:
-            find = cache(lambda: stack.enter_context(_pairs_of(_shard(balance, shard))))  # noqa: B023
+            find = cache(lambda: stack.enter_context(_pairs_of(_shard(balance, shard), balance)))  # noqa: B023
             for keys, _ in draw(shard):
                 uids = [key if _UID.fullmatch(key) else _uid_of(find()(key), shard) for key in keys.to_pylist()]
                 parts.append(np.array([(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids], UID))
@@ -128,6 +133,7 @@ def _write_uids(balance: Balance, out: Path, draw: Drawn, parameters: dict[str, 
 
 def _write_shards(balance: Balance, out: Path, draw: Drawn, parameters: dict[str, object]) -> None:
     shards = [_shard(balance, name) for name in balance.concepts.rows]
+    shards = [replace(one, rows=(0, count_rows(Path(one.url)))) if one.rows else one for one in shards]
     counts = blake2b(balance.concepts.counts.tobytes(), digest_size=8).hexdigest()
     empty = 0
     with RunFolder(out, "balanced", {**parameters, "counts": counts}, shards, record={"pairs": count}) as folder:
@@ -137,7 +143,7 @@ def _write_shards(balance: Balance, out: Path, draw: Drawn, parameters: dict[str
             if folder.done(shard.name):
                 kept = sum(len(keys) for keys, _ in draw(shard.name))
             else:
-                kept = _write_shard(shard, out / "shards" / f"{shard.name}.tar", draw)
+                kept = _write_shard(shard, balance, out / "shards" / f"{shard.name}.tar", draw)
                 folder.commit(shard.name, {"pairs": kept})
             empty += not kept
         if not folder.was_finished:
@@ -148,10 +154,10 @@ def _write_shards(balance: Balance, out: Path, draw: Drawn, parameters: dict[str
         balance.notes.append(f"{empty:,} of {len(shards):,} shards keep no pair and are not written")
 
 
-def _write_shard(shard: Shard, out: Path, draw: Drawn) -> int:
+def _write_shard(shard: Shard, balance: Balance, out: Path, draw: Drawn) -> int:
     """Copy the pairs drawn; how many. No file for none."""
     kept = 0
-    with _pairs_of(shard) as find:
+    with _pairs_of(shard, balance) as find:
         blocks = (keys for keys, _ in draw(shard.name))
         first = next((keys for keys in blocks if len(keys)), None)
         if first is None:
@@ -172,17 +178,24 @@ def _shard(balance: Balance, name: str) -> Shard:
 
 
 @contextmanager
-def _pairs_of(shard: Shard) -> Iterator[Callable[[str], Original]]:
-    """What finds the pairs of a curated shard by key, asked for in their order."""
-    with shard.reader.originals(CaptionOptions()) as originals:
+def _pairs_of(shard: Shard, balance: Balance) -> Iterator[Callable[[str], Original]]:
+    """What finds the pairs of a curated shard by key, asked for in their order, as a curated tar has them."""
+    whole = isinstance(shard.reader, ParquetTable) and CONCEPTS_COLUMN in shard.reader.columns()
+    options = read_options(balance.concepts.curated, shard) if whole else CaptionOptions()
+    with shard.reader.originals(options, **({"whole": True} if whole else {})) as originals:
 
         def find(key: str) -> Original:
             for original in originals:
                 if original.key == key:
-                    return original
+                    return _with_concepts(original) if isinstance(original, WholeRows) else original
             raise CocuError(f"{shard.url}: has no pair {key!r}, which the tables have; curate into a new folder")
 
         yield find
+
+
+def _with_concepts(pair: WholeRows) -> Original:
+    (concepts,) = concepts_members(pair.rows[0][CONCEPTS_COLUMN])
+    return NewMembers(pair.key, pair.checksum, [*pair.members, (CONCEPTS_FIELD, concepts or b"")])
 
 
 def _uid_of(pair: Original, shard: str) -> str:

@@ -23,6 +23,7 @@ from curation.reading.formats import Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parquet_tables import ParquetTable, WholeRows, held_image
 from curation.reading.shards import Shard
+from files.concepts_column import CONCEPTS_COLUMN
 from files.concepts_json import CONCEPTS_FIELD, KeptConcepts, concepts_json
 from files.errors import MisuseError
 from files.picture_tables import as_cells, free_key, key_column, picture_paths, row_key
@@ -30,7 +31,7 @@ from files.shard_note import ShardNote
 from files.tar_headers import member_size
 from files.tar_writing import tar_size
 
-CONCEPTS_COLUMN, KEY_COLUMN = "concepts", "key"
+KEY_COLUMN = "key"
 _NUMBERS = {"box": pa.list_(pa.float64()), "area": pa.float64(), "peak": pa.float64()}
 _FEATURES = b"huggingface"  # key of the metadata
 # A row group ends with the pair that fills it.
@@ -102,8 +103,8 @@ class ParquetShard(ShardWriter):
         """As `ShardWriter`."""
         enriched = enriched_captions(captions, kept) if self.caption_field else captions
         members = concepts_json(kept).to_pylist()
-        pairs = zip(keys, captions, enriched, self._read(keys, originals), members, strict=True)
-        for key, caption, told, original, member in pairs:
+        pairs = zip(keys, enriched, self._read(keys, originals), members, strict=True)
+        for key, told, original, member in pairs:
             assert isinstance(original, WholeRows)
             picture = original.members[0][1]
             self._begins.append((len(self._rows), key, picture == self._last))
@@ -114,7 +115,7 @@ class ParquetShard(ShardWriter):
             self._concepts += [json.loads(member)["concepts"]] * len(original.rows)
             self._bytes += sum(row.nbytes for row in original.rows)
             self._pairs += 1
-            held = [*original.members, ("txt", caption.encode()), (CONCEPTS_FIELD, member)]
+            held = [*original.members, (CONCEPTS_FIELD, member)]
             self._size += sum(member_size(f"{key}.{field}", len(data)) for field, data in held)
             if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
                 self._write_group()

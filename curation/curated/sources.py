@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from curation.curated.outputs import PARQUET, output_of
 from curation.reading.pairs import IMAGE_FIELDS, MAX_IMAGE_BYTES, CaptionOptions
@@ -72,15 +71,16 @@ def _tar_pictures(shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, 
 
 
 def _pictures(curated: Path, shard: Shard, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    options = _options(read_manifest(curated, "curated"), shard)
+    options = read_options(curated, shard)
     with shard.reader.originals(options) as originals:
         for original in originals:
             if original.key in wanted and (data := original.data(*IMAGE_FIELDS)):
                 yield original.key, data
 
 
-def _options(manifest: Mapping[str, Any], shard: Shard) -> CaptionOptions:
-    """How a shard is read: as it notes of itself, or as the curation's manifest says."""
+def read_options(curated: Path, shard: Shard) -> CaptionOptions:
+    """How a shard of a curation is read: as it notes of itself, or as the manifest says."""
+    manifest = read_manifest(curated, "curated")
     if output_of(manifest) == PARQUET and isinstance(shard.reader, ParquetTable) and (note := shard.reader.noted):
         return CaptionOptions(image_column=note.image, caption_column=note.caption)
     said = {field.name: f"caption_{field.name}" for field in fields(CaptionOptions)}

@@ -139,9 +139,7 @@ class CaptionedTable(Format):
     def originals(self, options: CaptionOptions) -> Iterator[Iterator[Original]]:
         """What a pair has in a tar: its picture under its own ending, and its caption."""
         yield (
-            NewMembers(
-                pair.key, pair.checksum, [(row.field(pair.image), pair.image), ("txt", pair.captions[0].encode())]
-            )
+            NewMembers(pair.key, pair.checksum, members_of(row, pair))
             for row, pair in (item for item in self._pairs(options) if not isinstance(item, Reject))
         )
 
@@ -244,6 +242,11 @@ class CaptionedTable(Format):
                 continue
             key = free_key(row.key, taken)  # a.jpg and a.png, img.v1.jpg and img_v1.jpg
             yield row, Pair(key, image, captions, zlib.crc32(captions[0].encode(), zlib.crc32(image)), row.key)
+
+
+def members_of(row: ImageRow, pair: Pair) -> list[tuple[str, bytes]]:
+    """What the pair of a row has in a tar: (field, data)."""
+    return [(row.field(pair.image), pair.image), ("txt", pair.captions[0].encode())]
 
 
 def read_image(row: ImageRow, limit: int) -> bytes | Reject:

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from curation.reading.captioned_tables import CaptionedTable, ImageRow, Row
+from curation.reading.captioned_tables import CaptionedTable, ImageRow, Row, members_of
 from curation.reading.formats import FORMATS, NewMembers, Original
 from curation.reading.pairs import CaptionOptions
 from curation.reading.parts import parts_of
@@ -135,7 +135,7 @@ class ParquetTable(CaptionedTable):
             return
         self.told(options)
         yield (
-            WholeRows(pair.key, pair.checksum, [(row.field(pair.image), pair.image)], row.rows)
+            WholeRows(pair.key, pair.checksum, members_of(row, pair), row.rows)
             for row, pair in (
                 item for item in self.joined(self.image_rows(options, True), options) if not isinstance(item, Reject)
             )

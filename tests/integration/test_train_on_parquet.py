@@ -145,6 +145,19 @@ def test_weights_are_of_the_same_pairs(both: Both, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("both", ["odd"], indirect=True)
+def test_a_balanced_folder_is_of_the_same_tars(both: Both, tmp_path: Path) -> None:
+    for pairs in both.pairs:
+        for cap in (1, 3):
+            out = tmp_path / f"{pairs.name}-{cap}"
+            succeed("curate", "balance", pairs, "--cap", cap, "--out", out)
+            assert "already finished" in succeed("curate", "balance", pairs, "--cap", cap, "--out", out).err
+    for cap in (1, 3):
+        tars, tables = (tmp_path / f"{pairs.name}-{cap}" / "shards" for pairs in both.pairs)
+        assert [path.name for path in sorted(tars.iterdir())] == [path.name for path in sorted(tables.iterdir())]
+        for path in tars.iterdir():
+            assert path.read_bytes() == (tables / path.name).read_bytes()
+
+
 def test_the_command_trains_alike_and_goes_on(both: Both, tmp_path: Path) -> None:
     for name, folder in (("tars", both.tars), ("tables", both.tables)):
         succeed(*arguments(tmp_path / name, folder, "steps=5", "data.streams=2"))

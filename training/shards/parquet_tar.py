@@ -7,18 +7,17 @@ for byte, the curated tar of the same pairs (`cocu curate run` without --write-c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from files.addresses import open_bytes
-from files.concepts_json import CONCEPTS_FIELD, CONCEPTS_VERSION, KeptConcepts, concepts_json
+from files.concepts_column import CONCEPTS_COLUMN, concepts_members
+from files.concepts_json import CONCEPTS_FIELD
 from files.errors import one_line
 from files.picture_tables import (
     CAPTION_COLUMNS,
@@ -40,11 +39,9 @@ from files.tar_headers import tar_member
 from files.tar_writing import write_end
 from training.shards.tar_index import TarIndex, between
 
-CONCEPTS_COLUMN = "concepts"
 # Rows at a time, and about their bytes; and bytes of a column, which else is read by whole row groups.
 _ROWS, _BYTES, _BUFFER = 256, 16 << 20, 1 << 20
 _BROKEN = (pa.ArrowException, OSError, ValueError, NotImplementedError)
-_NAMED = ("concept", "score", "cluster", "in_caption")
 
 
 class BadTable(Exception):
@@ -236,67 +233,13 @@ def _pairs(batch: pa.RecordBatch, columns: Columns, url: str, number: int) -> li
     paths = picture_paths(pictures)
     if has_bytes(pictures.type):
         pictures = pictures.flatten()[pictures.type.get_field_index("bytes")]
-    concepts = _concepts(batch[columns.concepts]) if columns.concepts else [None] * len(batch)
+    concepts = concepts_members(batch[columns.concepts]) if columns.concepts else [None] * len(batch)
     return [
         _Pair(str(number + i), row_key(key, path, url, number + i), picture or None, path, [caption], described)
         for i, (key, path, picture, caption, described) in enumerate(
             zip(cells(columns.key), paths, as_cells(pictures), cells(columns.caption), concepts, strict=True)
         )
     ]
-
-
-def _concepts(column: pa.Array) -> list[bytes | None]:
-    """The `.concepts.json` of each row; None where the cell is empty."""
-    try:
-        with np.errstate(over="ignore"):  # no number then, and told as that
-            made = concepts_json(_kept(column)).to_pylist()
-        return [data if there else None for data, there in zip(made, column.is_valid().to_pylist(), strict=True)]
-    except (pa.ArrowException, TypeError, KeyError, ValueError):  # one by one: not all of them are broken
-        return [_one_by_one(cell) for cell in column]
-
-
-def _kept(column: pa.Array) -> KeptConcepts:
-    """What a column of concepts holds. Raises KeyError, TypeError or ValueError where it is not as curation left it."""
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-    values = column.flatten()
-    if not pa.types.is_struct(values.type):
-        raise TypeError("a concept is no object")
-    parts = {values.type.field(i).name: part for i, part in enumerate(values.flatten())}
-    if any(parts[name].null_count for name in _NAMED) or not pa.types.is_boolean(parts["in_caption"].type):
-        raise ValueError("a concept lacks something")
-
-    def numbers(name: str) -> np.ndarray:
-        return parts[name].cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
-
-    return KeptConcepts(
-        np.concatenate([[0], np.cumsum(lengths)]),
-        parts["concept"].cast(pa.string()),
-        numbers("score"),
-        parts["cluster"].cast(pa.int32()).to_numpy(),
-        parts["in_caption"].to_numpy(zero_copy_only=False),
-        numbers("confidence") if "confidence" in parts else np.full(len(values), np.nan, np.float32),
-        _regions(parts) if "peak" in parts else None,
-    )
-
-
-def _regions(parts: dict[str, pa.Array]) -> np.ndarray:
-    seen = parts["peak"].is_valid().to_numpy(zero_copy_only=False)
-    made = np.full((len(seen), 6), np.nan, np.float32)
-    made[seen, :4] = parts["box"].filter(pa.array(seen)).flatten().to_numpy().reshape(-1, 4)
-    for i, name in enumerate(("area", "peak"), 4):
-        made[seen, i] = parts[name].to_numpy(zero_copy_only=False)[seen]
-    return made
-
-
-def _one_by_one(cell: pa.Scalar) -> bytes | None:
-    """Of a cell that may be anything; who parses it says what is wrong."""
-    try:
-        listed = cell.as_py()
-        if listed is None:
-            return None
-        return json.dumps({"version": CONCEPTS_VERSION, "concepts": listed}, default=str).encode()
-    except ValueError as error:
-        return one_line(error).encode()
 
 
 def _holds_pictures(kind: pa.DataType) -> bool:
