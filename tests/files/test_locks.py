@@ -7,11 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,15 +95,19 @@ def test_who_is_refused_leaves_what_others_began(tmp_path: Path, root: Path) -> 
 
 
 def test_a_child_does_not_keep_it(tmp_path: Path) -> None:
+    end, other = os.pipe()
     with locked(tmp_path, "m"):
         child = os.fork()
         if not child:
-            time.sleep(30)
+            os.close(other)
+            os.read(end, 1)  # until the test's process ends, whatever becomes of that
+            os._exit(0)
     try:
         with locked(tmp_path, "m"):
             pass
     finally:
-        os.kill(child, 9)
+        os.close(other)
+        os.close(end)
         os.waitpid(child, 0)
 
 
@@ -247,14 +250,13 @@ def test_a_lock_that_points_elsewhere_is_not_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "text"
 
 
-def test_a_folder_that_is_still_being_removed_is_the_reason(tmp_path: Path) -> None:
+def test_a_folder_that_is_still_being_removed_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    with pytest.raises(CocuError, match="out: was removed"), locked(out, "m"):  # noqa: PT012
-        rest = Timer(0.3, shutil.rmtree, [out])
-        with atomic(out / "inner" / "file") as temporary:
-            shutil.rmtree(out / "inner")
-            rest.start()
-            temporary.touch()
+    while_it_waits = SimpleNamespace(sleep=lambda seconds: shutil.rmtree(out))
+    with pytest.raises(CocuError, match="out: was removed"), locked(out, "m"), atomic(out / "inner" / "file") as file:  # noqa: PT012
+        monkeypatch.setattr("files.atomic.time", while_it_waits)
+        shutil.rmtree(out / "inner")
+        file.touch()
 
 
 def test_a_folder_is_made_inside_another_only_while_that_is_there(tmp_path: Path) -> None:

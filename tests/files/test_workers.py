@@ -11,16 +11,17 @@ import pytest
 
 from files.errors import CocuError
 from files.workers import WorkerPool, begin
+from tests.integration.processes import at_work
 
 # Starts two workers, which write their numbers into a folder, and then works or waits with them for ever.
 PROGRAM = """
 import sys, time
-from tests.files.test_workers import busy, note
+from tests.files.test_workers import busy, note, together
 from files.workers import WorkerPool
 
 if __name__ == "__main__":
     pool = WorkerPool(2, note, (sys.argv[1],))
-    pool.map(busy, [0.3, 0.3])
+    pool.map(together, [sys.argv[1]] * 2)
     try:
         print("ready", flush=True)
         pool.map(busy, [float(sys.argv[2])] * 2)
@@ -33,14 +34,13 @@ if __name__ == "__main__":
 
 # Begins two processes, which write their numbers into a folder and wait for ever.
 BEGUN = """
-import os, sys, time
-from tests.files.test_workers import note_and_wait
+import sys, time
+from tests.files.test_workers import note_and_wait, together
 from files.workers import begin
 
 if __name__ == "__main__":
     processes = [begin(note_and_wait, sys.argv[1]) for _ in range(2)]
-    while len(os.listdir(sys.argv[1])) < 2:
-        time.sleep(0.01)
+    together(sys.argv[1])
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -53,6 +53,12 @@ def note_and_wait(folder: str) -> None:
 
 def note(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
+
+
+def together(folder: str) -> None:
+    """Wait for both."""
+    while len(os.listdir(folder)) < 2:
+        time.sleep(0.01)
 
 
 def busy(seconds: float) -> int:
@@ -74,20 +80,12 @@ def start(folder: Path, root: Path, seconds: float, text: str = PROGRAM) -> tupl
     return program, [int(path.name) for path in folder.iterdir()]
 
 
-def alive(processes: list[int], seconds: float = 10) -> list[int]:
+def alive(processes: list[int], seconds: float = 60) -> list[int]:
     """Those that still run after up to so many seconds."""
     end = time.monotonic() + seconds
-    while (left := [process for process in processes if exists(process)]) and time.monotonic() < end:
+    while (left := [process for process in processes if at_work(process)]) and time.monotonic() < end:
         time.sleep(0.05)
     return left
-
-
-def exists(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(PROGRAM, 0), (PROGRAM, 60), (BEGUN, 0)])
@@ -99,14 +97,14 @@ def test_workers_end_with_their_parent(
     assert len(workers) == 2
     assert alive(workers, 0) == workers
     program.send_signal(number)
-    program.communicate(timeout=20)
+    program.communicate(timeout=60)
     assert alive(workers) == []
 
 
 def test_ctrl_c_ends_all_without_a_word_from_the_workers(tmp_path: Path, root: Path) -> None:
     program, workers = start(tmp_path, root, 60)
     os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to parent and workers
-    _, err = program.communicate(timeout=20)
+    _, err = program.communicate(timeout=60)
     assert program.returncode == 130
     assert "Traceback" not in err
     assert alive(workers) == []

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from tests.integration.processes import state
 from tests.tiny_world import make_shards, make_tiny_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +79,7 @@ def run(*arguments: object, code: int = 0, **more: str) -> str:
 
 # Loads all that the command will need, and then becomes the command over and over: by forks, which take no time.
 WARM = """
-import json, os, sys
+import json, os, signal, sys
 import duckdb, faiss, open_clip, pyarrow.parquet, spacy, torch
 import cli.main, curation.concepts.extractor, curation.curate, curation.index
 curation.concepts.extractor.POOL_THRESHOLD = 1  # more than one worker is more than one at the first caption
@@ -92,8 +95,10 @@ for line in sys.stdin:
             def count(event, arguments):
                 if event == "os.rename":
                     left[0] -= 1
-                    if left[0] < 0:
-                        os.kill(os.getpid(), 9)
+                    if left[0] == -1 and request["later"]:
+                        signal.setitimer(signal.ITIMER_PROF, request["later"])
+                    elif left[0] == -1:
+                        os.kill(os.getpid(), request["sent"])
             sys.addaudithook(count)
         cli.main.main(request["arguments"])
     print(child, flush=True)
@@ -122,16 +127,33 @@ class WarmCommand:
         self._parent.kill()
         self._parent.communicate()
 
-    def start(self, arguments: tuple[object, ...], log: Path, renames: int | None = None) -> int:
+    def start(
+        self,
+        arguments: tuple[object, ...],
+        log: Path,
+        renames: int | None = None,
+        sent: int = signal.SIGKILL,
+        later: float = 0.0,
+    ) -> int:
         """Start a command whose output goes to `log`; its process id, which is its group's, too.
 
-        renames: it is killed when it is about to put one file more than so many in place.
+        renames: it sends itself a signal when it is about to put one file more than so many in place, so that this
+        comes to pass whoever is quicker, the command or its test; it does not for what its workers put in place.
+        later: SIGPROF, of which it dies as of SIGKILL, when it has computed for so many seconds more.
         """
         assert self._parent.stdin is not None
-        request = {"arguments": [*map(str, arguments)], "log": str(log), "renames": renames}
+        request = {"arguments": [*map(str, arguments)], "log": str(log)}
+        request |= {"renames": renames, "sent": int(sent), "later": later}
         self._parent.stdin.write(json.dumps(request) + "\n")
         self._parent.stdin.flush()
-        return self._line()
+        self._command = self._line()
+        return self._command
+
+    def stands(self) -> bool:
+        """Wait for a SIGSTOP that the command that was started last sends itself; whether it came to that."""
+        while (now := state(self._command)) not in "TZX":
+            time.sleep(0.001)
+        return now == "T"
 
     def wait(self) -> int:
         """Wait for the end of the command that was started last; its exit code, negative for a signal."""

@@ -1,8 +1,12 @@
-"""Looking at the processes of a session: which there are, whose children they are, and whether they end."""
+"""Looking at processes: which there are in a session, whose children they are, whether they end, or stand still."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,10 +26,29 @@ def session(leader: int) -> dict[int, int]:
 
 def at_work(process: int) -> bool:
     """Whether a process has not ended; one that has, and whose parent has not looked yet, does not count."""
+    return state(process) not in "ZX"
+
+
+def state(process: int) -> str:
+    """The letter of its state: T where it has been stopped, Z where it has ended and nobody has looked, X without."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+@contextmanager
+def stopped(processes: Iterable[int]) -> Iterator[None]:
+    """They do nothing during the block."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        while not all(state(process) in "TZX" for process in processes):
+            time.sleep(0.001)
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def workers(leader: int) -> list[int]:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,13 +72,9 @@ def test_a_shard_that_goes_before_an_index_is_done(world: World, warm: WarmComma
     paths = make_shards(shards, 3, 8)
     whole = paths[1].read_bytes()
     paths[1].write_bytes(whole[:-100])
-    process = warm.start(build(shards, out, world.model), tmp_path / "log")
-    while not (out / "state" / "00000.json").exists():
-        time.sleep(0.001)
-    os.kill(process, signal.SIGKILL)
-    warm.wait()
-    if (out / "state" / "00001.json").exists():
-        pytest.skip("the second shard was done before the kill came")
+    warm.start(build(shards, out, world.model), tmp_path / "log", 4)  # after the manifest: tables and states
+    assert warm.wait() == -signal.SIGKILL
+    assert [path.name for path in (out / "state").glob("*.json")] == ["00000.json"]
     arguments = build(shards, out, world.model)
     paths[1].unlink()
     refused(cocu(*arguments), 2, out, "input 00001: there, not now")
@@ -165,10 +160,8 @@ def test_two_runs_at_once(undisturbed: Undisturbed, warm: WarmCommand, tmp_path:
         (tmp_path / "index", build(undisturbed.shards, tmp_path / "index", undisturbed.model)),
         (tmp_path / "curated", curate(undisturbed.index, tmp_path / "curated")),
     ):
-        process = warm.start(arguments, tmp_path / "log")
-        while not (out / "state").exists():
-            time.sleep(0.001)
-        os.kill(process, signal.SIGSTOP)
+        process = warm.start(arguments, tmp_path / "log", 5, signal.SIGSTOP)
+        assert warm.stands(), (tmp_path / "log").read_text()
         refused(cocu(*arguments), 1, f"{out}: another run is at work on this folder (process {process} on ", "wait for")
         os.kill(process, signal.SIGCONT)
         assert warm.wait() == 0, (tmp_path / "log").read_text()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cli.dry_run import duration
 from curation.reading.pairs import Pair
 from curation.reading.shards import Shard
+from curation.runs import trial
 from curation.runs.shard_stage import ShardStage
 from curation.runs.trial import SAMPLED_PAIRS, SAMPLED_SHARDS, Trial, TrialEnded
 from tests.integration.commands import PAIRS, SHARDS, World, cocu, make_table, succeed
@@ -130,20 +131,27 @@ def test_pairs_are_estimated_from_some_shards_by_their_bytes() -> None:
     assert one.picture_bytes == 10
 
 
-def test_a_trial_ends_when_its_time_is_over_and_measures_without_the_first_batch() -> None:
+def test_a_trial_ends_when_its_time_is_over_and_measures_without_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: now))
+
     def work(shard: Shard, advance) -> tuple[dict, tuple]:
+        nonlocal now
         for n in range(1000):
-            time.sleep(0.3 if n == 0 else 0.02)  # the first is slow, as things are loaded
+            now += 0.3 if n == 0 else 0.02  # the first is slow, as things are loaded
             advance(10, 1.0)
         return {}, ()
 
-    begun = time.monotonic()
     stages = [ShardStage(name, "pairs", made([5, 5]), work, known=lambda shard: 5) for name in "ab"]
-    trial = tried(stages, 3)
-    assert time.monotonic() - begun < 10
-    for stage in trial.stages:
+    found = Trial(3, _begun=now)
+    with pytest.raises(TrialEnded):
+        found.run(stages)
+    assert 103 <= now < 103.5
+    for stage in found.stages:
         assert stage.pairs == 10
-        assert 50 < stage.tried / stage.seconds <= 500  # never the 33 of the slow batch alone
+        assert stage.tried / stage.seconds == pytest.approx(500)  # never the 33 of the slow batch alone
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
-"""SIGKILL and Ctrl-C at random moments of whole commands: run again, they give what an undisturbed run gives."""
+"""Kills and Ctrl-C in the midst of whole commands: run again, they give what an undisturbed run gives."""
 
-import contextlib
 import os
 import random
 import signal
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.integration.commands import World
-from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, curate, run, running, same
+from tests.integration.faults import SHARDS, Undisturbed, WarmCommand, build, curate, run, same
 
 KILLS = 10
 
@@ -37,14 +35,8 @@ def kill_again_and_again(warm: WarmCommand, arguments: tuple[object, ...], out: 
     kills = Kills()
     for aim in sorted(dice.randrange(1, last) for _ in range(KILLS)):
         before = progress(out)
-        process = warm.start(arguments, out.parent / "log")
-        end = time.monotonic() + 60
-        while running(process) and progress(out) < max(aim, before) and time.monotonic() < end:
-            time.sleep(0.001)
-        time.sleep(dice.uniform(0, 0.03))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-        kills.hit += warm.wait() == -signal.SIGKILL
+        warm.start(arguments, out.parent / "log", max(0, aim - before), later=dice.uniform(1e-6, 0.03))
+        kills.hit += warm.wait() == -signal.SIGPROF
         assert "Traceback" not in (out.parent / "log").read_text()
         kills.at_work += progress(out) > before
         kills.halfway += any(out.rglob(".*.tmp"))
@@ -82,12 +74,11 @@ def test_ctrl_c(stage: str, undisturbed: Undisturbed, warm: WarmCommand, tmp_pat
     out, log = tmp_path / stage, tmp_path / "log"
     index = build(undisturbed.shards, out, undisturbed.model)
     arguments = index if stage == "index" else curate(undisturbed.index, out)
-    for files in (0, 5, 20):  # of 40: a quick machine is at its end soon after the last
-        process = warm.start(arguments, log)
-        while running(process) and progress(out) < files:
-            time.sleep(0.001)
-        time.sleep(0.02 if files else 0.15)  # at the start: past the first lines of the command
+    for files in (0, 5, 20):
+        process = warm.start(arguments, log, files, signal.SIGSTOP)
+        assert warm.stands(), log.read_text()
         os.killpg(process, signal.SIGINT)
+        os.killpg(process, signal.SIGCONT)
         assert warm.wait() == 130, log.read_text()
         assert log.read_text().endswith("interrupted; run the same command again to go on\n")
         assert "Traceback" not in log.read_text()

@@ -24,11 +24,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_killed_in_mid_epoch_goes_on_bit_by_bit(tmp_path: Path, data: Path) -> None:
     # 48 pairs in batches of 12: an epoch is 4 steps; checkpoints come at 7, 14, ...
     settings = ("steps=40", "checkpoints.every_steps=7", "model.drop_path=0.2")
-    killed = Running(tmp_path / "killed", data, *settings)
-    killed.wait_for_step(12)
+    killed = Running(tmp_path / "killed", data, *settings, halt=14)
+    killed.wait_for_step(14)
     killed.signal(signal.SIGKILL)
     killed.end(-signal.SIGKILL)
-    assert 12 <= max(losses(tmp_path / "killed")) < 40
+    assert max(losses(tmp_path / "killed")) == 14
     printed = Running(tmp_path / "killed", data, *settings).end()
     assert "going on from" in printed
     assert "trained 40 steps" in printed
@@ -50,7 +50,7 @@ def test_a_run_asked_to_end_saves_first(tmp_path: Path, data: Path, number: int,
     asked = time.monotonic()
     running.signal(number)
     assert "same command" in running.end(code)
-    assert time.monotonic() - asked < 30
+    assert time.monotonic() - asked < 60
     assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]
 
 
@@ -66,7 +66,7 @@ def test_a_run_asked_to_end_does_so_whatever_its_workers_do(tmp_path: Path, data
     asked = time.monotonic()
     running.signal(signal.SIGTERM)
     assert "same command" in running.end(0)
-    assert time.monotonic() - asked < 40
+    assert time.monotonic() - asked < 80
     assert [path.name for path in (run / "checkpoints").iterdir()] == [f"step-{max(losses(run)):08d}"]
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
@@ -90,11 +90,12 @@ def test_two_ranks_are_one_with_the_same_batches(tmp_path: Path, data: Path) -> 
 
 def test_two_ranks_end_together_and_go_on_exactly(tmp_path: Path, data: Path) -> None:
     settings = ("steps=30", "checkpoints.every_steps=5", "model.drop_path=0.2")
-    asked = Running(tmp_path / "asked", data, *settings, ranks=2)
-    asked.wait_for_step(8)
+    asked = Running(tmp_path / "asked", data, *settings, ranks=2, halt=10)
+    asked.wait_for_step(10)
     os.kill(asked.processes[1].pid or 0, signal.SIGTERM)  # one rank alone hears of it
+    asked.go_on()
     asked.end()
-    assert 8 <= max(losses(tmp_path / "asked")) < 30
+    assert 10 <= max(losses(tmp_path / "asked")) < 30
     Running(tmp_path / "asked", data, *settings, ranks=2).end()
     Running(tmp_path / "undisturbed", data, *settings, ranks=2).end()
     assert losses(tmp_path / "asked") == losses(tmp_path / "undisturbed")

@@ -29,11 +29,16 @@ def arguments(run: Path, data: Path, *settings: str) -> list[str]:
 
 
 class Running:
-    """The command at work on `ranks` ranks, as torchrun would start them. Its output goes to a file beside the run."""
+    """The command at work on `ranks` ranks, as torchrun would start them. Its output goes to a file beside the run.
 
-    def __init__(self, run: Path, data: Path, *settings: str, ranks: int = 1) -> None:
+    halt: a step whose checkpoint it is about to put in place when it stands still, until it is told to go on: a test
+    may be slower than its steps.
+    """
+
+    def __init__(self, run: Path, data: Path, *settings: str, ranks: int = 1, halt: int = 0) -> None:
         self.run = run
         self.log = run.with_name(f"{run.name}.out")
+        self._go = run.with_name(f"{run.name}.go")
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = str(found.getsockname()[1])
@@ -46,7 +51,8 @@ class Running:
                 "LOCAL_WORLD_SIZE": str(ranks),
             }
             environment = {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if ranks > 1 else {}
-            asked = (arguments(run, data, *settings), str(self.log), environment)
+            halting = (f"step-{halt:08d}", self._go) if halt else None
+            asked = (arguments(run, data, *settings), str(self.log), environment, halting)
             process = SERVER.Process(target=_become, args=asked, daemon=False)
             process.start()
             self.processes.append(process)
@@ -56,6 +62,10 @@ class Running:
         while max(losses(self.run), default=0) < step:
             assert all(process.is_alive() for process in self.processes), self.log.read_text()
             time.sleep(0.005)
+
+    def go_on(self) -> None:
+        """Where it stands still."""
+        self._go.touch()
 
     def signal(self, number: int) -> None:
         """Send a signal to all ranks."""
@@ -73,7 +83,12 @@ class Running:
         return printed
 
 
-def _become(command: Sequence[str], log: str, environment: dict[str, str]) -> None:
+def _become(command: Sequence[str], log: str, environment: dict[str, str], halting: tuple[str, Path] | None) -> None:
+    def halt(event: str, given: tuple[Any, ...]) -> None:
+        while halting and event == "os.rename" and str(given[1]).endswith(halting[0]) and not halting[1].exists():
+            time.sleep(0.01)
+
+    sys.addaudithook(halt)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)

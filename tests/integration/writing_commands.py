@@ -58,7 +58,8 @@ def _words(name: str, folder: Path, undisturbed: Undisturbed) -> tuple[Any, ...]
     if name == "curate":
         return curate(undisturbed.index, OUT)
     if name == "anchors":
-        return curate(undisturbed.index, OUT, "--anchors", undisturbed.shards, "--workers", 2, "--device", "cpu")
+        by = ("--anchors", undisturbed.shards, "--model", undisturbed.model)
+        return curate(undisturbed.index, OUT, *by, "--workers", 2, "--device", "cpu")
     if name == "train":
         data = make_curated(folder / "data", shards=2, pairs=24, side=20)
         settings = ("steps=60", "checkpoints.every_steps=7", "model.drop_path=0.2")

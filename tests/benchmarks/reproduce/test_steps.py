@@ -19,6 +19,7 @@ from files.errors import MisuseError
 from files.locks import locked
 from files.machine import cores
 from tests.examples import examples
+from tests.integration.processes import at_work
 
 
 def shell(name: str, script: str, *needs: str, **more: object) -> Step:
@@ -223,14 +224,6 @@ def wait_for(path: Path) -> str:
     raise AssertionError(f"{path} does not come")
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_end_from_outside_ends_the_steps_and_the_next_run_goes_on(
     tmp_path: Path, root: Path, number: signal.Signals
@@ -239,17 +232,17 @@ def test_an_end_from_outside_ends_the_steps_and_the_next_run_goes_on(
     process = start(out, root)
     pid = int(wait_for(out / "pid"))
     process.send_signal(number)
-    code = process.wait(30)
+    code = process.wait(60)
     assert code == (-9 if number == signal.SIGKILL else 130)
     wait_for(out / "trap")
     until = time.monotonic() + 30
-    while alive(pid) and time.monotonic() < until:
+    while at_work(pid) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not alive(pid)
+    assert not at_work(pid)
     assert not (out / "steps" / "long.json").exists()
 
     (out / "go").touch()
-    assert start(out, root).wait(30) == 0
+    assert start(out, root).wait(60) == 0
     assert noted(out / "first") == ["once"]
     assert [json.loads((out / "steps" / f"{name}.json").read_text())["again"] for name in ("first", "long")] == [
         False,

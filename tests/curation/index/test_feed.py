@@ -131,6 +131,7 @@ def fed_on_a_cpu(makings: bytes, seat: Seat) -> Iterator[Work]:
         yield work
 
 
+@pytest.mark.timeout(600)  # its many processes load torch: over two minutes on one busy core
 def test_workers_have_feeds_of_their_own(
     shards: list[Shard], encoder: Encoder, extractor: ConceptExtractor, tmp_path: Path
 ) -> None:

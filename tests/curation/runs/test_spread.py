@@ -113,8 +113,8 @@ def test_no_shards_no_processes(tmp_path: Path) -> None:
 class Foreseeing:
     """Dies once at a deadly shard; of others it tells whether the next one came before it was through.
 
-    The latter half is done once another has begun the deadly one: a death may be noticed late, when none is left but
-    the shards that the dead one had, of which each worker then has one alone.
+    The latter half is done once another has begun the deadly one, or is about to: a death may be noticed late, when
+    none is left but the shards that the dead one had, of which each worker then has one alone.
     """
 
     def __init__(self, folder: Path, deadly: str, count: int) -> None:
@@ -138,9 +138,11 @@ class Foreseeing:
         return {"ahead": not early or bool(self.heard)}, []
 
     def begun_again(self) -> bool:
-        """Whether the deadly one was; where none is deadly, as if it were."""
+        """Whether the deadly one was, or is the next here; where none is deadly, as if it were."""
         begun = self.folder / self.deadly
-        return not self.deadly or (begun.exists() and begun.read_text().count("begun") > 1)
+        if not self.deadly or self.deadly in self.heard[1:]:
+            return True
+        return begun.exists() and begun.read_text().count("begun") > 1
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from data_cards.miniature.shards import DrawnTally, tally, write_miniature
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from tests.examples import examples
+from tests.integration.processes import at_work
 
 NAMES = [one.name for one in read_card("miniature").classes]
 ENDINGS = {"train": {"jpg", "json", "txt"}, "val": {"jpg", "json", "mask.png", "txt"}, "clip": {"jpg", "json", "txt"}}
@@ -176,6 +177,25 @@ def test_a_finished_folder_is_left_as_it_is_and_a_lost_shard_is_drawn_again(tmp_
     assert digests(out) == held
 
 
+# What Python runs as it begins: after ten shards a process stands still, as a test may be slower than it is.
+HALTING = """
+import sys, time
+def halt(event, given):
+    while event == "os.rename" and str(given[1]).endswith(".tar") and "-00000" not in str(given[1]):
+        time.sleep(0.1)
+sys.addaudithook(halt)
+"""
+
+
+@pytest.fixture
+def halting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of processes that are begun from here."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HALTING)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+
+@pytest.mark.usefixtures("halting")
 def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
     out, whole = tmp_path / "killed", tmp_path / "whole"
     call = f"write_miniature(Path({str(out)!r}), 800, 3, 32, 'val', 2, per_shard=20)"
@@ -190,9 +210,9 @@ def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    wait_until(lambda: not any(alive(worker) for worker in workers))  # nobody goes on without it
+    wait_until(lambda: not any(at_work(worker) for worker in workers))  # nobody goes on without it
     shards = len(list(out.glob("*.tar")))
-    assert shards < 40
+    assert shards <= 10
     assert not json.loads((out / "manifest.json").read_text())["finished"]
     again = write_miniature(out, 800, 3, 32, "val", 1, per_shard=20)
     assert again.pairs_drawn == 20 * (40 - shards)
@@ -201,6 +221,7 @@ def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
     assert left == digests(whole)
 
 
+@pytest.mark.usefixtures("halting")
 def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_path: Path) -> None:
     out = tmp_path / "world"
     with ThreadPoolExecutor(1) as thread:
@@ -212,7 +233,7 @@ def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_
     assert raised.value.exit_code == 1
     assert not active_children()
     shards = len(list(out.glob("*.tar")))
-    assert 1 <= shards < 30
+    assert 1 <= shards <= 10
     assert write_miniature(out, 600, 3, 32, "train", 1, per_shard=20).pairs_drawn == 600 - 20 * shards
 
 
@@ -221,13 +242,6 @@ def wait_until(holds, seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def children(parent: int) -> list[int]:

@@ -21,7 +21,8 @@ from training.batches.batch import Batch
 from training.batches.loader import BatchOptions
 
 # More workers than cores.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+MORE_WORKERS = "ignore:This DataLoader will create"
+pytestmark = pytest.mark.filterwarnings(MORE_WORKERS)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +80,14 @@ def test_workers_leave_signals_to_the_main_process_and_end_with_it(folder: Path,
     assert found == [digest(batch) for batch in whole]
     batches.close()
     for child in children:
-        child.join(5)
+        child.join(60)
         assert not child.is_alive()
     assert not [thread for thread in threading.enumerate() if thread.name == "batches"]
+
+
+def python(code: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-W", MORE_WORKERS, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
 
 def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
@@ -100,7 +106,7 @@ def test_a_dead_worker_is_an_error_that_says_so(folder: Path) -> None:
         "    print(error.exit_code, 'fewer workers' in str(error), flush=True)\n"
         "    os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = python(code)
     assert (done.returncode, done.stdout.strip()) == (0, "1 True"), done.stderr
 
 
@@ -117,7 +123,7 @@ def test_a_process_may_end_with_the_loader_open(folder: Path, failing: bool) -> 
         f"loader = Loader([{str(folder)!r}], BatchOptions(4, 16, workers=2))\n"
         "print(len(next(loader)))\n"
     ) + kill * failing
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = python(code)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "4", "")
 
 
