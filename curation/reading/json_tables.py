@@ -86,7 +86,7 @@ class JsonTable(CaptionedTable):
 
     def _coco(self) -> Any:
         file = None if is_remote(self.url) else Path(self.url).stat()
-        return _coco_captions(self.url, file and (file.st_mtime_ns, file.st_size))
+        return _coco_captions(self.url, file and (file.st_ino, file.st_mtime_ns, file.st_size))
 
 
 FORMATS.add("json", JsonTable)

@@ -21,7 +21,8 @@ def read_rows(path: Path, rows: Sequence[int], columns: Sequence[str], later: Se
     later: columns that files of earlier versions have not; they are null then.
     """
     with reading(path):
-        footer = _footer(path, path.stat().st_mtime_ns)
+        status = path.stat()
+        footer = _footer(path, (status.st_ino, status.st_size, status.st_mtime_ns))
         ends = np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)])
         at = np.asarray(rows, np.int64)
         if len(at) and at.max() >= footer.num_rows:
@@ -42,5 +43,5 @@ def read_rows(path: Path, rows: Sequence[int], columns: Sequence[str], later: Se
 
 
 @lru_cache(maxsize=4096)
-def _footer(path: Path, changed: int) -> Any:
+def _footer(path: Path, stamp: object) -> Any:
     return pq.read_metadata(path)

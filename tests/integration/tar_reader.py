@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-SECONDS = 20  # for one tar, on a machine that is busy
+SECONDS = 60  # for one tar, on a machine that is busy
 MORE_MEMORY = 1 << 30  # bytes beyond what the process holds before it reads anything
 
 Samples = dict[str, tuple[bytes, str]]  # key -> picture and caption

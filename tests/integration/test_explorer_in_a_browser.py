@@ -25,6 +25,8 @@ from curation.explorer.explored import Explored
 from curation.explorer.server import application
 from tests.integration.commands import World
 
+# A browser draws pages slowly beside others; the first test waits for an index, too.
+pytestmark = pytest.mark.timeout(600)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGES = ("/", "/concepts", "/concept/0?which=both", "/pair/3", "/judge/0", "/judged", "/sql", "/search?q=a+car")
 

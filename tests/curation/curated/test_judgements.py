@@ -43,7 +43,9 @@ def test_pairs_of_one_key_in_two_shards_are_two(kept: Judgements) -> None:
     assert (kept.of("s", "k"), kept.of("t", "k")) == ({"dog": True}, {"dog": False})
 
 
-def test_several_at_once_lose_nothing(kept: Judgements) -> None:
+def test_several_at_once_lose_nothing(kept: Judgements, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.curated.judgements._SECONDS", 100.0)  # a disk may take long for forty
+
     def judge(thread: int) -> None:
         for i in range(10):
             kept.judge(Judgement("s", f"{thread}-{i}", "dog", True))
