@@ -226,8 +226,11 @@ def _training(path: Path, manifest: Mapping[str, Any], output: str) -> str:
             data.append(f"data.samples={manifest['summary']['pairs']}")
     else:
         urls = [item["url"] for item in manifest["inputs"]]
-        if any(item["rows"] for item in manifest["inputs"]):
-            return "nothing: these pairs lie in no tars; curate them into whole tars"
+        tables = [item["url"] for item in manifest["inputs"] if item["rows"]]
+        if len(set(tables)) < len(tables) or not all(url.endswith(".parquet") for url in tables):
+            return (
+                "nothing: these pairs lie neither in tars nor in Parquet of one part each; curate them into whole tars"
+            )
         folders = list(dict.fromkeys(url.rpartition("/")[0] for url in urls))
         named = folders if len(folders) <= MOST_FOLDERS and "://" not in "".join(urls) else ["SHARDS"]
         data = [*(part for folder in named for part in ("--data", folder)), "--concepts", str(path)]

@@ -14,11 +14,14 @@ import pytest
 
 from curation.reading.pairs import CaptionOptions, Pair
 from curation.reading.shards import find_shards, read_pairs
+from files.errors import CocuError
 from tests.integration.commands import World, succeed
 from tests.integration.test_parquet_shards import SCHEMA, curated, rows
 from tests.integration.training_processes import Running, arguments, losses
 from tests.training.loader_world import digest, loader, take
+from training.batches.check import check_data
 from training.batches.loader import Loader
+from training.shards.found import Source
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 # Columns of the source: with keys of its own; with such that tell little; with paths alone; and neither, under names
@@ -144,7 +147,35 @@ def test_weights_are_of_the_same_pairs(both: Both, tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("both", ["odd"], indirect=True)
+@pytest.mark.parametrize("output", ["sidecar", "tables"])
+def test_concepts_beside_the_source_give_the_same_batches(output: str, both: Both, tmp_path: Path) -> None:
+    """Where its rows tell the keys and captions that they were indexed by; else it is told, and nothing is mixed up."""
+    beside = curated(both.source.parent / "index", tmp_path / output, "--output", output)
+    sources = [Source((str(both.source),), None, (beside,))]
+    if "bytes" in str(both.source):  # under names that nobody expects
+        with pytest.raises(CocuError, match=r"is not in .*parquet, or not in this order"), loader(sources) as batches:
+            digests(batches, 30)
+        return
+    check_data(sources, "curated-top")
+    with loader([str(both.tars)]) as tars, loader(sources) as tables:
+        assert tables.steps_per_epoch == tars.steps_per_epoch
+        assert digests(tables, 30) == digests(tars, 30)
+
+
+def test_a_pair_left_out_is_not_taken_for_another_of_its_key(world: World, tmp_path: Path) -> None:
+    """Curation gives the key of a row that it leaves out to the next; here it is the sample of the row left out."""
+    some = [{**row, "id": 7 if i in (2, 3) else row["id"], "caption": "" if i == 2 else row["caption"]}
+            for i, row in enumerate(rows(0))]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(some, SCHEMA), tmp_path / "pairs.parquet")
+    index = tmp_path / "index"
+    given = ("--model", world.model, "--min-count", 1, "--max-rejects", 1)
+    succeed("index", "build", tmp_path / "pairs.parquet", *given, "--out", index)
+    beside = curated(index, tmp_path / "curated", "--output", "tables")
+    sources = [Source((str(tmp_path / "pairs.parquet"),), None, (beside,))]
+    with pytest.raises(CocuError, match=r"its pair '7' is not in .*, or not in this order"), loader(sources) as batches:
+        digests(batches, 1)
+
+
 def test_a_balanced_folder_is_of_the_same_tars(both: Both, tmp_path: Path) -> None:
     for pairs in both.pairs:
         for cap in (1, 3):
@@ -158,6 +189,7 @@ def test_a_balanced_folder_is_of_the_same_tars(both: Both, tmp_path: Path) -> No
             assert path.read_bytes() == (tables / path.name).read_bytes()
 
 
+@pytest.mark.parametrize("both", ["odd"], indirect=True)
 def test_the_command_trains_alike_and_goes_on(both: Both, tmp_path: Path) -> None:
     for name, folder in (("tars", both.tars), ("tables", both.tables)):
         succeed(*arguments(tmp_path / name, folder, "steps=5", "data.streams=2"))

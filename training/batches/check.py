@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import BinaryIO
 
 from files.addresses import open_bytes, open_stream, unpack, unreachable
@@ -14,7 +15,7 @@ from files.errors import CocuError, MisuseError
 from files.pictures import BadPicture, with_header
 from files.saying import ProgressLine, say
 from files.tar import Fault, File, group_files
-from files.tar_headers import BrokenTar
+from files.tar_headers import BLOCK, BrokenTar
 from training.batches.raw_pairs import MAX_SAMPLE_BYTES, MODES, NO_CONCEPTS, BadPair, read_pair, with_concepts
 from training.shards.beside import matched
 from training.shards.files import NO_SAMPLES
@@ -88,8 +89,15 @@ def _fault(shard: TarShard, concepts: str) -> str:
         if not shard.needs_copy:
             with open(shard.url, "rb") as file:
                 return _look(_of_tar(file, shard), concepts)[0]
-        if shard.is_table:
+        if shard.is_table and shard.beside is None:
             return _look(_of_table(shard.url), concepts)[0]
+        if shard.is_table:
+            with tempfile.TemporaryFile(prefix="cocu-") as copy:
+                seen = (sample for sample, _ in _of_table(shard.url) if isinstance(sample, bytes))
+                copy.writelines(islice(seen, LOOKED_AT))
+                copy.write(bytes(2 * BLOCK))
+                copy.seek(0)
+                return _look(_of_tar(copy, shard, cut=True), concepts)[0]
         for most in BEGINNINGS:
             with open_stream(shard.url) as source, tempfile.TemporaryFile(prefix="cocu-") as copy:
                 target = _Beginning(copy, most)

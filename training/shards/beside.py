@@ -8,6 +8,7 @@ that batches are the same.
 from __future__ import annotations
 
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from files.addresses import unreachable
 from files.concepts_json import CONCEPTS_FIELD
 from files.errors import CocuError, MisuseError
 from files.shapes import ShapeFault, check_shape
-from files.shard_names import PAIR_SUFFIXES, file_names, sizes_of, with_folders
+from files.shard_names import PAIR_SUFFIXES, PARQUET, file_names, shard_suffix, sizes_of, with_folders
 from files.strict_json import JsonFault, read_json
 from files.tar import Fault, File, group_files, member_text
 from files.tar_headers import BLOCK, tar_member
@@ -91,7 +92,7 @@ def find_beside(curations: Sequence[Path], urls: Sequence[str], strict: bool = T
             found[url] = by_url[url]
             continue
         some = by_stem.get(_stem(url), [])
-        fits = [one for one in some if not size or not one[1]["size"] or one[1]["size"] == size]
+        fits = [one for one in some if not size or one[1]["rows"] or one[1]["size"] in (0, size)]
         fits = [one for one in fits if one[1]["name"] == name] or fits
         if len(fits) == 1:
             found[url] = Beside(fits[0][0], fits[0][1]["name"])
@@ -101,7 +102,7 @@ def find_beside(curations: Sequence[Path], urls: Sequence[str], strict: bool = T
 
 
 def _inputs(folder: Path) -> list[dict[str, Any]]:
-    """The tars that a curation was made of."""
+    """The tars that a curation was made of, and the Parquet files, each in one part."""
     path = folder / "manifest.json"
     expected = "give a folder that `cocu curate run` has finished"
     if not path.is_file():
@@ -113,12 +114,18 @@ def _inputs(folder: Path) -> list[dict[str, Any]]:
         raise CocuError(f"{path}: broken ({error}); put back a copy of it, or curate into a new folder") from None
     if manifest["kind"] != "curated" or not manifest["finished"]:
         raise MisuseError(f"--concepts {folder}: is none, or not finished; {expected}")
-    tars = [item for item in manifest["inputs"] if item["rows"] is None]
-    if not tars:
+    parts = Counter(item["url"] for item in manifest["inputs"])
+    shards = [
+        item
+        for item in manifest["inputs"]
+        if item["rows"] is None or (shard_suffix(item["url"], PAIR_SUFFIXES) == PARQUET and parts[item["url"]] == 1)
+    ]
+    if not shards:
         raise MisuseError(
-            f"--concepts {folder}: is of tables, not of tars; curate them with --output shards to train on them"
+            f"--concepts {folder}: is neither of tars nor of Parquet files in one part each; curate what it is of with "
+            "--output shards to train on it"
         )
-    return tars
+    return shards
 
 
 def _stranger(url: str, size: int, alike: Sequence[tuple[Path, dict[str, Any]]], known: Sequence[Any]) -> str:
@@ -141,7 +148,7 @@ def matched(source: BinaryIO, beside: Beside, url: str, tables: bool = False, cu
     """
     samples = (files for files in group_files(source) if not isinstance(files, Fault))
     if tables or not beside.sidecar.is_file():
-        yield from _of_tables(samples, beside, url, cut)
+        yield from _of_tables(source, samples, beside, url, cut)
         return
     try:
         with beside.sidecar.open("rb") as tar:
@@ -159,13 +166,15 @@ def matched(source: BinaryIO, beside: Beside, url: str, tables: bool = False, cu
         raise unreachable(str(beside.sidecar), error) from error
 
 
-def _of_tables(samples: Iterator[list[File]], beside: Beside, url: str, cut: bool) -> Iterator[Match]:
+def _of_tables(source: BinaryIO, samples: Iterator[list[File]], beside: Beside, url: str, cut: bool) -> Iterator[Match]:
     end = 0
     for key, caption, concepts in table_rows(beside.curated, beside.name):
         raw = key.encode("utf-8", "surrogateescape")
         pair = _find(samples, raw, beside.curated / "tables", url, cut)
         if pair is None:
             return
+        if shard_suffix(url, PAIR_SUFFIXES) == PARQUET and _said(source, pair) != caption.encode():
+            raise CocuError(_strange(beside.curated / "tables", key, url))  # its keys are made, and may be another's
         made = tar_member(f"{key}.{CONCEPTS_FIELD}", concepts)
         size = len(made)
         if not has_caption(pair):
@@ -178,11 +187,27 @@ def _find(samples: Iterable[list[File]], key: bytes, where: Path, url: str, cut:
     """The files of the next pair of this key; what lies before it the curation has left out."""
     found = next((files for files in samples if files[0][1] == key), None)
     if found is None and not cut:
-        raise CocuError(
-            f"{where}: its pair {member_text(key)!r} is not in {url}, or not in this order; give the shard that was "
-            "curated, or curate it anew"
-        )
+        raise CocuError(_strange(where, member_text(key), url))
     return found
+
+
+def _strange(where: Path, key: str, url: str) -> str:
+    return (
+        f"{where}: its pair {key!r} is not in {url}, or not in this order; give the shard that was curated, or curate "
+        "it anew"
+    )
+
+
+def _said(source: BinaryIO, files: Sequence[File]) -> bytes:
+    """The caption of a sample of an open tar, which is left where it is; b"" for none."""
+    found = next((file for file in files if file[2] in CAPTION_FIELDS), None)
+    if found is None:
+        return b""
+    before = source.tell()
+    source.seek(found[3])
+    data = source.read(found[4])
+    source.seek(before)
+    return data
 
 
 def has_caption(files: Sequence[File]) -> bool:
@@ -190,14 +215,16 @@ def has_caption(files: Sequence[File]) -> bool:
     return any(file[2] in CAPTION_FIELDS for file in files)
 
 
-def pair_up(path: str, beside: Beside, url: str, target: Path | None = None) -> tuple[np.ndarray, int]:
+def pair_up(
+    path: str, beside: Beside, url: str, target: Path | None = None, tables: bool = False
+) -> tuple[np.ndarray, int]:
     """Where the pairs of a shard lie, int64 [n, 6], and the bytes of the whole curated shard.
 
     path: of the source's unpacked tar. Columns: begin and end in the whole curated shard, in the source, and in
-    `target`, which comes to be the sidecar; None: it is not written. Raises CocuError as `matched`.
+    `target`, which comes to be the sidecar; None: it is not written. tables: as of `matched`. Raises CocuError as that.
     """
     try:
-        return _pair_up(path, beside, url, target, False)
+        return _pair_up(path, beside, url, target, tables)
     except _Uncaptioned:  # captions lay elsewhere, and stand in the tables
         return _pair_up(path, beside, url, target, True)
 

@@ -217,7 +217,7 @@ def _fetch(shard: TarShard, path: str, beside: str) -> TarIndex | None:
     if shard.beside is None:
         return made
     try:
-        return TarIndex(pair_up(path, shard.beside, shard.url, Path(beside))[0])
+        return TarIndex(pair_up(path, shard.beside, shard.url, Path(beside), tables=shard.is_table)[0])
     except OSError as error:
         if is_full(error):
             raise no_room(str(shard.beside.curated), Path(beside).parent, _ADVICE) from error
