@@ -29,7 +29,7 @@ def parts_of(rows: Iterable[tuple[int, Any]], length: int, picture: Callable[[An
                 waited = number - seam[0] >= length
                 if cell or waited:  # a bad row may lie among those of one picture: the next good one tells
                     starts.append(seam)
-                    seam = (number, offset) if waited else None
+                    seam = (number, offset) if waited and not goes_on else None
         last = cell or last
     if seam:
         starts.append(seam)

@@ -38,4 +38,5 @@ def test_a_picture_goes_on_over_a_seam_and_over_a_bad_row_at_it() -> None:
     assert stops("aabbbc", 3) == [5, 6]
     assert stops("aabb bc", 4) == [6, 7]
     assert stops("aab  cc", 3) == [3, 7]
+    assert stops("  aa", 1) == [1, 2, 4]
     assert stops("a" * 10, 2) == [4, 8, 10]
