@@ -46,8 +46,12 @@ def test_what_one_feature_tells_for_certain_has_finite_weights() -> None:
     assert got[1] > 1
 
 
+# No spread, or one that does not drown in the rounding of sums, which tells no order.
+SPREADS = st.just(0.0) | st.floats(1e-6, 4)
+
+
 @examples(50)
-@given(st.integers(0, 2**32 - 1), st.floats(0, 4), st.floats(-5, 2))
+@given(st.integers(0, 2**32 - 1), SPREADS, st.floats(-5, 2))
 def test_steps_rise_and_lie_near_the_isotonic_regression(seed: int, spread: float, centre: float) -> None:
     rng = np.random.default_rng(seed)
     logit = centre + spread * rng.standard_normal(300)
