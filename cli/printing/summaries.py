@@ -227,14 +227,32 @@ def _training(path: Path, manifest: Mapping[str, Any], output: str) -> str:
     else:
         urls = [item["url"] for item in manifest["inputs"]]
         tables = [item["url"] for item in manifest["inputs"] if item["rows"]]
-        if len(set(tables)) < len(tables) or not all(url.endswith(".parquet") for url in tables):
+        whole = len(set(tables)) == len(tables) and all(url.endswith(".parquet") for url in tables)
+        if not whole or not all(map(_holds_pictures, tables[:1])):
             return (
-                "nothing: these pairs lie neither in tars nor in Parquet of one part each; curate them into whole tars"
+                "nothing: these pairs lie neither in tars nor, each file in one part, in Parquet with their pictures; "
+                "curate them into whole tars"
             )
         folders = list(dict.fromkeys(url.rpartition("/")[0] for url in urls))
         named = folders if len(folders) <= MOST_FOLDERS and "://" not in "".join(urls) else ["SHARDS"]
         data = [*(part for folder in named for part in ("--data", folder)), "--concepts", str(path)]
     return shlex.join(["cocu", "train", recipe, *data, "--out", "RUN"])
+
+
+def _holds_pictures(url: str) -> bool:
+    """Whether a Parquet file has a column that can be pictures; what cannot be asked quickly may."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from files.picture_tables import has_bytes
+
+    if "://" in url:
+        return True
+    try:
+        kinds = pq.read_schema(url).types
+    except (OSError, pa.ArrowException):
+        return True
+    return any(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or has_bytes(kind) for kind in kinds)
 
 
 def _open_clip(path: Path, manifest: Mapping[str, Any], output: str) -> list[tuple[str, str]]:
