@@ -1,9 +1,12 @@
 """What all tests may ask for."""
 
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.integration.processes import Children
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,6 +16,13 @@ plain = settings(settings.get_profile("default"), deadline=None, suppress_health
 settings.register_profile("fixed", plain, derandomize=True, max_examples=100)
 settings.register_profile("search", plain, print_blob=True, max_examples=1000)
 settings.load_profile("fixed")
+
+
+@pytest.fixture
+def children() -> Children:
+    """Gives the living processes that the test has begun, but for those of tests before, which may take long to end."""
+    before = {process.pid for process in active_children()}
+    return lambda: [process for process in active_children() if process.pid not in before]
 
 
 @pytest.fixture(scope="session")

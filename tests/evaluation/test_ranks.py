@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from functools import partial
-from multiprocessing import active_children
 
 import pytest
 import torch
 
 from evaluation.ranks import by_ranks, wanted_ranks
 from files.errors import CocuError, MisuseError
+from tests.integration.processes import Children
 from training.processes import joined, of_all
 
 
@@ -27,10 +27,10 @@ def work(fails: str = "") -> list[str]:
         return of_all(f"{place.rank} of {place.world}", place)
 
 
-def test_ranks_know_each_other() -> None:
+def test_ranks_know_each_other(children: Children) -> None:
     assert by_ranks(2, work) == ["0 of 2", "1 of 2"]
     assert by_ranks(1, work) == ["0 of 1"]
-    assert not active_children()
+    assert not children()
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_ranks_know_each_other() -> None:
         ("broken", ZeroDivisionError, "a bug"),
     ],
 )
-def test_an_error_of_one_ends_all(fails: str, error: type[Exception], message: str) -> None:
+def test_an_error_of_one_ends_all(fails: str, error: type[Exception], message: str, children: Children) -> None:
     with pytest.raises(error, match=message):
         by_ranks(2, partial(work, fails))
-    assert not active_children()
+    assert not children()
 
 
 def test_a_process_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,12 @@ class Crew:
         for process in self.processes:
             process.kill()
 
+    def end(self) -> None:
+        """The same, and wait for it: after an error, which holds torch's iterator, they would wait for ever."""
+        self.kill()
+        for process in self.processes:
+            process.join(CLOSE_SECONDS)
+
 
 def make_parts(
     streams: Mapping[int, Stream],
@@ -244,6 +250,7 @@ class Ahead:
                 self._thread.join(0.02)
                 if monotonic() > killed_at:
                     self._crew.kill()
+        self._crew.end()
         self._batches = iter(())
         _OPEN.discard(self)
 

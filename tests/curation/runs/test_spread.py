@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from curation.runs.shard_stage import ShardStage
 from curation.runs.spread import ATTEMPTS, Advance, Done, Gather, Seat, Work, spread
 from files.errors import CocuError, MisuseError
 from files.rejects import Reject
+from tests.integration.processes import Children
 
 SHARDS = [Shard(f"{i}", f"/data/{i}.tar", 10) for i in range(7)]
 
@@ -54,7 +54,7 @@ def begun(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("deaths", [0, 1, ATTEMPTS])
-def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths: int) -> None:
+def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths: int, children: Children) -> None:
     counted: list[int] = []
     weights: list[float] = []
     tried: list[tuple[str, str]] = []
@@ -77,7 +77,7 @@ def test_a_shard_of_a_worker_that_died_is_done_by_another(tmp_path: Path, deaths
     assert tried == [("3", "the worker is gone: killed by signal 9, maybe for want of memory")] * deaths
     assert sum(counted) == 3 * (len(SHARDS) - len(failed))
     assert sum(weights) == 10 * len(SHARDS)
-    assert not active_children()
+    assert not children()
 
 
 def test_the_driver_commits_and_tells_what_failed(tmp_path: Path) -> None:
@@ -99,11 +99,11 @@ def test_the_driver_commits_and_tells_what_failed(tmp_path: Path) -> None:
     assert str(os.getpid()) not in (tmp_path / "begun" / "0").read_text().split()[0]
 
 
-def test_misuse_ends_the_work_at_once(tmp_path: Path) -> None:
+def test_misuse_ends_the_work_at_once(tmp_path: Path, children: Children) -> None:
     with pytest.raises(MisuseError, match="wrong option"):
         list(spread(SHARDS, partial(recording, tmp_path, "", 0, "0"), processes(1), lambda pairs, weight: None))
     assert begun(tmp_path) == {"0": 1}
-    assert not active_children()
+    assert not children()
 
 
 def test_no_shards_no_processes(tmp_path: Path) -> None:
@@ -200,7 +200,9 @@ def test_each_process_sees_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.
     assert [seen_alone(gpu) for gpu in (None, 2)] == [None, "7"]
 
 
-def test_workers_that_cannot_begin_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_cannot_begin_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Children
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,dead,b")
     gather = partial(local_workers, [0, 1, 2])
     found = list(spread(SHARDS, partial(seeing, tmp_path, "a", 0), gather, lambda pairs, weight: None))
@@ -210,4 +212,4 @@ def test_workers_that_cannot_begin_are_left_out(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "dead,dead,dead")
     with pytest.raises(CocuError, match="no worker process is left"):
         list(spread(SHARDS, partial(seeing, tmp_path, "", 0), gather, lambda pairs, weight: None))
-    assert not active_children()
+    assert not children()

@@ -12,7 +12,6 @@ import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from data_cards.miniature.shards import DrawnTally, tally, write_miniature
 from files.errors import CocuError, MisuseError
 from files.locks import locked
 from tests.examples import examples
-from tests.integration.processes import at_work
+from tests.integration.processes import Children, at_work
 
 NAMES = [one.name for one in read_card("miniature").classes]
 ENDINGS = {"train": {"jpg", "json", "txt"}, "val": {"jpg", "json", "mask.png", "txt"}, "clip": {"jpg", "json", "txt"}}
@@ -222,16 +221,16 @@ def test_killed_and_run_again_it_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("halting")
-def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_worker_that_dies_ends_the_run_with_a_message_and_nothing_is_lost(tmp_path: Path, children: Children) -> None:
     out = tmp_path / "world"
     with ThreadPoolExecutor(1) as thread:
         run = thread.submit(write, out, 2, "train", 600)
         wait_until(lambda: len(list(out.glob("*.tar"))) >= 1 or run.done())
-        active_children()[0].kill()
+        children()[0].kill()
         with pytest.raises(CocuError, match=r"one of 2 worker processes died.*with fewer --workers") as raised:
             run.result()
     assert raised.value.exit_code == 1
-    assert not active_children()
+    assert not children()
     shards = len(list(out.glob("*.tar")))
     assert 1 <= shards <= 10
     assert write_miniature(out, 600, 3, 32, "train", 1, per_shard=20).pairs_drawn == 600 - 20 * shards

@@ -1,6 +1,5 @@
 """Shared memory: what workers hold is known beforehand, and what does not fit ends in a message, not in a wait."""
 
-import multiprocessing
 import os
 import re
 import time
@@ -13,7 +12,7 @@ import torch
 
 import training.batches.loader
 from files.errors import CocuError, MisuseError
-from tests.integration.processes import stopped
+from tests.integration.processes import Children, stopped
 from tests.training.loader_world import loader, make_shards, take
 from training.batches.loader import BatchOptions
 from training.batches.shared_memory import held, workers_that_fit
@@ -27,15 +26,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_shards(tmp_path_factory.mktemp("curated"))
 
 
-def in_use() -> int:
+def in_use(children: Children) -> int:
     """Bytes of torch's shared memory that this process and its children have open or mapped.
 
     The children make no more meanwhile, which would be counted beside what had been given back by then.
     """
     found: dict[str, int] = {}
-    children = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
-    with stopped(children):
-        for pid in (os.getpid(), *children):
+    workers = [child.pid for child in children() if child.pid is not None]
+    with stopped(workers):
+        for pid in (os.getpid(), *workers):
             for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
                 if match := re.match(r"(\w+)-(\w+) .*? (\d+)\s+/dev/shm/torch_", line):
                     found[match[3]] = int(match[2], 16) - int(match[1], 16)
@@ -47,7 +46,9 @@ def in_use() -> int:
 
 
 @pytest.mark.parametrize("part", [2, 8])
-def test_no_more_is_held_than_was_foreseen(folder: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+def test_no_more_is_held_than_was_foreseen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, part: int, children: Children
+) -> None:
     monkeypatch.setattr(training.batches.loader, "PART_BYTES", part * 3 * 64 * 64)
     options = BatchOptions(batch_size=8, image_size=64, workers=2)
     assert options.part == part
@@ -57,7 +58,7 @@ def test_no_more_is_held_than_was_foreseen(folder: Path, monkeypatch: pytest.Mon
             kept = next(batches)
             begun = time.monotonic()  # the workers get as far ahead as they may
             while (seconds := time.monotonic() - begun) < 1 or (most <= held(options, 2) / 4 and seconds < 60):
-                most = max(most, in_use())
+                most = max(most, in_use(children))
                 time.sleep(0.05)
         assert len(kept) == 8
     assert held(options, 2) / 4 < most <= held(options, 2)  # the peak is short, and need not be met
@@ -93,7 +94,7 @@ FULL = RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: 
     ],
 )
 def test_what_cannot_be_handed_over_ends_the_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, error: Exception, said: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str, error: Exception, said: str, children: Children
 ) -> None:
     def fail(*_: Any) -> torch.Tensor:
         raise error
@@ -104,3 +105,4 @@ def test_what_cannot_be_handed_over_ends_the_run(
             take(batches, 50)
     assert caught.value.exit_code == 1
     assert "Traceback" not in str(caught.value)
+    assert not children()

@@ -1,6 +1,5 @@
 """Processes, threads and copies: signals, deaths and ends."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 import training.batches.loader
 from files.errors import MisuseError
+from tests.integration.processes import Children
 from tests.training.loader_world import digest, loader, make_shards, take
 from training.batches.batch import Batch
 from training.batches.loader import BatchOptions
@@ -66,20 +66,21 @@ def test_samples_and_steps(folder: Path, tmp_path: Path) -> None:
         assert len(next(batches)) == 100
 
 
-def test_workers_leave_signals_to_the_main_process_and_end_with_it(folder: Path, whole: list[Batch]) -> None:
+def test_workers_leave_signals_to_the_main_process_and_end_with_it(
+    folder: Path, whole: list[Batch], children: Children
+) -> None:
     batches = loader(folder, workers=2)
-    before = {process.pid for process in multiprocessing.active_children()}
     found = [digest(batch) for batch in take(batches, 2)]  # one of each worker: both have begun
-    children = [process for process in multiprocessing.active_children() if process.pid not in before]
-    assert len(children) == 2
-    for child in children:
+    begun = children()
+    assert len(begun) == 2
+    for child in begun:
         assert child.pid is not None
         os.kill(child.pid, signal.SIGTERM)
         os.kill(child.pid, signal.SIGINT)
     found += [digest(batch) for batch in take(batches, 38)]
     assert found == [digest(batch) for batch in whole]
     batches.close()
-    for child in children:
+    for child in begun:
         child.join(60)
         assert not child.is_alive()
     assert not [thread for thread in threading.enumerate() if thread.name == "batches"]
