@@ -4,6 +4,7 @@ version 1 or 2: a container, a job of a scheduler) leaves to it."""
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import os
 from collections.abc import Iterator
@@ -56,7 +57,9 @@ def free_memory() -> int:
 
 
 def give_back() -> None:
-    """Give memory back that was freed in small pieces, which glibc keeps for itself until it is asked."""
+    """Give memory back that nobody holds any more: what Python has in circles, and small pieces, which glibc keeps for
+    itself until it is asked."""
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

@@ -28,6 +28,7 @@ from curation.ranking.support import SupportModel
 from curation.ranking.witness import Witness
 from files.atomic import atomic
 from files.errors import MisuseError
+from files.machine import give_back
 from files.remote_folders import remove
 from files.saying import say
 from files.shapes import check_shape, count
@@ -69,6 +70,7 @@ def fitted_models(index: Index, options: CurateOptions) -> FittedModels:
 def fit_default(index: Index) -> None:
     """Keep with a new index what curations ask for that give no options; nothing where it has no pictures."""
     if index.images is not None:
+        give_back()  # of what built it
         fitted_models(index, CurateOptions())
 
 
