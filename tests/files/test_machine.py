@@ -21,6 +21,7 @@ ALLOWED = len(os.sched_getaffinity(0))
 
 def grouped(monkeypatch: pytest.MonkeyPatch, folder: Path, own: str, files: dict[str, str]) -> None:
     """As if this process were in these groups."""
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     (folder / "own").write_text(own)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +80,8 @@ def test_a_task_of_slurm_has_the_cores_that_it_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str, expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
     grouped(monkeypatch, tmp_path, "", {})
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
     assert cores() == expected
 
 
