@@ -17,8 +17,8 @@ from files.errors import MisuseError, check_numbers
 from files.machine import cores, memory
 from files.saying import say
 
-# Of work on arrays a process keeps so many cores at work, and needs so much memory at most; for fewer pairs than so many
-# it is not worth beginning.
+# Of work on arrays a process keeps so many cores at work, and needs so much memory at most; for fewer pairs it is not
+# worth beginning.
 CORES_EACH, MEMORY_EACH, PAIRS_EACH = 2, 4 << 30, 50_000
 
 
